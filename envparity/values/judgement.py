@@ -1,0 +1,99 @@
+"""What is concluded from two Environments: differences, findings, a verdict."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from envparity.values.environment import Gap
+
+
+class Change(StrEnum):
+    """
+    How two Environments disagree on one fact. `unknown`: one side has a gap there. `satisfied`: one side only
+    declares a range, and the other lies in it.
+    """
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    SATISFIED = "satisfied"
+    UNKNOWN = "unknown"
+
+
+class Difference(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One fact that two Environments do not share. `before` and `after` are texts for people and for rules."""
+
+    section: str
+    item: str
+    field: str = ""
+    change: Change
+    before: str = ""
+    after: str = ""
+    note: str = ""
+
+
+class Severity(StrEnum):
+    """How bad it is, from worst to least."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """4 for critical down to 0 for info."""
+        return 4 - tuple(Severity).index(self)
+
+    def at_least(self, other: Severity) -> bool:
+        """Whether this is as bad as `other`, or worse."""
+        return self.rank >= other.rank
+
+
+class Effect(StrEnum):
+    """What a difference does to a prediction."""
+
+    LOAD_FAILURE = "load-failure"
+    SILENT_NUMERIC = "silent-numeric"
+    BEHAVIOUR = "behaviour"
+    PERFORMANCE = "performance"
+    SECURITY = "security"
+    COSMETIC = "cosmetic"
+    UNKNOWN = "unknown"
+
+
+class Evidence(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How we know: measured by us (with the setting), or cited (a public address and the gist of what it says)."""
+
+    kind: str
+    gist: str
+    url: str = ""
+    read_on: str = ""
+
+
+class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A difference that has been judged. `rule` is empty where only the general order spoke."""
+
+    difference: Difference
+    severity: Severity
+    effect: Effect
+    reason: str
+    rule: str = ""
+    fix: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Verdict(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Pass or fail, with the findings that decided it. `checked` counts what was compared, step by step."""
+
+    passed: bool
+    image: str
+    against: str
+    digest: str = ""
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    checked: tuple[tuple[str, int], ...] = ()
+    declared: tuple[str, ...] = ()

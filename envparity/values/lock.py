@@ -1,0 +1,153 @@
+"""What is locked: the exact, hashed contents of an image, and the plan that puts them into layers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from envparity.values.environment import SCHEMA, Digest, Sha256, Size, Variable
+
+
+class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One wheel file: its name, where it is served, its size and digest."""
+
+    name: str
+    url: str
+    size_bytes: Size
+    sha256: Sha256
+
+
+class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One distribution and the exact wheel of it. `state` says how we know that it is this one (`matched`)."""
+
+    name: str
+    version: str
+    wheel: LockedWheel
+    state: str
+    index: str = ""
+    requires_python: str = ""
+    import_names: tuple[str, ...] = ()
+    yanked: str | None = None
+
+
+class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One package file of a distribution's archive. `pool_path` is relative to any mirror of `archive`."""
+
+    name: str
+    version: str
+    architecture: str
+    archive: str
+    suite: str
+    pool_path: str
+    size_bytes: Size
+    sha256: Sha256
+
+
+class Substituted(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something that could not be had as the snapshot has it, and what stands in its place."""
+
+    kind: str
+    name: str
+    before: str
+    after: str
+    reason: str
+
+
+class LeftOut(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something that the snapshot has and the image does not. `count` where one line stands for many packages."""
+
+    kind: str
+    name: str
+    reason: str
+    version: str = ""
+    count: int = 1
+
+
+class LockedArtifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Bytes that no index serves; they lie in the folder of artifacts beside the lock."""
+
+    name: str
+    size_bytes: Size
+    sha256: Sha256
+
+
+class LockedInterpreter(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    The Python that answers in the image. `kind` is `base` (from the base's packages) or `captured` (the snapshot's own,
+    which then lies in `artifact`). `executable` is its path in the image.
+    """
+
+    kind: str
+    version: str
+    executable: str
+    artifact: LockedArtifact | None = None
+
+
+class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is locked for one platform (`linux/amd64`)."""
+
+    platform: str
+    base: str
+    interpreter: LockedInterpreter
+    os_packages: tuple[LockedOsPackage, ...] = ()
+    substituted: tuple[Substituted, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class LockedModel(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model file that the snapshot knew."""
+
+    name: str
+    size_bytes: Size
+    sha256: Sha256
+    modules: tuple[str, ...] = ()
+
+
+class Packer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What turns a tar into a blob: another library or level gives other bytes for the same layer."""
+
+    codec: str = "gzip"
+    library: str = "libdeflate"
+    library_version: str = ""
+    level: int = 1
+    member_bytes: int = 1 << 20
+    layout: int = 1
+
+
+class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The exact, hashed contents of an image: `pylock.toml` (PEP 751) with the rest under `[tool.envparity]`."""
+
+    schema: int = SCHEMA
+    requires_python: str
+    environments: tuple[str, ...] = ()
+    distributions: tuple[LockedDistribution, ...]
+    targets: tuple[Target, ...]
+    snapshot: LockedArtifact
+    snapshot_digest: Digest
+    packer: Packer
+    bytecode: str = "none"
+    models: tuple[LockedModel, ...] = ()
+    settings: tuple[Variable, ...] = ()
+
+
+class Step(StrEnum):
+    """What one layer is made of."""
+
+    BASE = "base"
+    INTERPRETER = "interpreter"
+    WHEELS = "wheels"
+    MODEL = "model"
+    APP = "app"
+    PARITY = "parity"
+
+
+class PlannedLayer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    Which bytes go in one layer. `inputs` are the digests of everything that decides its content, in order, so that two
+    layers with equal `key` have equal bytes.
+    """
+
+    step: Step
+    title: str
+    inputs: tuple[str, ...]
