@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from envparity.values.environment import SCHEMA, Digest, Sha256, Size, Variable
+from envparity.values.environment import SCHEMA, Sha256, Size, Variable
 
 
 class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -116,7 +116,11 @@ class Packer(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The exact, hashed contents of an image: `pylock.toml` (PEP 751) with the rest under `[tool.envparity]`."""
+    """
+    The exact, hashed contents of an image: `pylock.toml` (PEP 751) with the rest under `[tool.envparity]`.
+
+    `snapshot` is the canonical content of the snapshot that was locked, so its sha256 is the snapshot's content digest.
+    """
 
     schema: int = SCHEMA
     requires_python: str
@@ -124,7 +128,6 @@ class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
     distributions: tuple[LockedDistribution, ...]
     targets: tuple[Target, ...]
     snapshot: LockedArtifact
-    snapshot_digest: Digest
     packer: Packer
     bytecode: str = "none"
     models: tuple[LockedModel, ...] = ()

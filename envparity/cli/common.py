@@ -1,0 +1,109 @@
+"""What every verb shares: its common options, where its output goes, and how it shows progress."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from envparity.progress import SILENT, Advance, Progress
+
+if TYPE_CHECKING:
+    from envparity.fetch import Fetcher
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that every command takes, as one value."""
+
+    offline: bool
+    strict: bool
+    allow_incomplete: bool
+    debug: bool
+    quiet: bool
+    verbose: bool
+
+    @property
+    def progress(self) -> Progress:
+        """Bars on standard error where it is a terminal, and nothing elsewhere."""
+        return SILENT if self.quiet or not sys.stderr.isatty() else _Bars()
+
+    def say(self, message: str) -> None:
+        """A message for a person, on standard error."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def fetcher(self) -> Fetcher:
+        """The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place."""
+        from envparity.cache import Cache
+        from envparity.fetch import Fetcher
+        from envparity.network import Client
+
+        folder = os.environ.get("ENVPARITY_CACHE_DIR")
+        return Fetcher(Client(offline=self.offline), Cache(Path(folder) if folder else None), self.progress)
+
+
+_OPTIONS = (
+    click.option("--offline", is_flag=True, help="Ask nobody on the network; use what is cached."),
+    click.option("--strict", is_flag=True, help="Fail on what a source cannot record, too."),
+    click.option("--allow-incomplete", is_flag=True, help="Answer even if something could not be read."),
+    click.option("--debug", is_flag=True, help="Show a traceback with an error."),
+    click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Show the small findings too."),
+)
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the common options; it receives them as one value, `common`."""
+
+    @functools.wraps(function)
+    def with_common(**arguments: Any) -> Any:
+        names = Common.__dataclass_fields__
+        common = Common(**{name: arguments.pop(name) for name in names})
+        return function(common=common, **arguments)
+
+    for option in reversed(_OPTIONS):
+        with_common = option(with_common)
+    return with_common
+
+
+def emit(text: str | bytes, output: str | None) -> None:
+    """Write a result to a file, or to standard output where none or `-` is named."""
+    data = text.encode() if isinstance(text, str) else text
+    if output in {None, "-"}:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        from envparity.files import write_bytes
+
+        write_bytes(str(output), data)
+
+
+def terminal() -> tuple[bool, int]:
+    """Whether standard output takes colour, and how wide it is (80 where nobody knows)."""
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if not sys.stdout.isatty():
+        return colour, 80
+    import shutil
+
+    return colour, min(max(shutil.get_terminal_size((80, 24)).columns, 40), 120)
+
+
+class _Bars:
+    @contextmanager
+    def task(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description:<28.28}"), BarColumn(30), TextColumn("{task.percentage:>3.0f}%"))
+        with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
+            task = bars.add_task(title, total=total)
+            yield lambda amount: bars.advance(task, amount)

@@ -1,0 +1,215 @@
+"""
+What needs what: metadata, markers and import names -> the distributions that are needed (pure).
+
+Requirements are read as https://packaging.python.org/specifications/dependency-specifiers/ says, always with the marker
+environment of the snapshot, never with that of the interpreter that runs this.
+"""
+
+from __future__ import annotations
+
+__all__ = ["marker_environment", "provider_of", "providers_of", "provides", "required_by", "tooling"]
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from envparity.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from envparity.values import Distribution, Python, System
+
+OURSELVES = "envparity"
+
+_SYSTEMS = {
+    "linux": ("posix", "linux", "Linux"),
+    "darwin": ("posix", "darwin", "Darwin"),
+    "macos": ("posix", "darwin", "Darwin"),
+    "windows": ("nt", "win32", "Windows"),
+    "win32": ("nt", "win32", "Windows"),
+}
+"""Operating system -> `os_name`, `sys_platform`, `platform_system`."""
+
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM", "ironpython": "IronPython"}
+"""`implementation_name` -> `platform_python_implementation`."""
+
+_REQUESTS_ALL = frozenset(["uv"])
+"""Installers that write REQUESTED for everything, what was merely required too: there it says nothing (seen: uv 0.13)."""
+
+_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+
+
+def marker_environment(python: Python, system: System | None) -> dict[str, str]:
+    """
+    The values of every marker variable in the place that a snapshot describes.
+
+    The kernel's release and version are not part of what an image carries, so `platform_release` and
+    `platform_version` are empty. A system that is not known is taken for Linux, the only one that can be built.
+
+    Raises:
+        IncompleteError: the snapshot does not know the version of its interpreter.
+    """
+    if not python.version:
+        raise IncompleteError(
+            "the exact version of the interpreter is not known, so no marker can be evaluated",
+            hint="take the snapshot from the environment itself: `envparity snapshot venv:DIR`",
+        )
+    os_name, sys_platform, platform_system = _SYSTEMS.get(system.os.lower() if system else "", _SYSTEMS["linux"])
+    implementation = python.implementation.lower() or "cpython"
+    return {
+        "implementation_name": implementation,
+        "implementation_version": python.version,
+        "os_name": os_name,
+        "platform_machine": system.machine if system else "",
+        "platform_python_implementation": _IMPLEMENTATIONS.get(implementation, python.implementation),
+        "platform_release": "",
+        "platform_system": platform_system,
+        "platform_version": "",
+        "python_full_version": python.version,
+        "python_version": ".".join(python.version.split(".")[:2]),
+        "sys_platform": sys_platform,
+    }
+
+
+def required_by(
+    distributions: Iterable[Distribution], roots: Iterable[str], marker_env: Mapping[str, str]
+) -> frozenset[str]:
+    """
+    The installed distributions that `roots` need, the installed roots themselves included.
+
+    Args:
+        distributions: all that are installed; a shadowed copy is never the one that is imported, and is passed over.
+        roots: names, with the extras that were asked for where they are known (`uvicorn[standard]`).
+        marker_env: what `marker_environment` gives.
+
+    Returns:
+        Normalised names. A requirement that is not installed is not in it: what is missing is another question.
+    """
+    return _reach(_edges(distributions, marker_env), roots, barred=frozenset())
+
+
+def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> frozenset[str]:
+    """
+    envparity itself, and what is installed for its sake alone.
+
+    That is what its metadata requires, directly or not, unless the user asked for it by name (`requested`, where the
+    installer tells that from what was merely required), or a path of requirements from any distribution outside this
+    set reaches it. Which extras of a distribution somebody once asked for is recorded nowhere, so only extras that a
+    requirement names are followed: the same environment gives the same lock whether envparity is installed in it or not.
+    """
+    installed = tuple(distributions)
+    edges = _edges(installed, marker_env)
+    if OURSELVES not in edges:
+        return frozenset()
+    candidates = _reach(edges, [OURSELVES], barred=frozenset())
+    wanted = {
+        each.name
+        for each in installed
+        if each.requested and each.installer not in _REQUESTS_ALL and not each.shadowed
+    }
+    others = (edges.keys() - candidates) | wanted
+    return candidates - _reach(edges, others, barred=frozenset([OURSELVES]))
+
+
+def provides(distributions: Iterable[Distribution]) -> dict[str, tuple[str, ...]]:
+    """
+    Which distributions bring an import name: `sklearn` -> `("scikit-learn",)`.
+
+    Several share one where it is a namespace (`google`). A shadowed copy brings nothing.
+    """
+    owners: dict[str, set[str]] = {}
+    for each in distributions:
+        if not each.shadowed:
+            for name in each.import_names:
+                owners.setdefault(name, set()).add(each.name)
+    return {name: tuple(sorted(owners[name])) for name in sorted(owners)}
+
+
+def provider_of(module: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """
+    Which distributions a module can come from, by its longest known prefix in the table of `provides`; `()` if none.
+
+    `sklearn.linear_model._logistic` is found under `sklearn`, `google.cloud.storage.blob` under `google.cloud.storage`
+    where that is listed, and only else under `google`.
+    """
+    return next((table[prefix] for prefix in _prefixes(module) if prefix in table), ())
+
+
+def providers_of(modules: Iterable[str], distributions: Iterable[Distribution]) -> dict[str, tuple[str, ...]]:
+    """Each module that a model refers to, with the distributions that it can come from (`()` where there is none)."""
+    table = provides(distributions)
+    return {module: provider_of(module, table) for module in sorted(set(modules))}
+
+
+def _prefixes(module: str) -> Iterator[str]:
+    """`a.b.c` -> `a.b.c`, `a.b`, `a`."""
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
+
+
+_Edges = dict[str, dict[str, frozenset[tuple[str, str]]]]
+"""Distribution -> extra (`""` for none) -> what that requires, as pairs of name and extra."""
+
+
+def _edges(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> _Edges:
+    """Read all requirements once. Extras that no marker mentions need no row: they add nothing."""
+    return {each.name: _requirements(each.requires, marker_env) for each in distributions if not each.shadowed}
+
+
+def _requirements(texts: Iterable[str], marker_env: Mapping[str, str]) -> dict[str, frozenset[tuple[str, str]]]:
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    rows: dict[str, set[tuple[str, str]]] = {"": set()}
+    for text in texts:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            # Old metadata holds what today's grammar refuses (`foo (>=1.*)`). Its name still says what is needed.
+            if found := _NAME.match(text):
+                rows[""].add((canonicalize_name(found[1]), ""))
+            continue
+        name = canonicalize_name(requirement.name)
+        needs = {(name, ""), *((name, canonicalize_name(extra)) for extra in requirement.extras)}
+        if requirement.marker is None:
+            rows[""] |= needs
+            continue
+        for extra in {"", *_extras_named(str(requirement.marker))}:
+            try:
+                holds = requirement.marker.evaluate({**marker_env, "extra": extra})
+            except (UndefinedComparison, UndefinedEnvironmentName):
+                # A comparison that has no answer is no reason to lose a distribution.
+                holds = True
+            if holds:
+                rows.setdefault(canonicalize_name(extra) if extra else "", set()).update(needs)
+    return {extra: frozenset(needs) for extra, needs in rows.items()}
+
+
+def _extras_named(marker: str) -> set[str]:
+    """The extras that a marker's text mentions (`extra == "cli"`)."""
+    return set(re.findall(r"""\bextra\s*[!=]=+\s*["']([^"']+)["']""", marker))
+
+
+def _reach(edges: _Edges, roots: Iterable[str], *, barred: frozenset[str]) -> frozenset[str]:
+    """Everything that can be reached from `roots` without passing through `barred`."""
+    waiting = [node for root in roots for node in _nodes(root)]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        node = waiting.pop()
+        name, extra = node
+        if node in seen or name in barred or name not in edges:
+            continue
+        seen.add(node)
+        waiting.extend(edges[name].get(extra, ()))
+    return frozenset(name for name, _ in seen)
+
+
+def _nodes(root: str) -> Iterator[tuple[str, str]]:
+    from packaging.utils import canonicalize_name
+
+    name, _, extras = root.partition("[")
+    name = canonicalize_name(name.strip())
+    yield name, ""
+    for extra in filter(None, (each.strip() for each in extras.rstrip("] ").split(","))):
+        yield name, canonicalize_name(extra)

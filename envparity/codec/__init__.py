@@ -1,0 +1,38 @@
+"""
+Values to and from bytes: Environments as JSON, locks as TOML.
+
+What is read is checked against the types, and against limits on size and depth, before anything is made of it. What is
+written has one stable order, so that equal values are equal bytes.
+"""
+
+from __future__ import annotations
+
+from envparity.codec.environment import (
+    UnknownKeysWarning,
+    content,
+    content_bytes,
+    content_digest,
+    dump_environment,
+    environment,
+    environment_schema,
+    load_environment,
+    with_artifacts,
+)
+from envparity.codec.lock import dump_lock, load_lock
+from envparity.codec.strict_json import canonical, load_json
+
+__all__ = [
+    "UnknownKeysWarning",
+    "canonical",
+    "content",
+    "content_bytes",
+    "content_digest",
+    "dump_environment",
+    "dump_lock",
+    "environment",
+    "environment_schema",
+    "load_environment",
+    "load_json",
+    "load_lock",
+    "with_artifacts",
+]

@@ -1,0 +1,257 @@
+"""The JSON of an Environment, its canonical form and content digest, and its JSON Schema."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from envparity import __version__
+from envparity.codec.strict_json import canonical, load_json
+from envparity.errors import MalformedError
+from envparity.values import (
+    SCHEMA,
+    SECTIONS,
+    Artifact,
+    Digest,
+    Distribution,
+    Environment,
+    Gap,
+    GapKind,
+    Origin,
+)
+
+_MANY = {"distribution": "distributions", "os-package": "os_packages", "artifact": "artifacts"}
+_ONE = ("python", "system", "host", "cpu", "settings")
+
+# Where something lies, who put it there and when: recorded, and never a difference.
+_PYTHON_PLACES = ("prefix", "base_prefix", "executable", "libpython", "stdlib", "path", "provenance")
+_DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing")
+
+
+class UnknownKeysWarning(UserWarning):
+    """A document holds keys that this version does not know; they were kept out."""
+
+
+def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: bool = False) -> Environment:
+    """
+    The Environment that collectors' facts add up to. A section that no fact speaks of is absent.
+
+    Raises:
+        MalformedError: a fact does not have the shape of its section (a bug of a collector, or a forged answer).
+    """
+    sections: dict[str, Any] = {}
+    gaps: set[Gap] = set()
+    for fact in facts:
+        body = {key: value for key, value in fact.items() if key != "kind"}
+        kind = fact.get("kind")
+        if kind == "gap":
+            body["kind"] = body.pop("gap", None)
+            gaps.add(converted(body, Gap, "gap"))
+        elif kind == "section":
+            sections.setdefault(str(body.get("section")), [] if body.get("section") in _MANY.values() else {})
+        elif kind in _MANY:
+            sections.setdefault(_MANY[kind], []).append(body)
+        elif kind in _ONE:
+            sections.setdefault(kind, {}).update({key: value for key, value in body.items() if value is not None})
+        else:
+            raise MalformedError(f"a collector answered with a fact of the unknown kind {kind!r}")
+    known = {name: value for name, value in sections.items() if name in SECTIONS}
+    document = {"origin": msgspec.to_builtins(origin), "open": open, **known}
+    result = converted(document, Environment, "")
+    return _ordered(msgspec.structs.replace(result, gaps=tuple(sorted(gaps))))
+
+
+def converted(value: Any, kind: Any, where: str) -> Any:
+    """Plain data as a frozen value, or a MalformedError with the path at which it does not fit."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, path = _split(str(error))
+        raise MalformedError(message, where=path).inside(where) from error
+
+
+def _ordered(environment: Environment) -> Environment:
+    """The same facts in the one order in which they are written."""
+
+    def by_name(item: Distribution) -> tuple[str, ...]:
+        return (item.name, "1" if item.shadowed else "0", item.version, item.location, item.specifier, item.marker)
+
+    return msgspec.structs.replace(
+        environment,
+        distributions=None
+        if environment.distributions is None
+        else tuple(sorted(environment.distributions, key=by_name)),
+        os_packages=None
+        if environment.os_packages is None
+        else tuple(sorted(environment.os_packages, key=lambda item: (item.name, item.architecture, item.version))),
+        artifacts=None
+        if environment.artifacts is None
+        else tuple(sorted(environment.artifacts, key=lambda item: (item.kind, item.name, item.sha256))),
+        settings=None
+        if environment.settings is None
+        else msgspec.structs.replace(
+            environment.settings,
+            variables=tuple(sorted(environment.settings.variables)),
+            names_only=tuple(sorted(set(environment.settings.names_only))),
+        ),
+        gaps=tuple(sorted(set(environment.gaps))),
+    )
+
+
+def dump_environment(environment: Environment) -> bytes:
+    """The document that `snapshot` writes: JSON, indented for people, with one stable order."""
+    document = {"envparity": "environment", **msgspec.to_builtins(_ordered(environment))}
+    document["schema"] = SCHEMA
+    document["content_digest"] = content_digest(environment)
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def load_environment(data: bytes, what: str) -> Environment:
+    """
+    Read what `dump_environment` wrote.
+
+    Keys that are not known are kept out, with a warning; a newer schema is refused, since what it means is not known.
+
+    Raises:
+        MalformedError: not UTF-8, not JSON, cut short, too deep, of a newer or another schema; names the place.
+    """
+    document = load_json(data, what)
+    if not isinstance(document, dict) or document.get("envparity") != "environment":
+        raise MalformedError(
+            f"{what} is JSON, and not a saved environment of envparity",
+            hint="make one with `envparity snapshot -o model.env.json`",
+        )
+    schema = document.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise MalformedError(
+            f"{what} has schema {schema}, and this envparity ({__version__}) knows schemas up to {SCHEMA}",
+            hint="read it with a newer envparity",
+            where="schema",
+        )
+    if schema != SCHEMA:
+        raise MalformedError(f"{what} has the schema {schema!r}, and {SCHEMA} is due", where="schema")
+    body = {key: value for key, value in document.items() if key not in {"envparity", "content_digest"}}
+    try:
+        result = converted(body, Environment, "")
+    except MalformedError as error:
+        error.message = f"{what} is not a valid environment: {error.message}"
+        raise
+    _warn_of_unknown(body, what)
+    recorded = document.get("content_digest")
+    if recorded is not None and recorded != content_digest(result):
+        raise MalformedError(
+            f"{what} was changed after it was written: its content digest does not match",
+            hint="take the snapshot again, or remove the line `content_digest` if the change was meant",
+            where="content_digest",
+        )
+    return _ordered(result)
+
+
+def _split(message: str) -> tuple[str, str]:
+    # msgspec says: Expected `int`, got `str` - at `$.distributions[3].version`
+    text, _, path = message.partition(" - at `$")
+    return text[:1].lower() + text[1:], path.rstrip("`").removeprefix(".")
+
+
+def _warn_of_unknown(document: Any, what: str) -> None:
+    unknown = sorted(_unknown(document, Environment, ""))
+    if unknown:
+        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        message = f"{what} holds keys that are not known and were left out: {listed}"
+        warnings.warn(message, UnknownKeysWarning, stacklevel=3)
+
+
+def _unknown(document: Any, kind: type[msgspec.Struct], path: str) -> Iterable[str]:
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in document.items():
+        here = f"{path}.{key}" if path else key
+        if key not in fields:
+            yield here
+        elif (inner := _struct_in(fields[key])) is not None:
+            for index, item in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(item, dict):
+                    yield from _unknown(item, inner, f"{here}[{index}]" if isinstance(value, list) else here)
+
+
+def _struct_in(annotation: Any) -> Any:
+    """The struct that a field holds, alone or many times, if it holds one."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((inner for argument in arguments if (inner := _struct_in(argument)) is not None), None)
+
+
+def content(environment: Environment) -> Environment:
+    """
+    What two environments must share to be the same: without places, times, the host, tooling and names of variables.
+
+    Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot.
+    """
+    replace = msgspec.structs.replace
+    python = environment.python
+    if python is not None:
+        python = replace(python, **{name: _empty(python, name) for name in _PYTHON_PLACES})
+    distributions = environment.distributions
+    if distributions is not None:
+        distributions = tuple(
+            replace(item, **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES})
+            for item in distributions
+            if not item.tooling
+        )
+    artifacts = environment.artifacts
+    if artifacts is not None:
+        artifacts = tuple(replace(item, path="") for item in artifacts)
+    settings = environment.settings
+    if settings is not None:
+        settings = replace(settings, names_only=())
+    return _ordered(
+        replace(
+            environment,
+            origin=Origin(kind="content"),
+            host=None,
+            python=python,
+            distributions=distributions,
+            artifacts=artifacts,
+            settings=settings,
+            gaps=tuple(gap for gap in environment.gaps if gap.kind is GapKind.UNREAD),
+        )
+    )
+
+
+def _empty(value: msgspec.Struct, name: str) -> Any:
+    field = next(field for field in msgspec.structs.fields(value) if field.name == name)
+    return field.default
+
+
+def content_digest(environment: Environment) -> Digest:
+    """`sha256:…` of the content. It does not depend on the order of keys, the platform or the time of writing."""
+    return "sha256:" + hashlib.sha256(content_bytes(environment)).hexdigest()
+
+
+def content_bytes(environment: Environment) -> bytes:
+    """The canonical document of an environment's content; `load_environment` reads it."""
+    return canonical({"envparity": "environment", **msgspec.to_builtins(content(environment)), "schema": SCHEMA})
+
+
+def environment_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a saved environment, derived from the types themselves."""
+    schema = msgspec.json.schema(Environment)
+    body = schema["$defs"]["Environment"]
+    body["properties"] = {
+        "envparity": {"const": "environment"},
+        "content_digest": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
+        **body["properties"],
+    }
+    body["required"] = ["envparity", "schema", *body.get("required", [])]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Environment", **schema}
+
+
+def with_artifacts(environment: Environment, artifacts: Iterable[Artifact]) -> Environment:
+    """The same environment, made for these artifacts too. A known artifact of one name is replaced."""
+    added = {item.name: item for item in artifacts}
+    kept = tuple(item for item in environment.artifacts or () if item.name not in added)
+    return _ordered(msgspec.structs.replace(environment, artifacts=kept + tuple(added.values())))

@@ -1,0 +1,79 @@
+"""JSON that can be trusted: within limits, without duplicate keys, and in one canonical form when it is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from envparity.errors import MalformedError
+from envparity.files import decoded
+
+MOST_BYTES = 200 << 20
+DEEPEST = 40
+
+
+def load_json(data: bytes, what: str) -> Any:
+    """
+    JSON, strictly: duplicate keys (RFC 8259, 4, leaves their meaning open), NaN and huge numbers are errors.
+
+    Raises:
+        MalformedError: with line and column.
+    """
+    if len(data) > MOST_BYTES:
+        raise MalformedError(f"{what} is larger than the limit of {MOST_BYTES:,} bytes")
+    text = decoded(data, what)
+    _refuse_depth(text, what)
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int)
+    except json.JSONDecodeError as error:
+        cut = ": it ends too early (cut short?)" if error.pos >= len(text.rstrip()) else f": {error.msg}"
+        raise MalformedError(f"{what} is not JSON{cut}", where=f"line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:
+        raise MalformedError(f"{what} is not JSON that can be trusted: {error}") from error
+
+
+def _refuse_depth(text: str, what: str) -> None:
+    # Before the parser recurses: brackets outside of strings.
+    depth = 0
+    in_string = escaped = False
+    if text.count("[") + text.count("{") < DEEPEST:
+        return
+    for character in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise MalformedError(f"{what} is nested deeper than {DEEPEST} levels")
+        elif character in "]}":
+            depth -= 1
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return result
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _small_int(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"a number has {len(text)} digits")
+    return int(text)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces, in UTF-8: equal values are equal bytes, on every platform."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,207 @@
+"""
+The only place that writes. An output appears whole or not at all: it is written beside its place, synced and renamed.
+
+Reading of files that a user named is here too, so that the same mistake always gets the same answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from envparity.errors import DiskFullError, EnvparityError, MalformedError, UnreachableError, UsageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def translated(error: OSError, doing: str) -> EnvparityError:
+    """What the system said about a file, as an error of ours."""
+    cause = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFullError(f"cannot {doing}: {cause}", hint="free some space, or write to another disk")
+    if error.errno in {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}:
+        return UsageError(f"cannot {doing}: {cause}")
+    if error.errno == errno.ENOENT:
+        return UsageError(f"cannot {doing}: {cause}", hint="make the folder first, or name another place")
+    return UnreachableError(f"cannot {doing}: {cause}")
+
+
+def read_bytes(path: str | Path, *, limit: int = 256 << 20, what: str = "file") -> bytes:
+    """
+    The whole content of a regular file that a user named.
+
+    Raises:
+        UsageError: there is no such file, or it is a folder.
+        UnreachableError: it may not be read.
+        MalformedError: it is larger than `limit` bytes.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise UsageError(f"{what} `{path}` is a folder, and a file is due here")
+        if not path.exists():
+            raise UsageError(f"{what} `{path}` does not exist", hint="check the name")
+        if not path.is_file():
+            raise UsageError(f"{what} `{path}` is not a regular file")
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise translated(error, f"read {what} `{path}`") from error
+    if len(data) > limit:
+        raise MalformedError(f"{what} `{path}` is larger than the limit of {limit:,} bytes")
+    return data
+
+
+def read_text(path: str | Path, *, limit: int = 64 << 20, what: str = "file") -> str:
+    """The same as text. Only UTF-8 (with or without a mark at its beginning) is read; anything else is malformed."""
+    return decoded(read_bytes(path, limit=limit, what=what), f"{what} `{path}`")
+
+
+def decoded(data: bytes, what: str) -> str:
+    """UTF-8 text of some bytes, or a MalformedError that names the encoding it seems to have and the line."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        looks = " (it looks like UTF-16)" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise MalformedError(
+            f"{what} is not UTF-8{looks}: byte 0x{data[error.start]:02x} in line {line}", hint="save it as UTF-8"
+        ) from error
+
+
+@contextmanager
+def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """
+    A binary file beside `path`, which takes its place when the block ends well and vanishes when it does not.
+
+    A symbolic link at `path` is followed, so that the file it names is replaced and the link stays. `mode` is subject
+    to the umask.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        if place.is_dir():
+            raise UsageError(f"cannot write `{path}`: it is a folder")
+        handle, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
+    except OSError as error:
+        raise translated(error, f"write `{path}`") from error
+    try:
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fchmod(stream.fileno(), mode & ~_umask())
+                os.fsync(stream.fileno())
+            Path(temporary).replace(place)
+            _sync_folder(place.parent)
+        except OSError as error:
+            raise translated(error, f"write `{path}`") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a whole file, or leave what was there untouched."""
+    with replacing(path, mode=mode) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """
+    A new folder beside `path`, which takes its place when the block ends well.
+
+    An old folder at `path` is moved aside first and removed last, so that one of the two is always whole.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent))
+    except OSError as error:
+        raise translated(error, f"write `{path}`") from error
+    aside = temporary.with_suffix(".old")
+    try:
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if place.exists():
+                place.rename(aside)
+            temporary.rename(place)
+            _sync_folder(place.parent)
+        except OSError as error:
+            if aside.exists() and not place.exists():
+                aside.rename(place)
+            raise translated(error, f"write `{path}`") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that only this user can enter, for what need not outlive the block."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="envparity-"))
+    except OSError as error:
+        raise translated(error, "make a temporary folder") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(path: str | Path, *, mode: int = 0o777) -> Path:
+    """A folder that exists afterwards, with its parents."""
+    place = Path(path)
+    try:
+        place.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"cannot make the folder `{path}`: a file is in its place") from error
+    except OSError as error:
+        raise translated(error, f"make the folder `{path}`") from error
+    return place
+
+
+@contextmanager
+def locked(path: str | Path, *, timeout_s: float = 60.0) -> Iterator[None]:
+    """Hold a lock among processes. The lock belongs to the operating system: a dead process holds none."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(str(path), timeout=timeout_s):
+            yield
+    except Timeout as error:
+        raise UnreachableError(
+            f"`{path}` is held by another process for more than {timeout_s:.0f} s",
+            hint="wait for the other envparity to finish",
+        ) from error
+    except OSError as error:
+        raise translated(error, f"lock `{path}`") from error
+
+
+def _umask() -> int:
+    # There is no call that only reads it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # "Calling fsync() does not necessarily ensure that the entry in the directory containing the file has also
+    # reached disk. For that an explicit fsync() on a file descriptor for the directory is also needed." (fsync(2))
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # a folder that may be written and not read cannot be synced; its content is in place all the same
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(handle)

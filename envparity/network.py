@@ -1,0 +1,179 @@
+"""The only HTTP client: bounded retries, time limits, no surprises, and no network at all with `--offline`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from envparity.errors import MalformedError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ATTEMPTS = 4
+_LONGEST_WAIT_S = 20.0
+_MOST_REDIRECTS = 5
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer that was read whole. `headers` has lower-case names."""
+
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def printable(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.port:
+        host = f"{host}:{parts.port}"
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+class Client:
+    """
+    One client for everything that is fetched. It follows redirects itself, and never from https to http.
+
+    Args:
+        offline: ask nobody; the error then names the host and the option.
+        timeout_s: for a connection, and for each wait for more bytes.
+        attempts: how often a question is asked before it is given up, where asking again can help.
+    """
+
+    def __init__(self, *, offline: bool = False, timeout_s: float = 30.0, attempts: int = 4) -> None:
+        self.offline = offline
+        self._timeout_s = timeout_s
+        self._attempts = attempts
+        self._opened: httpx.Client | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def get(self, url: str, *, accept: str = "*/*", limit: int = 64 << 20) -> Response:
+        """
+        The whole answer to a GET: status 200, or 404 and 410, which are answers too.
+
+        Raises:
+            UnreachableError: no answer, another status, or offline.
+            MalformedError: the answer is larger than `limit` bytes.
+        """
+
+        def whole(response: httpx.Response) -> Response:
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise MalformedError(f"{printable(url)} answers with more than {limit:,} bytes")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Response(str(response.url), response.status_code, headers, bytes(body))
+
+        return self._ask(url, accept, frozenset({200, 404, 410}), whole)
+
+    def download(self, url: str, into: Callable[[Iterator[bytes]], T]) -> T:
+        """
+        Hand the bytes of a 200 answer, as they are sent, to `into`, which checks and keeps them; its answer is ours.
+
+        `into` is called again, from the first byte, where a transfer broke off.
+
+        Raises:
+            UnreachableError: no answer, another status (404 too), a broken transfer, or offline.
+        """
+        return self._ask(url, "*/*", frozenset({200}), lambda response: into(response.iter_raw(1 << 18)))
+
+    def _ask(self, url: str, accept: str, good: frozenset[int], use: Callable[[httpx.Response], T]) -> T:
+        import httpx
+
+        host = urlsplit(url).hostname or url
+        if self.offline:
+            raise UnreachableError(
+                f"{printable(url)} is needed, and --offline forbids to ask {host}",
+                hint="run once without --offline to fill the cache",
+            )
+        for attempt in range(1, self._attempts + 1):
+            wait_s = min(_LONGEST_WAIT_S, 0.3 * 2**attempt * (1 + random.random()))  # noqa: S311
+            try:
+                with self._answer(url, accept) as response:
+                    if response.status_code in good:
+                        return use(response)
+                    failure = f"{printable(url)} answers {response.status_code} {response.reason_phrase}"
+                    if response.status_code not in _AGAIN:
+                        raise UnreachableError(failure, hint=_HINTS.get(response.status_code, ""))
+                    wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
+            except httpx.HTTPError as error:
+                failure = f"cannot reach {host}: {error or type(error).__name__}"
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    # Asking again cannot help; a wrong clock and a proxy with its own authority are the usual causes.
+                    raise UnreachableError(
+                        failure, hint="check this machine's clock, or name your authority's bundle in SSL_CERT_FILE"
+                    ) from error
+            if attempt < self._attempts:
+                time.sleep(wait_s)
+        raise UnreachableError(
+            f"{failure} ({self._attempts} attempts)",
+            hint=f"check the network, or HTTPS_PROXY, for {host}; with everything cached, --offline asks nobody",
+        )
+
+    @contextmanager
+    def _answer(self, url: str, accept: str) -> Iterator[httpx.Response]:
+        client = self._client()
+        for _ in range(_MOST_REDIRECTS + 1):
+            if urlsplit(url).scheme not in {"http", "https"}:
+                raise UsageError(f"cannot fetch `{printable(url)}`: only http and https are supported")
+            # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
+            with client.stream("GET", url, headers={"accept": accept, "accept-encoding": "identity"}) as response:
+                if response.status_code not in _REDIRECTS:
+                    yield response
+                    return
+                target = urljoin(url, response.headers.get("location", ""))
+                if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+                    raise UnreachableError(f"{printable(url)} redirects from https to `{printable(target)}`")
+                url = target
+        raise UnreachableError(f"{printable(url)} redirects more than {_MOST_REDIRECTS} times")
+
+    def _client(self) -> httpx.Client:
+        import ssl
+
+        import certifi
+        import httpx
+
+        if self._opened is None:
+            # The system's authorities first (a company's own is there), and certifi's where the system has none.
+            context = ssl.create_default_context()
+            context.load_verify_locations(certifi.where())
+            self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
+        return self._opened
+
+
+_HINTS = {
+    401: "this place wants credentials, and private places are not supported yet",
+    403: "this place refuses; private places are not supported yet",
+    404: "it is gone from there",
+    407: "the proxy wants credentials: put them into HTTPS_PROXY",
+}
+
+
+def _asked_wait_s(header: str, otherwise_s: float) -> float:
+    # RFC 9110, 10.2.3: seconds, or a date. A date is not worth a parser: our own back-off serves.
+    return min(float(header), _LONGEST_WAIT_S) if header.isdigit() else otherwise_s

@@ -1,0 +1,30 @@
+"""An error as a person reads it, and as a program does."""
+
+from __future__ import annotations
+
+import msgspec
+
+from envparity.errors import EnvparityError
+from envparity.report.text import printable
+
+
+def text(error: EnvparityError) -> str:
+    """One error line, a line for each detail, and the hint."""
+    lines = [f"error: {printable(str(error))}"]
+    lines += [f"  {printable(detail)}" for detail in error.details]
+    if error.hint:
+        lines.append(f"hint: {printable(error.hint)}")
+    return "\n".join(lines)
+
+
+def json(error: EnvparityError) -> str:
+    """The same as an object, with a `code` that never changes."""
+    body = {
+        "code": error.code,
+        "status": int(error.status),
+        "message": error.message,
+        "where": error.where,
+        "hint": error.hint,
+        "details": list(error.details),
+    }
+    return msgspec.json.encode({"error": body}).decode()

@@ -1,0 +1,25 @@
+"""Where the data that ships with envparity lies: in a checkout, in an editable install and in a wheel."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+
+def data(name: str) -> bytes:
+    """The content of a file below `envparity/data/`, by its path relative to that folder."""
+    return files("envparity").joinpath("data", *name.split("/")).read_bytes()
+
+
+def templates() -> Traversable:
+    """
+    The folder of templates.
+
+    A wheel carries them as `envparity/templates`; in a checkout, and so in an editable install, they lie beside the
+    package, at the top level. The checkout is asked first: an editable install may hold a stale copy.
+    """
+    beside = Path(__file__).resolve().parent.parent / "templates"
+    if beside.is_dir() and (beside.parent / "pyproject.toml").is_file():
+        return beside
+    return files("envparity").joinpath("templates")
