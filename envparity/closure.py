@@ -33,7 +33,7 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM", 
 """`implementation_name` -> `platform_python_implementation`."""
 
 _REQUESTS_ALL = frozenset(["uv"])
-"""Installers that write REQUESTED for everything, what was merely required too: there it says nothing (seen: uv 0.13)."""
+"""Installers that write REQUESTED for everything, so that it says nothing (seen: uv 0.13)."""
 
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 
@@ -94,7 +94,7 @@ def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]
     That is what its metadata requires, directly or not, unless the user asked for it by name (`requested`, where the
     installer tells that from what was merely required), or a path of requirements from any distribution outside this
     set reaches it. Which extras of a distribution somebody once asked for is recorded nowhere, so only extras that a
-    requirement names are followed: the same environment gives the same lock whether envparity is installed in it or not.
+    requirement names are followed: an environment gives the same lock whether envparity is installed in it or not.
     """
     installed = tuple(distributions)
     edges = _edges(installed, marker_env)
@@ -102,9 +102,7 @@ def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]
         return frozenset()
     candidates = _reach(edges, [OURSELVES], barred=frozenset())
     wanted = {
-        each.name
-        for each in installed
-        if each.requested and each.installer not in _REQUESTS_ALL and not each.shadowed
+        each.name for each in installed if each.requested and each.installer not in _REQUESTS_ALL and not each.shadowed
     }
     others = (edges.keys() - candidates) | wanted
     return candidates - _reach(edges, others, barred=frozenset([OURSELVES]))

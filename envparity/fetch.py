@@ -33,6 +33,12 @@ class Fetcher:
     cache: Cache
     progress: Progress = SILENT
 
+    def __enter__(self) -> Fetcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
     def blobs(self, wanted: Sequence[Wanted], title: str = "download") -> list[Path]:
         """
         The files, in the order in which they were asked for.

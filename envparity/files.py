@@ -10,8 +10,9 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -165,6 +166,51 @@ def make_folder(path: str | Path, *, mode: int = 0o777) -> Path:
     except OSError as error:
         raise translated(error, f"make the folder `{path}`") from error
     return place
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a tree that `populate` makes: a file, folder or link, by its relative path in normal form."""
+
+    path: str
+    kind: str
+    mode: int
+    target: str = ""
+    open: Callable[[], BinaryIO] | None = None
+
+
+def populate(root: Path, members: Iterable[Member]) -> None:
+    """
+    Make a tree of files below an empty folder of ours.
+
+    Symbolic links come last, so that nothing can be written through one, wherever it points; modes of folders come
+    after them, so that a folder that may not be written can still be filled.
+    """
+    links, folders = [], []
+    try:
+        for member in members:
+            place = root / member.path
+            if member.kind == "link":
+                links.append(member)
+                continue
+            if member.kind == "folder":
+                place.mkdir(parents=True, exist_ok=True)
+                folders.append(member)
+                continue
+            assert member.open is not None
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(handle, "wb") as sink, member.open() as source:
+                shutil.copyfileobj(source, sink, 1 << 20)
+                os.fchmod(sink.fileno(), member.mode & 0o777)
+        for member in links:
+            place = root / member.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(member.target)
+        for member in sorted(folders, key=lambda item: item.path, reverse=True):
+            (root / member.path).chmod(member.mode & 0o1777)
+    except OSError as error:
+        raise translated(error, f"unpack into `{root}`") from error
 
 
 @contextmanager

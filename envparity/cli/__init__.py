@@ -7,6 +7,7 @@ The command line: one file a verb, loaded when it is typed, so that `envparity -
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -117,9 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _report(error: EnvparityError, argv: Sequence[str]) -> int:
     from envparity.report import errors
 
-    as_json = (
-        any(pair in {("--format", "json")} for pair in zip(argv, argv[1:], strict=False)) or "--format=json" in argv
-    )
+    as_json = "--format=json" in argv or ("--format", "json") in itertools.pairwise(argv)
     print(errors.json(error) if as_json else errors.text(error), file=sys.stderr)  # noqa: T201
     return int(error.status)
 

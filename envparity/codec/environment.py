@@ -247,7 +247,9 @@ def environment_schema() -> dict[str, Any]:
         **body["properties"],
     }
     body["required"] = ["envparity", "schema", *body.get("required", [])]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Environment", **schema}
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Environment", **schema}
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return plain
 
 
 def with_artifacts(environment: Environment, artifacts: Iterable[Artifact]) -> Environment:

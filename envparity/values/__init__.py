@@ -7,6 +7,9 @@ All of them are immutable and hashable (tuples inside, never lists) and round-tr
 from __future__ import annotations
 
 from envparity.values.environment import (
+    LATER_SECTIONS,
+    SCHEMA,
+    SECTIONS,
     Artifact,
     Basis,
     Cpu,
@@ -17,17 +20,20 @@ from envparity.values.environment import (
     Gap,
     GapKind,
     Host,
-    LATER_SECTIONS,
     Origin,
     OsPackage,
     Python,
-    SCHEMA,
-    SECTIONS,
     Settings,
     Sha256,
     Size,
     System,
     Variable,
+)
+from envparity.values.image import (
+    Options,
+    Plan,
+    PlannedLayer,
+    Step,
 )
 from envparity.values.judgement import (
     Change,
@@ -35,6 +41,7 @@ from envparity.values.judgement import (
     Effect,
     Evidence,
     Finding,
+    Report,
     Severity,
     Verdict,
 )
@@ -48,13 +55,14 @@ from envparity.values.lock import (
     LockedOsPackage,
     LockedWheel,
     Packer,
-    PlannedLayer,
-    Step,
     Substituted,
     Target,
 )
 
 __all__ = [
+    "LATER_SECTIONS",
+    "SCHEMA",
+    "SECTIONS",
     "Artifact",
     "Basis",
     "Change",
@@ -70,7 +78,6 @@ __all__ = [
     "Gap",
     "GapKind",
     "Host",
-    "LATER_SECTIONS",
     "LeftOut",
     "Lock",
     "LockedArtifact",
@@ -79,13 +86,14 @@ __all__ = [
     "LockedModel",
     "LockedOsPackage",
     "LockedWheel",
+    "Options",
     "Origin",
     "OsPackage",
     "Packer",
+    "Plan",
     "PlannedLayer",
     "Python",
-    "SCHEMA",
-    "SECTIONS",
+    "Report",
     "Settings",
     "Severity",
     "Sha256",

@@ -103,6 +103,7 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: str = ""
     specifier: str = ""
     marker: str = ""
+    extras: tuple[str, ...] = ()
     hashes: tuple[str, ...] = ()
     form: str = ""
     location: str = ""
@@ -184,7 +185,7 @@ class Artifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
     it was written by, as pairs of distribution and version.
     """
 
-    kind: str
+    kind: str = "model"
     name: str
     size_bytes: Size
     sha256: Sha256

@@ -75,7 +75,10 @@ class Evidence(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A difference that has been judged. `rule` is empty where only the general order spoke."""
+    """
+    A difference that has been judged. `rule` is empty where only the general order spoke; `also` names further rules
+    that fit, and that say nothing worse.
+    """
 
     difference: Difference
     severity: Severity
@@ -84,12 +87,19 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     rule: str = ""
     fix: str = ""
     evidence: tuple[Evidence, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Pass or fail, with the findings that decided it. `checked` counts what was compared, step by step."""
+    """
+    Pass or fail, with the findings that decided it.
+
+    `status` is the exit status that says the same; `checked` counts what was compared, step by step; `declared` are
+    lines on what differs and was declared when locking.
+    """
 
     passed: bool
+    status: int
     image: str
     against: str
     digest: str = ""
@@ -97,3 +107,23 @@ class Verdict(Struct, frozen=True, omit_defaults=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     checked: tuple[tuple[str, int], ...] = ()
     declared: tuple[str, ...] = ()
+
+
+class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    What a comparison found. `before` and `after` are labels for people; `compared` counts the facts that both sides
+    know. `status` is the exit status that it stands for, at `fail_on`; `blocked` says why it is not a full answer.
+    """
+
+    before: str
+    after: str
+    before_digest: str
+    after_digest: str
+    findings: tuple[Finding, ...]
+    compared: int
+    complete: bool
+    fail_on: Severity
+    status: int
+    blocked: tuple[str, ...] = ()
+    gaps_before: tuple[Gap, ...] = ()
+    gaps_after: tuple[Gap, ...] = ()

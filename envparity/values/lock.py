@@ -1,8 +1,6 @@
-"""What is locked: the exact, hashed contents of an image, and the plan that puts them into layers."""
+"""What is locked: the exact, hashed contents of an image."""
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 from msgspec import Struct
 
@@ -132,25 +130,3 @@ class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
     bytecode: str = "none"
     models: tuple[LockedModel, ...] = ()
     settings: tuple[Variable, ...] = ()
-
-
-class Step(StrEnum):
-    """What one layer is made of."""
-
-    BASE = "base"
-    INTERPRETER = "interpreter"
-    WHEELS = "wheels"
-    MODEL = "model"
-    APP = "app"
-    PARITY = "parity"
-
-
-class PlannedLayer(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """
-    Which bytes go in one layer. `inputs` are the digests of everything that decides its content, in order, so that two
-    layers with equal `key` have equal bytes.
-    """
-
-    step: Step
-    title: str
-    inputs: tuple[str, ...]

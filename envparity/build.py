@@ -1,0 +1,110 @@
+"""
+A lock becomes an image: without a daemon, without root, the same bytes on any machine.
+
+    1  read        the lock, the artifacts beside it, the models, the application
+    2  pre-flight  what would fail when it serves is refused before anything is downloaded
+    3  supply      every package, wheel and artifact by its sha256, from the cache or its place
+    4  assemble    the plan's layers, each packed once; configuration and manifest
+    5  write       each destination, whole or not at all
+    6  check       what was written, digest by digest
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envparity import lockfile
+from envparity.fetch import Fetcher
+from envparity.image import configuration, layers, preflight
+from envparity.image.plan import plan
+from envparity.image.supply import completed, python_xy, supply, the_target
+from envparity.oci import check, places
+from envparity.oci.image import BuiltImage
+from envparity.oci.image import assemble as assembled
+from envparity.oci.pack import current_packer
+from envparity.resolvers import debian
+from envparity.sources import read_model
+from envparity.values import Lock, Options, Plan
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build: a lock by its path, what goes in beside it, and where the image goes under which name."""
+
+    lock: Path
+    outputs: tuple[str, ...] = ()
+    name: str = ""
+    models: tuple[Path, ...] = ()
+    app: Path | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image, the plan that made it, the size of each layer's blob in bytes, and what its builder should know."""
+
+    image: BuiltImage
+    plan: Plan
+    sizes: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def assemble(request: Request, *, fetcher: Fetcher) -> Built:
+    """
+    Build the image of a lock and write it to every destination.
+
+    Raises:
+        RefusedError: the model needs what neither lock nor application provides; the base cannot carry a wheel.
+        IntegrityError: bytes are not those of the lock; a model is not the one that the snapshot knew.
+        UnreachableError: something that the lock names cannot be fetched. UsageError: of the request.
+    """
+    # 1
+    lock, lock_bytes = lockfile.read(request.lock)
+    lock_sha256 = hashlib.sha256(lock_bytes).hexdigest()
+    target = the_target(lock)
+    for output in request.outputs:
+        places.parse_reference(output)
+    options = completed(request.options, request.models, request.app, lock)
+    # 2
+    refers_to = {path.name: read_model(path) for path in request.models}
+    preflight.check_imports(refers_to, lock, python_xy(target), request.app)
+    preflight.check_platform(lock, target)
+    # 3
+    supplies = supply(
+        lock,
+        lock_bytes,
+        lockfile.artifacts_folder(request.lock),
+        fetcher=fetcher,
+        mirrors=debian.package_urls,
+        models={path.name: path for path in request.models},
+        application=request.app,
+    )
+    # 4
+    decided = plan(lock, target, options, lock_sha256)
+    packed = []
+    with fetcher.progress.task("layers", len(decided.layers)) as advance:
+        for layer in decided.layers:
+            packed.append(layers.packed(layer, supplies, lock.packer, fetcher.cache))
+            advance(1)
+    runtime = configuration.runtime(lock, target, options, lock_sha256)
+    annotations = configuration.annotations(lock, target, lock_sha256)
+    image = assembled(packed, runtime, annotations, target.platform)
+    # 5 and 6
+    for output in request.outputs:
+        digest = places.write_image(output, image, request.name)
+        written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
+        check.require_valid(places.open_image(str(written)))
+    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(lock))
+
+
+def _notes(lock: Lock) -> tuple[str, ...]:
+    here = current_packer(lock.packer.codec)
+    if here == lock.packer:
+        return ()
+    return (
+        f"packed with {here.library_version}, and the lock says {lock.packer.library_version}: the layers hold the same"
+        " files (equal diffIDs), and their compressed bytes may differ",
+    )

@@ -1,0 +1,83 @@
+"""`envparity build`"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from envparity.cli.common import Common, common_options
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("lock", type=_PATH)
+@click.option(
+    "--output", "outputs", multiple=True, metavar="DEST", help="oci:DIR[:TAG] or docker-archive:FILE; repeatable."
+)
+@click.option("-t", "--tag", "name", default="", metavar="NAME:TAG", help="The name written into each DEST.")
+@click.option("--model", "models", multiple=True, type=_PATH, help="A model file, to /opt/model/NAME; repeatable.")
+@click.option("--app", type=_PATH, help="A folder of your code, to /opt/app.")
+@click.option("--entrypoint", metavar="CMD", help="What the image starts [default: python].")
+@click.option("--env", multiple=True, metavar="K=V", help="A variable of the image; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the image; repeatable.")
+@click.option(
+    "--user", default="10001:10001", show_default=True, metavar="UID[:GID]", help="By number; never root by default."
+)
+@click.option("--workdir", default="/opt/app", show_default=True, help="Where the image starts.")
+@click.option(
+    "--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="A port that it serves; repeatable."
+)
+@common_options
+def command(
+    common: Common,
+    lock: Path,
+    outputs: tuple[str, ...],
+    name: str,
+    models: tuple[Path, ...],
+    app: Path | None,
+    entrypoint: str | None,
+    env: tuple[str, ...],
+    labels: tuple[str, ...],
+    user: str,
+    workdir: str,
+    ports: tuple[int, ...],
+) -> None:
+    """
+    Assemble the image of LOCK: no daemon, no root, no Dockerfile, and the same bytes on any machine.
+
+    \b
+      envparity build pylock.toml --model model.joblib --output oci:image
+      envparity build pylock.toml --app . --output docker-archive:image.tar -t tickets:1
+      docker load -i image.tar
+    """
+    from envparity import build
+    from envparity.errors import UsageError
+    from envparity.image.options import options
+
+    if not outputs:
+        raise UsageError(
+            "where should the image go?",
+            hint="name a place: `--output oci:image` or `--output docker-archive:image.tar`",
+        )
+    chosen = options(
+        entrypoint=tuple(shlex.split(entrypoint)) if entrypoint else None,
+        env=env,
+        labels=labels,
+        user=user,
+        workdir=workdir,
+        ports=ports,
+    )
+    request = build.Request(lock, outputs, name, models, app, chosen)
+    with common.fetcher() as fetcher:
+        built = build.assemble(request, fetcher=fetcher)
+    width = max(len(layer.title) for layer in built.plan.layers)
+    for layer, size in zip(built.plan.layers, built.sizes, strict=True):
+        common.say(f"  {layer.step:<12} {layer.title:<{width}}  {size / 1e6:8.1f} MB")
+    for note in built.notes:
+        common.say(f"note: {note}")
+    for output in outputs:
+        common.say(f"wrote {output}")
+    click.echo(built.image.digest)

@@ -1,0 +1,30 @@
+"""`envparity run`"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from envparity.cli.common import Common, common_options
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("image")
+@click.argument("argv", nargs=-1, metavar="[-- CMD]", type=click.UNPROCESSED)
+@common_options
+def command(common: Common, image: str, argv: tuple[str, ...]) -> None:
+    """
+    Run a command inside an image, without an engine.
+
+    The image is unpacked into a private folder, and the command started there by bubblewrap, in a user namespace or by
+    chroot, whichever this machine allows; there is no network inside. Without CMD the image's own entry point runs.
+    The exit status is that of the command.
+
+    \b
+      envparity run oci:image -- python -c "import sklearn; print(sklearn.__version__)"
+    """
+    from envparity import run
+
+    status = run.inside(image, argv, progress=common.progress, say=common.say)
+    sys.exit(status if status >= 0 else 128 - status)

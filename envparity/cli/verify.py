@@ -1,0 +1,55 @@
+"""`envparity verify`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from envparity.cli.common import Common, common_options, emit, terminal
+
+
+@click.command()
+@click.argument("image")
+@click.option("--against", required=True, metavar="SNAPSHOT|LOCK", help="What the image must be.")
+@click.option("--app", type=click.Path(path_type=Path), help="The folder of your code that the image was built with.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["critical", "high", "medium", "low", "info"]),
+    default="high",
+    show_default=True,
+    help="The severity from which on a finding fails.",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-o", "--output", help="Write the report to a file; - is standard output.")
+@common_options
+def command(
+    common: Common, image: str, against: str, app: Path | None, fail_on: str, form: str, output: str | None
+) -> None:
+    """
+    Prove that IMAGE is the environment of a snapshot or a lock, down to its files.
+
+    Nothing of the image is run. Against a lock each layer is assembled again and compared; against a snapshot every
+    file of every RECORD is hashed. Exit status 5 says that a file is not what it should be, 1 that a difference can
+    hurt the model, 3 that something could not be read.
+
+    \b
+      envparity verify oci:image --against model.env.json
+      envparity verify oci:image --against pylock.toml
+    """
+    from envparity import verify
+    from envparity.report import json, text
+    from envparity.values import Severity
+
+    request = verify.Request(image, against, app, Severity(fail_on), common.strict, common.allow_incomplete)
+    with common.fetcher() as fetcher:
+        verdict = verify.against(request, fetcher=fetcher)
+    if form == "json":
+        emit(json.verdict(verdict), output)
+    else:
+        colour, width = terminal()
+        emit(
+            text.verdict(verdict, colour=colour and output in {None, "-"}, width=width, verbose=common.verbose), output
+        )
+    sys.exit(verdict.status)

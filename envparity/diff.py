@@ -1,0 +1,84 @@
+"""Does production match what the model was trained in? Compare, judge, and say it in one value."""
+
+from __future__ import annotations
+
+from envparity.codec import content_digest
+from envparity.compare import compare, compared
+from envparity.errors import ExitStatus, IncompleteError, worst
+from envparity.knowledge import judge
+from envparity.values import Change, Environment, Gap, GapKind, Report, Severity
+
+__all__ = ["between"]
+
+
+def between(
+    before: Environment,
+    after: Environment,
+    *,
+    fail_on: Severity = Severity.HIGH,
+    strict: bool = False,
+    allow_incomplete: bool = False,
+    labels: tuple[str, str] | None = None,
+) -> Report:
+    """
+    Every difference between two Environments, judged, worst first, with the exit status that it stands for.
+
+    Args:
+        before: where the model was trained.
+        after: where it is served.
+        fail_on: the least severity that is a failure (status 1).
+        strict: what a source cannot record fails too (status 3), not only what could not be read.
+        allow_incomplete: answer although something could not be read.
+        labels: what to call the two sides; else what they were read from.
+
+    Raises:
+        IncompleteError: there is not one fact that both sides know, so that there is no answer at all.
+    """
+    names = labels or (_label(before, "before"), _label(after, "after"))
+    count = compared(before, after)
+    if not count:
+        raise IncompleteError(
+            f"there is nothing to compare between {names[0]} and {names[1]}: not one fact is known of both",
+            hint="take a snapshot of each with `envparity snapshot`",
+            details=tuple(
+                _told(name, gap) for name, side in zip(names, (before, after), strict=True) for gap in side.gaps
+            ),
+        )
+    findings = judge(before, after, compare(before, after))
+    over = any(finding.severity.at_least(fail_on) and not _unknown(finding.difference.change) for finding in findings)
+    blocked: list[str] = []
+    for name, side in zip(names, (before, after), strict=True):
+        if not side.complete and not allow_incomplete:
+            blocked.append(f"{name} could not be read completely (--allow-incomplete answers all the same)")
+        if strict and any(gap.kind is GapKind.NOT_RECORDED for gap in side.gaps):
+            blocked.append(f"{name} does not record everything (--strict)")
+    if strict and not blocked and any(_unknown(finding.difference.change) for finding in findings):
+        blocked.append("some facts are known of one side only (--strict)")
+    return Report(
+        before=names[0],
+        after=names[1],
+        before_digest=content_digest(before),
+        after_digest=content_digest(after),
+        findings=findings,
+        compared=count,
+        complete=before.complete and after.complete,
+        fail_on=fail_on,
+        status=worst(
+            ExitStatus.FINDINGS if over else ExitStatus.OK, ExitStatus.UNFINISHED if blocked else ExitStatus.OK
+        ),
+        blocked=tuple(blocked),
+        gaps_before=before.gaps,
+        gaps_after=after.gaps,
+    )
+
+
+def _unknown(change: Change) -> bool:
+    return change is Change.UNKNOWN
+
+
+def _label(environment: Environment, otherwise: str) -> str:
+    return environment.origin.reference or environment.origin.kind or otherwise
+
+
+def _told(name: str, gap: Gap) -> str:
+    return f"{name}: {gap.section}{f' {gap.item}' if gap.item else ''}: {gap.reason}"

@@ -1,0 +1,121 @@
+"""
+The application folder as entries: what a person meant to ship, and neither their secrets nor their history.
+
+A container image is readable by everyone who can pull it, for ever: so a private key is refused, and what commonly
+holds secrets is left out by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from envparity.codec import canonical
+from envparity.errors import RefusedError, UsageError
+from envparity.oci.entries import Entry
+
+PLACE = "opt/app"
+
+LEFT_OUT = frozenset(
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        "venv",
+        "__pycache__",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".tox",
+        ".nox",
+        ".ipynb_checkpoints",
+        "node_modules",
+        ".env",
+        ".netrc",
+        ".pypirc",
+        ".aws",
+        ".ssh",
+        ".docker",
+        ".kaggle",
+        "kaggle.json",
+        ".DS_Store",
+    }
+)
+"""Names that never go into an image, wherever they lie in the folder."""
+
+MOST_FILES = 50_000
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+
+
+def app_entries(folder: Path) -> list[Entry]:
+    """
+    The files of a folder below `/opt/app`, modes normalised, in order of their paths.
+
+    Raises:
+        UsageError: it is not a folder, or holds more files than anybody means to ship.
+        RefusedError: it holds a private key, a link that leads out of it, or something that is no file; all are named.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"the application `{folder}` is not a folder")
+    entries = [Entry(PLACE, "folder", 0o755)]
+    problems = []
+    root = folder.resolve()
+    for place in _walk(folder):
+        name = place.relative_to(folder).as_posix()
+        path = f"{PLACE}/{name}"
+        if place.is_symlink():
+            target = str(place.readlink())
+            if not place.resolve().is_relative_to(root) or target.startswith("/"):
+                problems.append(f"{name}: a link to `{target}`, which is not in the image")
+            entries.append(Entry(path, "link", 0o777, target=target))
+        elif place.is_dir():
+            entries.append(Entry(path, "folder", 0o755))
+        elif place.is_file():
+            if _holds_private_key(place):
+                problems.append(f"{name}: a private key")
+            mode = 0o755 if place.stat().st_mode & 0o100 else 0o644
+            opened = functools.partial(place.open, "rb")
+            entries.append(Entry(path, "file", mode, size_bytes=place.stat().st_size, content=opened))
+        else:
+            problems.append(f"{name}: not a regular file")
+        if len(entries) > MOST_FILES:
+            raise UsageError(f"the application `{folder}` holds more than {MOST_FILES:,} files")
+    if problems:
+        raise RefusedError(
+            f"the application `{folder}` holds what must not be shipped",
+            hint="move it out of the folder, or name a smaller folder",
+            details=tuple(problems),
+        )
+    return entries
+
+
+def app_digest(folder: Path) -> str:
+    """What identifies the content of an application folder: the sha256 over paths, kinds, modes and contents."""
+    rows = []
+    for entry in app_entries(folder):
+        digest = ""
+        if callable(entry.content):
+            with entry.content() as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        rows.append([entry.path, entry.kind, entry.mode, entry.target, digest])
+    return hashlib.sha256(canonical(rows)).hexdigest()
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
+        kept = [*folders, *(name for name in names if name not in LEFT_OUT and not name.endswith(".pyc"))]
+        found += [Path(parent, name) for name in kept]
+    return sorted(found)
+
+
+def _holds_private_key(place: Path) -> bool:
+    # Keys are small; a model or a data set is not read for this.
+    with place.open("rb") as stream:
+        return place.stat().st_size < 1 << 20 and _PRIVATE_KEY.search(stream.read()) is not None

@@ -1,0 +1,109 @@
+"""
+What one planned layer holds, as entries. Where the bytes lie on this machine is a value, `Supplies`; what they become
+is decided here, once, for `build` (which packs them) and for `verify` (which holds an image against them).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envparity.image import app, base, interpreter, wheels
+from envparity.image.plan import PREFIX
+from envparity.oci.entries import Entry
+from envparity.values import Lock, PlannedLayer, Step, Target
+
+PAPERS = "usr/share/envparity"
+MODELS = "opt/model"
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """
+    The bytes that a lock promises, at hand: `files` by sha256 (packages, wheels, artifacts), the models by name, the
+    application's folder, and the lock's own bytes.
+    """
+
+    lock: Lock
+    target: Target
+    lock_bytes: bytes
+    files: Mapping[str, Path]
+    models: Mapping[str, Path] = field(default_factory=dict)
+    app: Path | None = None
+
+    @functools.cached_property
+    def base_entries(self) -> tuple[Entry, ...]:
+        """The lowest layer's entries; every other layer takes the headers of its parent folders from them."""
+        return tuple(base.base_entries(self.target.os_packages, self.files))
+
+    @functools.cached_property
+    def folders(self) -> dict[str, Entry]:
+        """What may be a parent in a higher layer: the folders of the base, and its links, which may not."""
+        return {entry.path: entry for entry in self.base_entries if entry.kind in {"folder", "link"}}
+
+    @functools.cached_property
+    def owners(self) -> dict[str, str]:
+        """Which locked thing each path of the image comes from, for a message that names it."""
+        owners = dict(base.owners(self.base_entries))
+        for item in self.lock.distributions:
+            for entry in self._wheel_entries(item.wheel.sha256):
+                owners[entry.path] = f"{item.name} {item.version}"
+        return owners
+
+    def entries(self, layer: PlannedLayer) -> list[Entry]:
+        """Everything that a layer holds, without the parents that the writer adds."""
+        match layer.step:
+            case Step.BASE:
+                return list(self.base_entries)
+            case Step.INTERPRETER:
+                return self._interpreter_entries()
+            case Step.WHEELS:
+                return self._grouped_wheel_entries(layer.inputs[2:])
+            case Step.MODEL:
+                return [self._model_entry(layer.inputs[0])]
+            case Step.APP:
+                return app.app_entries(self.app) if self.app is not None else []
+            case Step.PAPERS:
+                return self._papers()
+
+    def _interpreter_entries(self) -> list[Entry]:
+        found = self.target.interpreter
+        python = ".".join(found.version.split(".")[:2])
+        captured = [] if found.artifact is None else interpreter.interpreter_entries(self.files[found.artifact.sha256])
+        home = found.executable.rsplit("/", 1)[0]
+        return captured + wheels.venv_entries(python, home=home, version=found.version)
+
+    def _grouped_wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
+        groups = [(self._title(digest), self._wheel_entries(digest)) for digest in digests]
+        wheels.conflicts(groups)
+        return [entry for _, entries in groups for entry in entries]
+
+    def _wheel_entries(self, sha256: str) -> list[Entry]:
+        python = ".".join(self.target.interpreter.version.split(".")[:2])
+        return wheels.wheel_entries(
+            self.files[sha256], prefix=PREFIX, python_xy=python, interpreter=f"/{PREFIX}/bin/python"
+        )
+
+    def _title(self, sha256: str) -> str:
+        item = next(item for item in self.lock.distributions if item.wheel.sha256 == sha256)
+        return f"{item.name} {item.version}"
+
+    def _model_entry(self, name: str) -> Entry:
+        place = self.models[name]
+        return Entry(
+            f"{MODELS}/{name}",
+            "file",
+            0o644,
+            size_bytes=place.stat().st_size,
+            content=functools.partial(place.open, "rb"),
+        )
+
+    def _papers(self) -> list[Entry]:
+        snapshot = self.files[self.lock.snapshot.sha256].read_bytes()
+        papers = {"pylock.toml": self.lock_bytes, f"pylock.artifacts/{self.lock.snapshot.name}": snapshot}
+        return [
+            Entry(f"{PAPERS}/{name}", "file", 0o644, size_bytes=len(data), content=data)
+            for name, data in papers.items()
+        ]

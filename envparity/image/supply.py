@@ -1,0 +1,125 @@
+"""
+From a lock and what lies on this machine to the bytes of an image: what `build` packs and `verify` holds against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from envparity.errors import IntegrityError, UnreachableError, UnsupportedError, UsageError
+from envparity.fetch import Fetcher, Wanted
+from envparity.files import read_bytes
+from envparity.image import app
+from envparity.image.contents import Supplies
+from envparity.values import (
+    Lock,
+    LockedArtifact,
+    LockedDistribution,
+    LockedModel,
+    LockedOsPackage,
+    Options,
+    Target,
+)
+
+Mirrors = Callable[[LockedOsPackage], tuple[str, ...]]
+"""Where a package may be fetched from; mirrors are configuration, and never part of a lock."""
+
+LARGEST_ARTIFACT = 1 << 31
+
+
+def the_target(lock: Lock) -> Target:
+    """The one target of a lock; several come later."""
+    if len(lock.targets) != 1:
+        raise UnsupportedError(f"a lock for {len(lock.targets)} platforms is not supported yet")
+    return lock.targets[0]
+
+
+def python_xy(target: Target) -> str:
+    """`3.11` of the target's interpreter."""
+    return ".".join(target.interpreter.version.split(".")[:2])
+
+
+def completed(options: Options, models: Sequence[Path], application: Path | None, lock: Lock) -> Options:
+    """
+    The options with the digests of what lies on this machine: models and application.
+
+    Raises:
+        IntegrityError: a model is not one that the lock's snapshot knew.
+        UsageError: a model is no file, or two have one name.
+    """
+    read = tuple(_read_model(path) for path in models)
+    known = {model.name: model for model in lock.models}
+    for model in read:
+        promised = known.get(model.name)
+        if lock.models and (promised is None or promised.sha256 != model.sha256):
+            found = f": its sha256 is {model.sha256}, and {promised.sha256} was recorded" if promised else ""
+            raise IntegrityError(
+                f"model `{model.name}` is not the one that the lock's snapshot knew{found}",
+                hint=f"build with the recorded one ({', '.join(sorted(known))}), or lock a snapshot of this one",
+            )
+    if len({model.name for model in read}) != len(read):
+        raise UsageError("two models have the same file name, and a model lies in the image under its name")
+    digest = app.app_digest(application) if application is not None else None
+    return msgspec.structs.replace(options, models=read, app=digest)
+
+
+def _read_model(path: Path) -> LockedModel:
+    if not path.is_file():
+        raise UsageError(f"model `{path}` " + ("is a folder" if path.is_dir() else "does not exist"))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return LockedModel(name=path.name, size_bytes=path.stat().st_size, sha256=digest)
+
+
+def wheel_wanted(item: LockedDistribution) -> Wanted:
+    """The wheel of a locked distribution, as something to fetch."""
+    return Wanted(item.wheel.name, (item.wheel.url,), item.wheel.sha256, item.wheel.size_bytes)
+
+
+def supply(
+    lock: Lock,
+    lock_bytes: bytes,
+    artifacts: Path,
+    *,
+    fetcher: Fetcher,
+    mirrors: Mirrors,
+    models: Mapping[str, Path] | None = None,
+    application: Path | None = None,
+) -> Supplies:
+    """
+    Every byte that the lock promises, at hand and checked: from the cache, its place, or the folder of artifacts.
+
+    Raises:
+        UnreachableError: something cannot be had. IntegrityError: something is not what was locked.
+    """
+    target = the_target(lock)
+    packages = [
+        Wanted(f"{item.name} {item.version}", mirrors(item), item.sha256, item.size_bytes)
+        for item in target.os_packages
+    ]
+    wanted = [*packages, *(wheel_wanted(item) for item in lock.distributions)]
+    files = dict(zip((item.sha256 for item in wanted), fetcher.blobs(wanted), strict=True))
+    for artifact in (lock.snapshot, target.interpreter.artifact):
+        if artifact is not None:
+            files[artifact.sha256] = _checked(artifacts / artifact.name, artifact)
+    return Supplies(lock, target, lock_bytes, files, models or {}, application)
+
+
+def _checked(path: Path, artifact: LockedArtifact) -> Path:
+    if Path(artifact.name).name != artifact.name:
+        raise IntegrityError(f"the artifact `{artifact.name}` is not a plain file name")
+    if not path.is_file():
+        raise UnreachableError(
+            f"`{artifact.name}` is missing: it should lie in `{path.parent}`",
+            hint="copy the folder of artifacts along with the lock, or make both again with `envparity lock`",
+        )
+    digest = hashlib.sha256(read_bytes(path, limit=LARGEST_ARTIFACT, what="artifact")).hexdigest()
+    if digest != artifact.sha256:
+        raise IntegrityError(
+            f"`{path}` is not the file that was locked: expected sha256 {artifact.sha256}, got {digest}"
+        )
+    return path

@@ -1,0 +1,208 @@
+"""
+What trained the model, as artifacts with hashes: recovered from a snapshot, never resolved again.
+
+    1  what goes in          every effective distribution but tooling and the installers
+    2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded
+    3  the interpreter       of the base, where that is the same; else the snapshot's own, captured
+    4  the base              the packages of the snapshot's own release, closed over what 2 and 3 need
+    5  the rest              models, settings that move numbers, the snapshot itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from envparity import closure, codec
+from envparity.errors import IncompleteError, RefusedError, UnsupportedError, UsageError
+from envparity.fetch import Fetcher
+from envparity.image import wheels
+from envparity.image.supply import wheel_wanted
+from envparity.lockfile import Recovered
+from envparity.oci import pack
+from envparity.resolvers import debian, index, interpreter
+from envparity.values import (
+    Artifact,
+    Basis,
+    Distribution,
+    Environment,
+    LeftOut,
+    Lock,
+    LockedArtifact,
+    LockedDistribution,
+    LockedModel,
+    Python,
+    System,
+    Target,
+    Variable,
+)
+
+PUBLIC_INDEX = "https://pypi.org/simple/"
+
+PLATFORMS = {"x86_64": ("linux/amd64", "amd64"), "aarch64": ("linux/arm64", "arm64")}
+"""What `uname -m` says, to the platform of an image and the architecture of Debian's packages."""
+
+INSTALLERS = ("pip", "setuptools", "wheel")
+"""They install and do not predict. pip never goes into an image; the others only where something requires them."""
+
+NUMERIC_SETTINGS = ("BLIS_", "GOTO_", "KMP_", "MKL_", "NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYTHONHASHSEED")
+"""Variables that move numbers, by prefix: an image sets them as the training environment had them."""
+
+
+def recover(
+    environment: Environment,
+    *,
+    fetcher: Fetcher,
+    workplace: Path,
+    base: str | None = None,
+    index_url: str = PUBLIC_INDEX,
+    allow_incomplete: bool = False,
+) -> Recovered:
+    """
+    The lock of a snapshot, for the snapshot's own platform.
+
+    The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
+
+    Raises:
+        RefusedError: something cannot be locked; everything that cannot is listed, each with what to do.
+        IncompleteError: the snapshot is not whole. UnsupportedError: of a source or host that is not supported yet.
+        UnreachableError, IntegrityError: of what is fetched.
+    """
+    python, system, installed = _sections(environment, allow_incomplete)
+    platform, architecture = _platform(system)
+    base = base or debian.default_base(system)
+
+    # 1
+    chosen, left_out = _chosen(installed, closure.marker_environment(python, system))
+    # 2
+    found = index.find_wheels(
+        chosen,
+        client=fetcher.client,
+        index=index_url,
+        python_version=python.version,
+        progress=fetcher.progress,
+    )
+    distributions = _settled(found)
+    files = fetcher.blobs([wheel_wanted(item) for item in distributions], "wheels")
+    sonames = frozenset[str]().union(
+        *(_needs(fetcher, item, file) for item, file in zip(distributions, files, strict=True))
+    )
+    # 3 and 4
+    decided = interpreter.resolve(
+        python,
+        base=base,
+        architecture=architecture,
+        installed=environment.os_packages or (),
+        sonames=sonames,
+        workplace=workplace,
+        fetcher=fetcher,
+    )
+    # 5
+    content = codec.content_bytes(environment)
+    digest = codec.content_digest(environment).removeprefix("sha256:")
+    snapshot = LockedArtifact(name=f"snapshot-{digest[:12]}.env.json", size_bytes=len(content), sha256=digest)
+    lock = Lock(
+        requires_python=f"=={'.'.join(python.version.split('.')[:2])}.*",
+        environments=(f'sys_platform == "linux" and platform_machine == "{system.machine}"',),
+        distributions=distributions,
+        targets=(
+            Target(
+                platform=platform,
+                base=base,
+                interpreter=decided.interpreter,
+                os_packages=decided.os_packages,
+                substituted=decided.substituted,
+                left_out=(*left_out, *decided.left_out),
+            ),
+        ),
+        snapshot=snapshot,
+        packer=pack.current_packer(),
+        models=tuple(_model(item) for item in environment.artifacts or () if item.kind == "model"),
+        settings=_settings(environment),
+    )
+    artifacts: dict[str, Path | bytes] = {snapshot.name: content}
+    if decided.interpreter.artifact is not None:
+        artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
+    return Recovered(lock, artifacts)
+
+
+def _sections(environment: Environment, allow_incomplete: bool) -> tuple[Python, System, tuple[Distribution, ...]]:
+    python, system, distributions = environment.python, environment.system, environment.distributions
+    if python is None or system is None or distributions is None or python.basis is not Basis.INSTALLED:
+        raise UnsupportedError(
+            f"locking a source of the kind `{environment.origin.kind}` is not supported yet",
+            hint="a lock is recovered from a snapshot: take one where the model was trained: `envparity snapshot -o model.env.json`",
+        )
+    if not environment.complete and not allow_incomplete:
+        raise IncompleteError(
+            "the snapshot is not complete, so a lock of it would not be what trained the model",
+            hint="take it again where everything can be read, or pass --allow-incomplete",
+            details=tuple(
+                f"{gap.section} {gap.item}: {gap.reason}" for gap in environment.gaps if gap.kind == "unread"
+            ),
+        )
+    if not distributions:
+        raise UsageError("the snapshot holds no distribution, so there is nothing to lock")
+    return python, system, distributions
+
+
+def _platform(system: System) -> tuple[str, str]:
+    if system.os != "linux" or system.machine not in PLATFORMS:
+        raise UnsupportedError(
+            f"locking for {system.os or 'an unknown system'} {system.machine} is not supported yet",
+            hint="take the snapshot on Linux (x86_64 or aarch64)",
+        )
+    return PLATFORMS[system.machine]
+
+
+def _chosen(installed: tuple[Distribution, ...], markers: dict[str, str]) -> tuple[list[Distribution], list[LeftOut]]:
+    effective = [item for item in installed if not item.shadowed and not item.tooling]
+    others = {item.name for item in effective} - set(INSTALLERS)
+    required = closure.required_by(effective, others, markers)
+    chosen, left_out = [], []
+    for item in effective:
+        if item.name == "pip" or (item.name in INSTALLERS and item.name not in required):
+            reason = "it installs, and an image is not installed into" if item.name == "pip" else "nothing requires it"
+            left_out.append(LeftOut(kind="distribution", name=item.name, version=item.version, reason=reason))
+        else:
+            chosen.append(item)
+    return chosen, left_out
+
+
+def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[LockedDistribution, ...]:
+    problems = [item for item in found if isinstance(item, index.Problem)]
+    if problems:
+        count = f"{len(problems)} distributions" if len(problems) > 1 else "1 distribution"
+        raise RefusedError(
+            f"{count} cannot be locked",
+            hint="install published wheels of them where the model is trained, and take the snapshot again",
+            details=tuple(f"{item.name} {item.version}: {item.reason}; {item.advice}" for item in problems),
+        )
+    return tuple(sorted((item for item in found if isinstance(item, LockedDistribution)), key=lambda item: item.name))
+
+
+def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> frozenset[str]:
+    """The shared objects that a wheel expects of the base; noted by its digest, since they follow from its bytes."""
+    if item.wheel.name.endswith("-none-any.whl"):
+        return frozenset()
+    return frozenset(_noted(fetcher, f"sonames-1-{item.wheel.sha256}", lambda: sorted(wheels.needed_sonames(file))))
+
+
+def _noted(fetcher: Fetcher, key: str, compute: Callable[[], list[str]]) -> list[str]:
+    import msgspec
+
+    noted = fetcher.cache.note(key)
+    if noted is not None:
+        return msgspec.json.decode(noted, type=list[str])
+    value = compute()
+    fetcher.cache.write_note(key, value)
+    return value
+
+
+def _model(item: Artifact) -> LockedModel:
+    return LockedModel(name=item.name, size_bytes=item.size_bytes, sha256=item.sha256, modules=item.modules)
+
+
+def _settings(environment: Environment) -> tuple[Variable, ...]:
+    variables = environment.settings.variables if environment.settings is not None else ()
+    return tuple(item for item in variables if item.name.startswith(NUMERIC_SETTINGS))

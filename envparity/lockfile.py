@@ -1,0 +1,63 @@
+"""A lock on disk: `pylock.toml`, and the folder of bytes that no index serves beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from envparity import codec
+from envparity.errors import UsageError
+from envparity.files import make_folder, read_bytes, write_bytes
+from envparity.values import Lock
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A lock, and the bytes that lie beside it, by the name under which they lie."""
+
+    lock: Lock
+    artifacts: dict[str, Path | bytes]
+
+
+def artifacts_folder(lock_path: Path) -> Path:
+    """Where the bytes that no index serves lie: `pylock.artifacts/` beside `pylock.toml`."""
+    return lock_path.with_name(f"{lock_path.stem}.artifacts")
+
+
+def write(recovered: Recovered, path: Path) -> None:
+    """
+    Write a lock and its artifacts. The artifacts come first, under names that carry their digest, so that an older lock
+    at the same place stays whole until the new one takes its name.
+    """
+    check_name(path)
+    folder = make_folder(artifacts_folder(path))
+    for name, source in recovered.artifacts.items():
+        data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
+        write_bytes(folder / name, data)
+    write_bytes(path, codec.dump_lock(recovered.lock).encode())
+    for stale in set(folder.iterdir()) - {folder / name for name in recovered.artifacts}:
+        if stale.is_file() and stale.name.startswith(("snapshot-", "cpython-")):
+            stale.unlink(missing_ok=True)
+
+
+def check_name(path: Path) -> None:
+    """
+    Refuse a name that the standard does not allow, and that uv and pip would not read.
+
+    "The file name MUST be named pylock.toml or match the regular expression ^pylock\\.([^.]+)\\.toml$"
+    (https://packaging.python.org/specifications/pylock-toml/#file-name).
+    """
+    from packaging.pylock import is_valid_pylock_path
+
+    if not is_valid_pylock_path(path):
+        raise UsageError(
+            f"a lock cannot be called `{path.name}`",
+            hint="call it `pylock.toml`, or `pylock.NAME.toml` without dots in NAME",
+        )
+
+
+def read(path: Path) -> tuple[Lock, bytes]:
+    """A lock from its file, with the bytes of that file."""
+    check_name(path)
+    data = read_bytes(path, limit=64 << 20, what="lock")
+    return codec.load_lock(data, f"lock `{path}`"), data

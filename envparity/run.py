@@ -1,0 +1,183 @@
+"""
+A command inside an image, without an engine: unpacked into a private folder, and started with that folder as its root.
+
+This runs what the image holds, and only because a user asked for it by name. There is no network inside, and no host
+file but standard input, output and error. It is not a wall against a hostile model: for that, use a virtual machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envparity.errors import UnsupportedError, UsageError
+from envparity.files import Member, populate, private_folder
+from envparity.oci import places
+from envparity.oci.image import Image
+from envparity.oci.tree import ImageTree, merge
+from envparity.process import Command, run
+from envparity.progress import SILENT, Progress
+
+_MOST_TRIAL_S = 20.0
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What to start, where, as whom and with which variables."""
+
+    root: Path
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
+    workdir: str
+    user: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to give a process another root: its name, whether this machine allows it, and its command line."""
+
+    name: str
+    trial: Callable[[], tuple[str, ...] | None]
+    argv: Callable[[Inside], tuple[str, ...]]
+
+
+def inside(
+    reference: str,
+    argv: Sequence[str] = (),
+    *,
+    progress: Progress = SILENT,
+    say: Callable[[str], None] = lambda message: None,
+) -> int:
+    """
+    The exit status of a command (the image's own where none is given), with our standard streams.
+
+    Raises:
+        UnsupportedError: this machine allows none of the ways; each is named with what it lacks.
+        UsageError: the image is for another platform, or has nothing to start.
+    """
+    image = places.open_image(reference)
+    machine = os.uname().machine
+    if image.config.os != "linux" or _ARCHITECTURES.get(machine) != image.config.architecture:
+        raise UsageError(f"`{reference}` is for {image.platform}, and this machine is {machine}")
+    way = the_way()
+    with private_folder() as folder:
+        root = folder / "root"
+        root.mkdir(mode=0o755)
+        folder.chmod(0o711)  # another user, as whom the command may run, must be able to pass
+        tree = merge(image, keep=lambda path: False)
+        with progress.task("unpack", None):
+            populate(root, _members(tree))
+        what = _inside(image, root, tuple(argv))
+        say(f"inside {reference} by {way.name}, as user {what.user}, without a network")
+        return run(Command(way.argv(what), env=_HOST_VARIABLES, timeout_s=None, inherit=True)).status
+
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+_HOST_VARIABLES = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""What the helper on this host is started with. The image's own variables are set inside, and never reach it."""
+
+
+def the_way() -> Way:
+    """The first way that this machine allows."""
+    missing = []
+    for way in WAYS:
+        trial = way.trial()
+        if trial is None:
+            missing.append(f"{way.name}: not installed")
+            continue
+        done = run(Command(trial, env=_HOST_VARIABLES, timeout_s=_MOST_TRIAL_S))
+        if done.status == 0:
+            return way
+        cause = done.stderr.decode(errors="replace").strip().splitlines()
+        missing.append(f"{way.name}: {cause[-1] if cause else f'exit status {done.status}'}")
+    raise UnsupportedError(
+        "this machine cannot run an image without an engine",
+        hint="install bubblewrap, allow user namespaces, or run the image with an engine",
+        details=tuple(missing),
+    )
+
+
+def _members(tree: ImageTree) -> Iterator[Member]:
+    nodes = {node.path: node for node in tree.walk() if node.path != "/"}
+    for node in nodes.values():
+        if node.kind in {"folder", "link"}:
+            yield Member(node.path[1:], node.kind, node.mode, node.target)
+    files = [path for path, node in nodes.items() if node.kind == "file"]
+    for path, stream in tree.contents(files):
+        yield Member(path[1:], "file", nodes[path].mode, open=lambda stream=stream: stream)  # type: ignore[misc]
+
+
+def _inside(image: Image, root: Path, argv: tuple[str, ...]) -> Inside:
+    runtime = image.config.config
+    variables = dict(item.partition("=")[::2] for item in (runtime.env or () if runtime else ()))
+    command = argv or ((runtime.entrypoint or ()) + (runtime.cmd or ()) if runtime else ())
+    if not command:
+        raise UsageError("the image names nothing to start", hint="name a command: `envparity run IMAGE -- CMD`")
+    user, _, group = ((runtime.user if runtime else "") or "0").partition(":")
+    if not user.isdigit():
+        raise UsageError(f"the image's user `{user}` is a name, and only numbers are supported")
+    workdir = (runtime.working_dir if runtime else "") or "/"
+    if not (root / workdir.lstrip("/")).is_dir():
+        workdir = "/"
+    return Inside(root, command, variables, workdir, user, group if group.isdigit() else user)
+
+
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=_HOST_VARIABLES["PATH"])
+
+
+def _bubblewrap_trial() -> tuple[str, ...] | None:
+    tool = _tool("bwrap")
+    return tool and (tool, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true")  # type: ignore[return-value]
+
+
+def _bubblewrap(what: Inside) -> tuple[str, ...]:
+    variables = [part for name, value in what.variables.items() for part in ("--setenv", name, value)]
+    return (
+        str(_tool("bwrap")),
+        *("--unshare-all", "--die-with-parent", "--clearenv", *variables),
+        *("--bind", str(what.root), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - inside
+        *("--uid", what.user, "--gid", what.group, "--chdir", what.workdir, "--", *what.argv),
+    )
+
+
+def _namespace_trial() -> tuple[str, ...] | None:
+    tool = _tool("unshare")
+    return tool and (tool, "--user", "--map-root-user", "--net", "chroot", "/", "true")  # type: ignore[return-value]
+
+
+def _namespace(what: Inside) -> tuple[str, ...]:
+    return (str(_tool("unshare")), "--user", "--map-root-user", "--net", "chroot", str(what.root), *_with_env(what))
+
+
+def _chroot_trial() -> tuple[str, ...] | None:
+    tool = _tool("chroot")
+    return tool and (tool, "/", "true")  # type: ignore[return-value]
+
+
+def _chroot(what: Inside) -> tuple[str, ...]:
+    return (
+        str(_tool("chroot")),
+        f"--userspec={what.user}:{what.group}",
+        str(what.root),
+        *_with_env(what),
+    )
+
+
+def _with_env(what: Inside) -> tuple[str, ...]:
+    # The image's own `env` sets its variables, so that none of them (LD_PRELOAD!) meets a program of this host.
+    settings = tuple(f"{name}={value}" for name, value in what.variables.items())
+    return ("/usr/bin/env", "-i", f"--chdir={what.workdir}", *settings, *what.argv)
+
+
+WAYS = (
+    Way("bubblewrap", _bubblewrap_trial, _bubblewrap),
+    Way("a user namespace", _namespace_trial, _namespace),
+    Way("chroot", _chroot_trial, _chroot),
+)
+"""In order of preference."""

@@ -1,0 +1,59 @@
+"""What goes into an image: the options of a build, and the plan that puts everything into layers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from envparity.values.environment import SCHEMA, Sha256, Variable
+from envparity.values.lock import LockedModel
+
+
+class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    What a build adds to its lock. It changes the configuration and the layers of model and app, nothing else, and
+    stands in a label of the image, so that `verify` can assemble the same image again.
+
+    `app` is the digest of the application folder's content. `user` is `UID` or `UID:GID`, always by number.
+    """
+
+    schema: int = SCHEMA
+    entrypoint: tuple[str, ...] = ("/opt/env/bin/python",)
+    env: tuple[Variable, ...] = ()
+    labels: tuple[Variable, ...] = ()
+    user: str = "10001:10001"
+    workdir: str = "/opt/app"
+    ports: tuple[int, ...] = ()
+    models: tuple[LockedModel, ...] = ()
+    app: Sha256 | None = None
+
+
+class Step(StrEnum):
+    """What one layer is made of."""
+
+    BASE = "base"
+    INTERPRETER = "interpreter"
+    WHEELS = "wheels"
+    MODEL = "model"
+    APP = "app"
+    PAPERS = "papers"
+
+
+class PlannedLayer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    Which bytes go in one layer. `inputs` are the digests of everything that decides its content, in order, so that two
+    layers with equal `key` have equal bytes.
+    """
+
+    step: Step
+    title: str
+    inputs: tuple[str, ...]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The layers of an image, from the lowest to the highest, and the options that its configuration is made with."""
+
+    platform: str
+    options: Options
+    layers: tuple[PlannedLayer, ...]

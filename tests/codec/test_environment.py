@@ -1,0 +1,167 @@
+"""Saved environments: they round-trip, their digest is that of their content, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from envparity import codec, resources
+from envparity.errors import MalformedError
+from envparity.values import Distribution, Gap, GapKind, Host, Origin
+from tests.values import training
+
+
+def test_what_was_written_is_read_back() -> None:
+    assert codec.load_environment(codec.dump_environment(training()), "it") == codec.load_environment(
+        codec.dump_environment(training()), "it"
+    )
+    assert codec.load_environment(codec.dump_environment(training()), "it").distributions is not None
+    again = codec.load_environment(codec.dump_environment(training()), "it")
+
+    assert codec.dump_environment(again) == codec.dump_environment(training())
+
+
+def test_the_content_digest_is_that_of_the_model_s_runtime_alone() -> None:
+    """Two people with the same runtime must get the same digest, wherever, whenever and with whichever tooling."""
+    elsewhere = training(
+        origin=Origin(kind="python", reference="python:/usr/bin/python3", taken_at="2031-01-01T00:00:00Z"),
+        host=Host(kernel="5.4.0", cores=2),
+        distributions=tuple(reversed(training().distributions or ()))[1:],
+        gaps=(),
+    )
+
+    assert codec.content_digest(elsewhere) == codec.content_digest(training())
+
+
+def test_a_changed_version_changes_the_content_digest() -> None:
+    changed = training(distributions=(Distribution(name="numpy", version="1.26.5"),))
+
+    assert codec.content_digest(changed) != codec.content_digest(training())
+
+
+def test_what_could_not_be_read_changes_the_content_digest() -> None:
+    """A snapshot that is not whole is not the same as one that is, even if what both hold is equal."""
+    torn = training(gaps=(Gap("distributions", GapKind.UNREAD, "permission denied", "scipy"),))
+
+    assert codec.content_digest(torn) != codec.content_digest(training())
+    assert not torn.complete
+
+
+def test_the_content_names_no_place_of_the_training_host() -> None:
+    assert b"/home/ada" not in codec.content_bytes(training())
+    assert b"AWS_SECRET" not in codec.content_bytes(training())
+
+
+def test_the_content_is_a_saved_environment_with_the_same_digest() -> None:
+    """A lock keeps only this document; whoever reads it must come to the digest that the lock names."""
+    content = codec.load_environment(codec.content_bytes(training()), "the content")
+
+    assert codec.content_digest(content) == codec.content_digest(training())
+    assert codec.content_bytes(content) == codec.content_bytes(training())
+
+
+def test_the_order_of_keys_in_the_file_means_nothing() -> None:
+    def shuffled(value: Any) -> Any:
+        if isinstance(value, dict):
+            items = list(value.items())
+            random.Random(7).shuffle(items)
+            return {key: shuffled(inner) for key, inner in items}
+        return [shuffled(inner) for inner in value] if isinstance(value, list) else value
+
+    document = shuffled(json.loads(codec.dump_environment(training())))
+    read = codec.load_environment(json.dumps(document).encode(), "it")
+
+    assert codec.content_digest(read) == codec.content_digest(training())
+
+
+def test_a_file_cut_anywhere_is_refused() -> None:
+    data = codec.dump_environment(training())
+
+    for twentieth in range(20):
+        with pytest.raises(MalformedError):
+            codec.load_environment(data[: len(data) * twentieth // 20], "it")
+
+
+def test_an_edited_file_is_refused_since_its_digest_no_longer_matches() -> None:
+    """Somebody who changes one version by hand would otherwise verify against what was never trained."""
+    data = codec.dump_environment(training()).replace(b"1.26.4", b"1.26.5")
+
+    with pytest.raises(MalformedError, match="changed after it was written"):
+        codec.load_environment(data, "it")
+
+
+def _edited(**changes: Any) -> bytes:
+    document = json.loads(codec.dump_environment(training()))
+    del document["content_digest"]
+    return json.dumps(document | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe{\x00}\x00", "UTF-16"),
+        (b"caf\xe9", "not UTF-8"),
+        (b"[]", "not a saved environment"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"a": NaN}', "not a JSON number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "5000 digits"),
+        (b"[" * 50_000 + b"]" * 50_000, "nested deeper"),
+        (_edited(schema=2), "newer envparity"),
+        (_edited(schema="one"), "schema"),
+        (_edited(python=[]), "python"),
+        (_edited(distributions=[{"version": "1"}]), r"distributions\[0\]"),
+        (_edited(artifacts=[{"kind": "model", "name": "m", "size_bytes": -1, "sha256": "0" * 64}]), "size_bytes"),
+    ],
+)
+def test_what_is_no_saved_environment_is_refused_with_its_place(data: bytes, words: str) -> None:
+    with pytest.raises(MalformedError) as caught:
+        codec.load_environment(data, "it")
+
+    error = caught.value
+    assert __import__("re").search(words, f"{error} {error.hint}")
+
+
+def test_unknown_keys_are_kept_out_with_a_warning_that_names_them() -> None:
+    data = _edited(colour="blue", python={"version": "3.11.7", "mood": "good"})
+
+    with pytest.warns(codec.UnknownKeysWarning, match=r"colour, python\.mood"):
+        environment = codec.load_environment(data, "it")
+
+    assert environment.python is not None
+    assert environment.python.version == "3.11.7"
+
+
+def test_facts_of_two_collectors_make_one_section() -> None:
+    environment = codec.environment(
+        [
+            {"kind": "system", "id": "debian", "version_id": "12"},
+            {"kind": "system", "libc": "glibc", "libc_version": "2.36"},
+            {"kind": "section", "section": "os_packages"},
+            {"kind": "gap", "section": "cpu", "gap": "unread", "reason": "/proc is not there"},
+        ],
+        Origin(kind="test"),
+    )
+
+    assert environment.system is not None
+    assert (environment.system.id, environment.system.libc_version) == ("debian", "2.36")
+    assert environment.os_packages == ()
+    assert environment.distributions is None
+    assert not environment.complete
+
+
+def test_a_forged_fact_is_refused() -> None:
+    with pytest.raises(MalformedError, match="unknown kind"):
+        codec.environment([{"kind": "surprise"}], Origin(kind="test"))
+    with pytest.raises(MalformedError, match=r"distributions\[0\]"):
+        codec.environment([{"kind": "distribution", "name": 7}], Origin(kind="test"))
+
+
+def test_the_shipped_schema_is_the_one_that_the_types_give() -> None:
+    shipped = msgspec.json.decode(resources.data("environment.schema.json"))
+
+    assert shipped == codec.environment_schema()

@@ -1,0 +1,66 @@
+"""Locks as `pylock.toml`: they round-trip, other tools read them, and a file that was cut or edited is refused."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from packaging.pylock import Pylock
+
+from envparity import codec
+from envparity.errors import MalformedError, UsageError
+from tests.values import a_lock
+
+
+def test_what_was_written_is_read_back() -> None:
+    assert codec.load_lock(codec.dump_lock(a_lock()).encode(), "it") == a_lock()
+
+
+def test_equal_locks_are_equal_bytes() -> None:
+    assert codec.dump_lock(a_lock()) == codec.dump_lock(codec.load_lock(codec.dump_lock(a_lock()).encode(), "it"))
+
+
+def test_the_standard_s_own_reader_accepts_it() -> None:
+    """uv and pip must be able to install what we lock."""
+    lock = Pylock.from_dict(tomllib.loads(codec.dump_lock(a_lock())))
+
+    assert [(package.name, str(package.version)) for package in lock.packages] == [("joblib", "1.4.2")]
+
+
+def test_a_lock_cut_at_any_line_is_refused() -> None:
+    """TOML that ends at a line boundary is still TOML: a shorter lock must never pass for a whole one."""
+    lines = codec.dump_lock(a_lock()).splitlines(keepends=True)
+
+    for count in range(len(lines)):
+        with pytest.raises((MalformedError, UsageError)):
+            codec.load_lock("".join(lines[:count]).encode(), "it")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("schema = 1", "schema = 2"), "schemas up to 1"),
+        (('lock-version = "1.0"', 'lock-version = "2.0"'), "lock-version"),
+        (("count = ", "count = 1"), "cut or edited"),
+        (('name = "joblib"', '<<<<<<< HEAD\nname = "joblib"'), "merge conflict"),
+        (("size = 301817", "size = -5"), "pylock|size"),
+        (('sha256 = "0123', 'sha256 = "xyz3'), "sha256"),
+        (('lock-version = "1.0"', ""), "pylock"),
+        (("[tool.envparity.packer]", "[tool.envparity.packer"), "not TOML"),
+    ],
+)
+def test_a_damaged_lock_is_refused_with_its_place(change: tuple[str, str], words: str) -> None:
+    text = codec.dump_lock(a_lock())
+    assert change[0] in text
+
+    with pytest.raises(MalformedError, match=words) as caught:
+        codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
+
+    assert "lock `pylock.toml`" in str(caught.value)
+
+
+def test_a_lock_of_another_tool_is_told_apart_from_a_damaged_one() -> None:
+    text = 'lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n'
+
+    with pytest.raises(UsageError, match="not made by envparity"):
+        codec.load_lock(text.encode(), "it")

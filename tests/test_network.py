@@ -1,0 +1,155 @@
+"""The one HTTP client: bounded retries, no silent change of scheme, nobody asked with --offline."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from envparity.cache import Cache
+from envparity.errors import IntegrityError, MalformedError, UnreachableError, UsageError
+from envparity.fetch import Fetcher, Wanted
+from envparity.network import Client, printable
+from tests.serving import plain, serving
+
+
+def test_offline_asks_nobody_and_names_host_and_option() -> None:
+    with pytest.raises(UnreachableError, match=r"--offline forbids to ask index\.example"):
+        Client(offline=True).get("https://index.example/simple/")
+
+
+def test_a_server_that_is_busy_twice_is_asked_again() -> None:
+    with (
+        serving({"/": [plain(b"", 503), plain(b"", 429, retry_after="0"), plain(b"here")]}) as served,
+        Client() as client,
+    ):
+        assert client.get(served.url).body == b"here"
+
+    assert len(served.asked) == 3
+
+
+def test_a_server_that_stays_broken_is_given_up() -> None:
+    with serving({"/": [plain(b"", 500, retry_after="0")]}) as served, Client(attempts=2) as client:
+        with pytest.raises(UnreachableError, match=r"answers 500 .* \(2 attempts\)"):
+            client.get(served.url)
+
+    assert len(served.asked) == 2
+
+
+def test_a_refusal_is_not_asked_again() -> None:
+    with serving({"/": [plain(b"", 403)]}) as served, Client() as client:
+        with pytest.raises(UnreachableError, match="403") as caught:
+            client.get(served.url)
+
+    assert len(served.asked) == 1
+    assert "private" in caught.value.hint
+
+
+def test_nobody_there_names_the_host_and_what_to_look_at() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with (
+            pytest.raises(UnreachableError, match=r"cannot reach 127\.0\.0\.1") as caught,
+            Client(attempts=1) as client,
+        ):
+            client.get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+
+    assert "--offline" in caught.value.hint
+
+
+def test_gone_is_an_answer_and_not_an_error() -> None:
+    with serving({}) as served, Client() as client:
+        assert client.get(served.url).status == 404
+
+
+def test_an_endless_redirect_and_a_redirect_to_a_file_are_refused() -> None:
+    answers = {"/a": [plain(b"", 302, location="/a")], "/b": [plain(b"", 302, location="file:///etc/passwd")]}
+    with serving(answers) as served, Client(attempts=1) as client:
+        with pytest.raises(UnreachableError, match="redirects more than"):
+            client.get(f"{served.url}/a")
+        with pytest.raises(UsageError, match="only http and https"):
+            client.get(f"{served.url}/b")
+
+
+def test_an_answer_over_the_limit_is_refused() -> None:
+    with serving({"/": [plain(bytes(100))]}) as served, Client() as client:
+        with pytest.raises(MalformedError, match="more than 99 bytes"):
+            client.get(served.url, limit=99)
+
+
+def test_a_url_is_shown_without_its_secrets() -> None:
+    assert (
+        printable("https://ada:s3cret@index.example:8443/simple/?token=s3cret#x")
+        == "https://index.example:8443/simple/"
+    )
+
+
+def _wanted(url: str, content: bytes, **changes: object) -> Wanted:
+    return Wanted("thing", (url,), str(changes.get("sha256", hashlib.sha256(content).hexdigest())), len(content))
+
+
+def test_a_blob_is_fetched_once_and_then_comes_from_the_cache(tmp_path: Path) -> None:
+    with serving({"/blob": [plain(b"content")]}) as served:
+        fetcher = Fetcher(Client(), Cache(tmp_path / "cache"))
+        first = fetcher.blobs([_wanted(f"{served.url}/blob", b"content")] * 2)
+        again = Fetcher(Client(offline=True), Cache(tmp_path / "cache")).blobs(
+            [_wanted(f"{served.url}/blob", b"content")]
+        )
+
+    assert [path.read_bytes() for path in first + again] == [b"content"] * 3
+    assert served.asked == ["/blob"]
+    assert (tmp_path / "cache" / "CACHEDIR.TAG").is_file()
+
+
+def test_other_bytes_than_promised_never_get_a_name(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with serving({"/blob": [plain(b"evil!!!")]}) as served, pytest.raises(IntegrityError, match="promised content"):
+        Fetcher(Client(), cache).blobs([_wanted(f"{served.url}/blob", b"content")])
+
+    assert cache.blob(hashlib.sha256(b"evil!!!").hexdigest()) is None
+    assert [path for path in cache.folder.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"] == []
+
+
+def test_a_damaged_blob_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
+    with serving({"/blob": [plain(b"content")]}) as served:
+        fetcher = Fetcher(Client(), Cache(tmp_path / "cache"))
+        wanted = _wanted(f"{served.url}/blob", b"content")
+        fetcher.blobs([wanted])[0].write_bytes(b"damaged")
+        (place,) = fetcher.blobs([wanted])
+
+    assert place.read_bytes() == b"content"
+
+
+def test_a_mirror_that_fails_is_followed_by_the_next(tmp_path: Path) -> None:
+    with serving({"/good": [plain(b"content")]}) as served:
+        wanted = Wanted(
+            "thing", (f"{served.url}/gone", f"{served.url}/good"), hashlib.sha256(b"content").hexdigest(), 7
+        )
+        (place,) = Fetcher(Client(), Cache(tmp_path)).blobs([wanted])
+
+    assert place.read_bytes() == b"content"
+
+
+def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    """Nobody should learn of the second missing file only after the first one is there."""
+    wanted = [
+        Wanted(f"thing {n}", (f"https://h.example/{n}",), hashlib.sha256(b"%d" % n).hexdigest(), 1) for n in range(3)
+    ]
+
+    with pytest.raises(UnreachableError) as caught:
+        Fetcher(Client(offline=True), Cache(tmp_path)).blobs(wanted)
+
+    assert [line.split("  ")[0] for line in caught.value.details] == ["thing 0", "thing 1", "thing 2"]
+
+
+def test_several_that_cannot_be_had_are_named_together(tmp_path: Path) -> None:
+    with serving({}) as served:
+        wanted = [
+            Wanted(f"thing {n}", (f"{served.url}/{n}",), hashlib.sha256(b"%d" % n).hexdigest(), 1) for n in range(2)
+        ]
+        with pytest.raises(UnreachableError) as caught:
+            Fetcher(Client(), Cache(tmp_path)).blobs(wanted)
+
+    assert len(caught.value.details) == 2

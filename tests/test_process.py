@@ -1,0 +1,53 @@
+"""Starting a process: its environment is the one that was given, and its end comes at the limit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from envparity.errors import TimeLimitError, UnreachableError
+from envparity.process import Command, run
+
+
+def test_nothing_of_our_environment_reaches_it() -> None:
+    os.environ["ENVPARITY_CANARY"] = "s3cret"
+    try:
+        done = run(
+            Command((sys.executable, "-I", "-c", "import os; print(sorted(os.environ))"), env={"LD_LIBRARY_PATH": ""})
+        )
+    finally:
+        del os.environ["ENVPARITY_CANARY"]
+
+    assert b"CANARY" not in done.stdout
+    assert b"LD_LIBRARY_PATH" in done.stdout
+
+
+def test_it_is_fed_and_its_streams_and_status_are_kept_apart() -> None:
+    program = "import sys; sys.stderr.write('err'); sys.stdout.write(sys.stdin.read()); sys.exit(3)"
+
+    done = run(Command((sys.executable, "-I", "-c", program), stdin=b"in"))
+
+    assert (done.status, done.stdout, done.stderr) == (3, b"in", b"err")
+
+
+def test_what_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
+    """A child that keeps our pipe open would hang us for ever."""
+    program = (
+        "import subprocess, sys, os; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); child.wait()"
+    )
+
+    with pytest.raises(TimeLimitError, match="within 2 s"):
+        run(Command((sys.executable, "-c", program), timeout_s=2))
+
+    status = Path("/proc") / (tmp_path / "pid").read_text() / "status"
+    assert not status.exists() or "zombie" in status.read_text()
+
+
+def test_what_cannot_be_started_is_named() -> None:
+    with pytest.raises(UnreachableError, match="cannot start `/no/such/python`"):
+        run(Command(("/no/such/python",)))
