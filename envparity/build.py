@@ -16,18 +16,19 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envparity import lockfile
+from envparity import codec, lockfile
+from envparity.collectors import models as model_files
+from envparity.errors import MalformedError
 from envparity.fetch import Fetcher
 from envparity.image import configuration, layers, preflight
 from envparity.image.plan import plan
-from envparity.image.supply import completed, python_xy, supply, the_target
+from envparity.image.supply import completed, supply, the_target
 from envparity.oci import check, places
 from envparity.oci.image import BuiltImage
 from envparity.oci.image import assemble as assembled
 from envparity.oci.pack import current_packer
 from envparity.resolvers import debian
-from envparity.sources import read_model
-from envparity.values import Lock, Options, Plan
+from envparity.values import Artifact, Lock, Options, Origin, Plan
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
         places.parse_reference(output)
     options = completed(request.options, request.models, request.app, lock)
     # 2
-    refers_to = {path.name: read_model(path) for path in request.models}
-    preflight.check_imports(refers_to, lock, python_xy(target), request.app)
+    preflight.check_imports(dict(map(_refers_to, request.models)), lock, target.interpreter.version, request.app)
     preflight.check_platform(lock, target)
     # 3
     supplies = supply(
@@ -90,7 +90,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
             packed.append(layers.packed(layer, supplies, lock.packer, fetcher.cache))
             advance(1)
     runtime = configuration.runtime(lock, target, options, lock_sha256)
-    annotations = configuration.annotations(lock, target, lock_sha256)
+    annotations = configuration.identity(lock, target, lock_sha256)
     image = assembled(packed, runtime, annotations, target.platform)
     # 5 and 6
     for output in request.outputs:
@@ -98,6 +98,15 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
         written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
         check.require_valid(places.open_image(str(written)))
     return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(lock))
+
+
+def _refers_to(path: Path) -> tuple[str, Artifact]:
+    """What a model file itself says that it needs; one that cannot be read to its end is refused."""
+    facts = codec.environment(model_files.model(str(path), path.name), Origin(kind="model"))
+    if not facts.complete or not facts.artifacts:
+        reasons = "; ".join(gap.reason for gap in facts.gaps)
+        raise MalformedError(f"the model `{path}` cannot be read: {reasons}", hint="is it whole, and a model?")
+    return path.name, facts.artifacts[0]
 
 
 def _notes(lock: Lock) -> tuple[str, ...]:

@@ -415,10 +415,13 @@ def _distributions(sides: _Sides, left: tuple[Distribution, ...], right: tuple[D
     for name in sorted(befores.keys() | afters.keys()):
         have, want = befores.get(name, []), afters.get(name, [])
         if (name in undecided_before or name in undecided_after) and not _same_text(have, want):
-            note = undecided_before.get(name) or undecided_after[name]
-            known = {"after": _shown(want)} if name in undecided_before else {"before": _shown(have)}
-            if any(known.values()):
-                yield _unknown("distributions", name, "", **known, note=note)
+            # The side that can be decided is what is known; where none can be, each declaration stands alone.
+            if name in undecided_before and (want or name not in undecided_after):
+                known = {"after": _shown(want)} if want else {"before": _shown(have)}
+                yield _unknown("distributions", name, "", **known, note=undecided_before[name])
+            if name in undecided_after and (have or name not in undecided_before):
+                known = {"before": _shown(have)} if have else {"after": _shown(want)}
+                yield _unknown("distributions", name, "", **known, note=undecided_after[name])
         elif have and want:
             yield from _distribution(sides, name, _one(have), _one(want))
         else:
@@ -520,7 +523,7 @@ def _os_packages(sides: _Sides, left: tuple[OsPackage, ...], right: tuple[OsPack
         found: dict[str, set[str]] = {}
         for package in packages:
             key = f"{package.name}:{package.architecture}" if package.name in several else package.name
-            found.setdefault(key, set()).add(package.version)
+            found.setdefault(key, set()).add(package.version or "(no version)")
         return {key: " and ".join(sorted(versions)) for key, versions in found.items()}
 
     yield from _listed(sides, by_name(left), by_name(right), "version")

@@ -41,7 +41,10 @@ def between(
             f"there is nothing to compare between {names[0]} and {names[1]}: not one fact is known of both",
             hint="take a snapshot of each with `envparity snapshot`",
             details=tuple(
-                _told(name, gap) for name, side in zip(names, (before, after), strict=True) for gap in side.gaps
+                _told(name, gap)
+                for name, side in zip(names, (before, after), strict=True)
+                for gap in side.gaps
+                if gap.kind is GapKind.UNREAD
             ),
         )
     findings = judge(before, after, compare(before, after))

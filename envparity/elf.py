@@ -234,9 +234,11 @@ def _symbol_names(stream: BinaryIO, elf: ELFFile, dynamic: Any) -> Iterator[int]
     if table is None:
         return
     form = ("<" if elf.little_endian else ">") + ("I20x" if elf.elfclass == 64 else "I12x")
+    size = struct.calcsize(form)
+    count = dynamic.num_symbols()  # reads the stream elsewhere, so before the seek
     stream.seek(table)
-    block = stream.read(dynamic.num_symbols() * struct.calcsize(form))
-    for (name,) in struct.iter_unpack(form, block[: len(block) // struct.calcsize(form) * struct.calcsize(form)]):
+    block = stream.read(count * size)
+    for (name,) in struct.iter_unpack(form, block[: len(block) // size * size]):
         yield name
 
 

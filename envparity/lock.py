@@ -37,8 +37,6 @@ from envparity.values import (
     Variable,
 )
 
-PUBLIC_INDEX = "https://pypi.org/simple/"
-
 PLATFORMS = {"x86_64": ("linux/amd64", "amd64"), "aarch64": ("linux/arm64", "arm64")}
 """What `uname -m` says, to the platform of an image and the architecture of Debian's packages."""
 
@@ -55,7 +53,7 @@ def recover(
     fetcher: Fetcher,
     workplace: Path,
     base: str | None = None,
-    index_url: str = PUBLIC_INDEX,
+    index_url: str = index.PYPI,
     allow_incomplete: bool = False,
 ) -> Recovered:
     """
@@ -76,11 +74,7 @@ def recover(
     chosen, left_out = _chosen(installed, closure.marker_environment(python, system))
     # 2
     found = index.find_wheels(
-        chosen,
-        client=fetcher.client,
-        index=index_url,
-        python_version=python.version,
-        progress=fetcher.progress,
+        chosen, client=fetcher.client, index=index_url, python_version=python.version, progress=fetcher.progress
     )
     distributions = _settled(found)
     files = fetcher.blobs([wheel_wanted(item) for item in distributions], "wheels")
@@ -131,7 +125,7 @@ def _sections(environment: Environment, allow_incomplete: bool) -> tuple[Python,
     if python is None or system is None or distributions is None or python.basis is not Basis.INSTALLED:
         raise UnsupportedError(
             f"locking a source of the kind `{environment.origin.kind}` is not supported yet",
-            hint="a lock is recovered from a snapshot: take one where the model was trained: `envparity snapshot -o model.env.json`",
+            hint="take a snapshot where the model was trained: `envparity snapshot -o model.env.json`",
         )
     if not environment.complete and not allow_incomplete:
         raise IncompleteError(
@@ -175,17 +169,24 @@ def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[Loc
         count = f"{len(problems)} distributions" if len(problems) > 1 else "1 distribution"
         raise RefusedError(
             f"{count} cannot be locked",
-            hint="install published wheels of them where the model is trained, and take the snapshot again",
-            details=tuple(f"{item.name} {item.version}: {item.reason}; {item.advice}" for item in problems),
+            hint="settle each of them where the model is trained, and take the snapshot again",
+            details=tuple(map(str, problems)),
         )
-    return tuple(sorted((item for item in found if isinstance(item, LockedDistribution)), key=lambda item: item.name))
+    matches = (item for item in found if isinstance(item, LockedDistribution))
+    return tuple(sorted(matches, key=lambda item: item.name))
 
 
 def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> frozenset[str]:
     """The shared objects that a wheel expects of the base; noted by its digest, since they follow from its bytes."""
     if item.wheel.name.endswith("-none-any.whl"):
         return frozenset()
-    return frozenset(_noted(fetcher, f"sonames-1-{item.wheel.sha256}", lambda: sorted(wheels.needed_sonames(file))))
+    return frozenset(
+        _noted(
+            fetcher,
+            f"sonames-1-{item.wheel.sha256}",
+            lambda: sorted(wheels.needed_sonames(file, file_name=item.wheel.name)),
+        )
+    )
 
 
 def _noted(fetcher: Fetcher, key: str, compute: Callable[[], list[str]]) -> list[str]:
@@ -206,3 +207,28 @@ def _model(item: Artifact) -> LockedModel:
 def _settings(environment: Environment) -> tuple[Variable, ...]:
     variables = environment.settings.variables if environment.settings is not None else ()
     return tuple(item for item in variables if item.name.startswith(NUMERIC_SETTINGS))
+
+
+def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
+    """What a person should know of a lock: what it holds, what was substituted and what was left out."""
+    target = lock.targets[0]
+    interpreter = target.interpreter
+    lines = [
+        f"{len(lock.distributions)} distributions, {len(target.os_packages)} OS packages of {target.base},"
+        f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
+    ]
+    lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
+    changed = [f"{item.name} {item.before} -> {item.after}" for item in target.substituted]
+    if changed:
+        lines.append(f"  substituted: {len(changed)} OS packages whose version has left the archive")
+        lines += [f"    {line}" for line in changed] if verbose or len(changed) <= _MOST_SHOWN else []
+    for item in target.left_out:
+        lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
+    return lines
+
+
+_MOST_SHOWN = 5
+
+
+def _yanked(lock: Lock) -> list[LockedDistribution]:
+    return [item for item in lock.distributions if item.yanked is not None]

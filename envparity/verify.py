@@ -24,7 +24,9 @@ from envparity.knowledge import judge
 from envparity.oci import check, places
 from envparity.oci.tree import ImageTree, merge
 from envparity.resolvers import debian
-from envparity.sources import Options, environment_of_image, environment_of_lock, read
+from envparity.sources import image as image_source
+from envparity.sources import read
+from envparity.sources.pylock import environment_of_lock
 from envparity.values import Difference, Finding, Gap, GapKind, Lock, Severity, Target, Verdict
 
 OWN_LOCK = "/usr/share/envparity/pylock.toml"
@@ -58,8 +60,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     report = check.require_valid(image)
     checked = [("blobs", report.blobs)]
     # 2
-    tree = merge(image, progress=fetcher.progress)
-    found = environment_of_image(image, tree, request.image)
+    tree = merge(image, keep=image_source.kept, progress=fetcher.progress)
+    found = image_source.environment(image, tree, request.image)
     # 3
     lock = None
     if is_lock:
@@ -67,7 +69,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         wanted = environment_of_lock(lock, the_target(lock).platform)
         declared_by: Lock | None = lock
     else:
-        wanted = read(request.against, options=Options())
+        wanted = read(request.against)
         declared_by = _own_lock(tree)
     count = compared(wanted, found)
     if not count:

@@ -17,6 +17,7 @@ from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
     from envparity.fetch import Fetcher
+    from envparity.report.text import Style
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,20 @@ def emit(text: str | bytes, output: str | None) -> None:
         write_bytes(str(output), data)
 
 
-def terminal() -> tuple[bool, int]:
-    """Whether standard output takes colour, and how wide it is (80 where nobody knows)."""
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if not sys.stdout.isatty():
-        return colour, 80
+def style(output: str | None) -> Style:
+    """How a text report looks where it goes: plain and 80 columns wide, unless that is a terminal that can do more."""
     import shutil
 
-    return colour, min(max(shutil.get_terminal_size((80, 24)).columns, 40), 120)
+    from envparity.report.text import Style
+
+    if output not in {None, "-"}:
+        return Style()
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    plain = not encoding.startswith("utf8")
+    if not sys.stdout.isatty():
+        return Style(ascii=plain)
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Style(colour, min(max(shutil.get_terminal_size((80, 24)).columns, 40), 120), plain)
 
 
 class _Bars:

@@ -8,6 +8,8 @@ import click
 
 from envparity.cli.common import Common, common_options
 
+_PUBLIC = "https://pypi.org/simple/"
+
 
 @click.command()
 @click.argument("source")
@@ -17,9 +19,9 @@ from envparity.cli.common import Common, common_options
 @click.option(
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )
-@click.option("--index", help="The package index, PEP 691 JSON [default: https://pypi.org/simple/].")
+@click.option("--index", default=_PUBLIC, show_default=True, help="The package index (PEP 691 JSON).")
 @common_options
-def command(common: Common, source: str, output: str, base: str | None, index: str | None) -> None:
+def command(common: Common, source: str, output: str, base: str | None, index: str) -> None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
 
@@ -46,7 +48,7 @@ def command(common: Common, source: str, output: str, base: str | None, index: s
             fetcher=fetcher,
             workplace=workplace,
             base=base,
-            index_url=index or lock.PUBLIC_INDEX,
+            index_url=index,
             allow_incomplete=common.allow_incomplete,
         )
         write(recovered, Path(output))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from envparity.cli.common import Common, common_options
@@ -13,7 +11,7 @@ from envparity.cli.common import Common, common_options
 @click.argument("image")
 @click.argument("argv", nargs=-1, metavar="[-- CMD]", type=click.UNPROCESSED)
 @common_options
-def command(common: Common, image: str, argv: tuple[str, ...]) -> None:
+def command(common: Common, image: str, argv: tuple[str, ...]) -> int:
     """
     Run a command inside an image, without an engine.
 
@@ -27,4 +25,4 @@ def command(common: Common, image: str, argv: tuple[str, ...]) -> None:
     from envparity import run
 
     status = run.inside(image, argv, progress=common.progress, say=common.say)
-    sys.exit(status if status >= 0 else 128 - status)
+    return status if status >= 0 else 128 - status

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, terminal
+from envparity.cli.common import Common, common_options, emit, style
 
 
 @click.command()
@@ -26,7 +25,7 @@ from envparity.cli.common import Common, common_options, emit, terminal
 @common_options
 def command(
     common: Common, image: str, against: str, app: Path | None, fail_on: str, form: str, output: str | None
-) -> None:
+) -> int:
     """
     Prove that IMAGE is the environment of a snapshot or a lock, down to its files.
 
@@ -39,17 +38,14 @@ def command(
       envparity verify oci:image --against pylock.toml
     """
     from envparity import verify
-    from envparity.report import json, text
+    from envparity.report import verdict as report
     from envparity.values import Severity
 
     request = verify.Request(image, against, app, Severity(fail_on), common.strict, common.allow_incomplete)
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)
     if form == "json":
-        emit(json.verdict(verdict), output)
+        emit(report.json(verdict), output)
     else:
-        colour, width = terminal()
-        emit(
-            text.verdict(verdict, colour=colour and output in {None, "-"}, width=width, verbose=common.verbose), output
-        )
-    sys.exit(verdict.status)
+        emit(report.text(verdict, style(output), verbose=common.verbose), output)
+    return verdict.status

@@ -12,10 +12,11 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 from envparity.codec import canonical
 from envparity.errors import RefusedError, UsageError
-from envparity.oci.entries import Entry
+from envparity.oci.entries import Entry, content_sha256
 
 PLACE = "opt/app"
 
@@ -79,7 +80,7 @@ def app_entries(folder: Path) -> list[Entry]:
             if _holds_private_key(place):
                 problems.append(f"{name}: a private key")
             mode = 0o755 if place.stat().st_mode & 0o100 else 0o644
-            opened = functools.partial(place.open, "rb")
+            opened = functools.partial(_opened, place)
             entries.append(Entry(path, "file", mode, size_bytes=place.stat().st_size, content=opened))
         else:
             problems.append(f"{name}: not a regular file")
@@ -98,11 +99,7 @@ def app_digest(folder: Path) -> str:
     """What identifies the content of an application folder: the sha256 over paths, kinds, modes and contents."""
     rows = []
     for entry in app_entries(folder):
-        digest = ""
-        if callable(entry.content):
-            with entry.content() as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        rows.append([entry.path, entry.kind, entry.mode, entry.target, digest])
+        rows.append([entry.path, entry.kind, entry.mode, entry.target, content_sha256(entry)])
     return hashlib.sha256(canonical(rows)).hexdigest()
 
 
@@ -119,3 +116,7 @@ def _holds_private_key(place: Path) -> bool:
     # Keys are small; a model or a data set is not read for this.
     with place.open("rb") as stream:
         return place.stat().st_size < 1 << 20 and _PRIVATE_KEY.search(stream.read()) is not None
+
+
+def _opened(place: Path) -> BinaryIO:
+    return place.open("rb")

@@ -31,13 +31,13 @@ def runtime(lock: Lock, target: Target, options: Options, lock_sha256: str) -> d
         "ExposedPorts": {f"{port}/tcp": {} for port in options.ports},
         "Labels": {
             **{item.name: item.value for item in options.labels},
-            **annotations(lock, target, lock_sha256),
+            **identity(lock, target, lock_sha256),
             OPTIONS: canonical(msgspec.to_builtins(options)).decode(),
         },
     }
 
 
-def annotations(lock: Lock, target: Target, lock_sha256: str) -> dict[str, str]:
+def identity(lock: Lock, target: Target, lock_sha256: str) -> dict[str, str]:
     """What identifies the content: base, lock and snapshot by digest."""
     return {
         _BASE_NAME: target.base,

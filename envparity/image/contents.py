@@ -44,12 +44,36 @@ class Supplies:
         return {entry.path: entry for entry in self.base_entries if entry.kind in {"folder", "link"}}
 
     @functools.cached_property
+    def wheels(self) -> dict[str, list[Entry]]:
+        """What each wheel puts into the environment, by the wheel's sha256; two owners of one path are refused."""
+        python = ".".join(self.target.interpreter.version.split(".")[:2])
+        found = {
+            item.wheel.sha256: wheels.wheel_entries(
+                self.files[item.wheel.sha256],
+                file_name=item.wheel.name,
+                prefix=PREFIX,
+                python_xy=python,
+                interpreter=f"/{PREFIX}/bin/python",
+            )
+            for item in self.lock.distributions
+        }
+        titles = {item.wheel.sha256: f"{item.name} {item.version}" for item in self.lock.distributions}
+        wheels.conflicts([("the environment", self.frame), *((titles[sha256], found[sha256]) for sha256 in found)])
+        return found
+
+    @functools.cached_property
+    def frame(self) -> list[Entry]:
+        """The virtual environment that the wheels lie in."""
+        found = self.target.interpreter
+        python = ".".join(found.version.split(".")[:2])
+        return wheels.venv_entries(python, found.executable.rpartition("/")[0], found.version, prefix=PREFIX)
+
+    @functools.cached_property
     def owners(self) -> dict[str, str]:
         """Which locked thing each path of the image comes from, for a message that names it."""
         owners = dict(base.owners(self.base_entries))
         for item in self.lock.distributions:
-            for entry in self._wheel_entries(item.wheel.sha256):
-                owners[entry.path] = f"{item.name} {item.version}"
+            owners |= {entry.path: f"{item.name} {item.version}" for entry in self.wheels[item.wheel.sha256]}
         return owners
 
     def entries(self, layer: PlannedLayer) -> list[Entry]:
@@ -60,7 +84,7 @@ class Supplies:
             case Step.INTERPRETER:
                 return self._interpreter_entries()
             case Step.WHEELS:
-                return self._grouped_wheel_entries(layer.inputs[2:])
+                return self._wheel_entries(layer.inputs[2:])
             case Step.MODEL:
                 return [self._model_entry(layer.inputs[0])]
             case Step.APP:
@@ -69,26 +93,13 @@ class Supplies:
                 return self._papers()
 
     def _interpreter_entries(self) -> list[Entry]:
-        found = self.target.interpreter
-        python = ".".join(found.version.split(".")[:2])
-        captured = [] if found.artifact is None else interpreter.interpreter_entries(self.files[found.artifact.sha256])
-        home = found.executable.rsplit("/", 1)[0]
-        return captured + wheels.venv_entries(python, home=home, version=found.version)
+        artifact = self.target.interpreter.artifact
+        captured = [] if artifact is None else interpreter.interpreter_entries(self.files[artifact.sha256])
+        return [*captured, *self.frame]
 
-    def _grouped_wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
-        groups = [(self._title(digest), self._wheel_entries(digest)) for digest in digests]
-        wheels.conflicts(groups)
-        return [entry for _, entries in groups for entry in entries]
-
-    def _wheel_entries(self, sha256: str) -> list[Entry]:
-        python = ".".join(self.target.interpreter.version.split(".")[:2])
-        return wheels.wheel_entries(
-            self.files[sha256], prefix=PREFIX, python_xy=python, interpreter=f"/{PREFIX}/bin/python"
-        )
-
-    def _title(self, sha256: str) -> str:
-        item = next(item for item in self.lock.distributions if item.wheel.sha256 == sha256)
-        return f"{item.name} {item.version}"
+    def _wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
+        # Two wheels may bring one path where the bytes are the same: it is written once.
+        return list({entry.path: entry for digest in digests for entry in self.wheels[digest]}.values())
 
     def _model_entry(self, name: str) -> Entry:
         place = self.models[name]
@@ -97,7 +108,7 @@ class Supplies:
             "file",
             0o644,
             size_bytes=place.stat().st_size,
-            content=functools.partial(place.open, "rb"),
+            content=lambda: place.open("rb"),
         )
 
     def _papers(self) -> list[Entry]:

@@ -20,7 +20,7 @@ from envparity.image import configuration, layers
 from envparity.image.app import PLACE as APP
 from envparity.image.contents import MODELS, Supplies
 from envparity.image.plan import plan
-from envparity.oci.entries import Entry, shown
+from envparity.oci.entries import content_sha256, shown
 from envparity.oci.image import Image
 from envparity.oci.tree import ImageTree, Node
 from envparity.progress import SILENT, Progress
@@ -174,18 +174,9 @@ def _expected(planned: PlannedLayer, supplies: Supplies) -> dict[str, Row]:
     if planned.step is Step.MODEL and planned.inputs[0] not in supplies.models:
         return {f"{MODELS}/{planned.inputs[0]}": ("file", 0o644, 0, 0, "", planned.inputs[2])}
     return {
-        entry.path: (entry.kind, entry.mode, entry.uid, entry.gid, entry.target, _content_sha256(entry))
+        entry.path: (entry.kind, entry.mode, entry.uid, entry.gid, entry.target, content_sha256(entry))
         for entry in supplies.entries(planned)
     }
-
-
-def _content_sha256(entry: Entry) -> str:
-    if entry.kind != "file":
-        return ""
-    if isinstance(entry.content, bytes) or entry.content is None:
-        return hashlib.sha256(entry.content or b"").hexdigest()
-    with entry.content() as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _row(node: Node) -> Row:

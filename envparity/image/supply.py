@@ -38,11 +38,6 @@ def the_target(lock: Lock) -> Target:
     return lock.targets[0]
 
 
-def python_xy(target: Target) -> str:
-    """`3.11` of the target's interpreter."""
-    return ".".join(target.interpreter.version.split(".")[:2])
-
-
 def completed(options: Options, models: Sequence[Path], application: Path | None, lock: Lock) -> Options:
     """
     The options with the digests of what lies on this machine: models and application.

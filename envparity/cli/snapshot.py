@@ -1,0 +1,112 @@
+"""`envparity snapshot`: read an environment, and write it down."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+import click
+
+from envparity.cli.common import Common, common_options, emit
+from envparity.errors import IncompleteError, UnsupportedError
+from envparity.values import Environment, GapKind
+
+MOST_LINES = 10
+
+
+@click.command(epilog="Without -o the snapshot is written to standard output.")
+@click.argument("source", required=False)
+@click.option("-o", "--output", metavar="FILE", help="Where to write it, by custom model.env.json.")
+@click.option(
+    "--model", "models", metavar="PATH", multiple=True, help="A model file; what it needs is read, never run."
+)
+@click.option("--verify-files", is_flag=True, help="Hash every installed file, and name those that were changed.")
+@click.option("--data", metavar="PATH", multiple=True, hidden=True)
+@click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
+@click.option("--deep", is_flag=True, hidden=True)
+@common_options
+def command(
+    source: str | None,
+    output: str | None,
+    models: tuple[str, ...],
+    verify_files: bool,
+    data: tuple[str, ...],
+    param: tuple[str, ...],
+    deep: bool,
+    common: Common,
+) -> None:
+    """
+    Record the environment that a model was trained in.
+
+    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a requirements file, a pylock.toml or a saved
+    snapshot. Without it, the active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+
+    \b
+      envparity snapshot --model model.joblib -o model.env.json
+      envparity snapshot venv:.venv --model model.joblib -o model.env.json
+    """
+    from envparity import codec, snapshot
+    from envparity.sources import Options
+
+    asked = {"--data": data, "--param": param, "--deep": deep}
+    for name, value in asked.items():
+        if value:
+            raise UnsupportedError(f"`{name}` is not supported yet", hint="take the snapshot without it")
+    options = Options(
+        environ=os.environ,
+        stdin=sys.stdin.buffer,
+        verify_files=verify_files,
+        # Hashing every file of a large environment takes minutes on a slow disk.
+        timeout_s=1800 if verify_files else 60,
+    )
+    environment = snapshot.of(source, models=models, options=options)
+    if output in {None, "-"}:
+        emit(codec.dump_environment(environment), output)
+    else:
+        snapshot.write(environment, str(output))
+    for line in summary(environment, output):
+        common.say(line)
+    if not environment.complete and not common.allow_incomplete:
+        raise IncompleteError(
+            "the snapshot is written, and not complete: see what could not be read above",
+            hint="make it readable and take it again, or say `--allow-incomplete`",
+        )
+
+
+def summary(environment: Environment, output: str | None) -> list[str]:
+    """What was read, in a few lines for a person; what could not be read comes last, by name."""
+    counted = []
+    if environment.python is not None:
+        counted.append(f"Python {environment.python.version or environment.python.specifier}")
+    if environment.distributions is not None:
+        tooling = sum(item.tooling for item in environment.distributions)
+        counted.append(
+            f"{len(environment.distributions) - tooling} distributions"
+            + (f" (and {tooling} of tooling)" if tooling else "")
+        )
+    if environment.os_packages is not None:
+        counted.append(f"{len(environment.os_packages)} OS packages")
+    if environment.artifacts is not None:
+        counted.append(f"{len(environment.artifacts)} model file" + "s" * (len(environment.artifacts) != 1))
+    lines = [f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"]
+    changed = [item for item in environment.distributions or () if item.modified or item.missing]
+    lines += [
+        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
+        for item in changed[:MOST_LINES]
+    ]
+    sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)
+    if sections:
+        lines.append(f"  not recorded: {', '.join(sorted(sections))}")
+    unread = [gap for gap in environment.gaps if gap.kind is GapKind.UNREAD]
+    lines += [f"  could not be read: {gap.section} {gap.item}: {gap.reason}" for gap in unread[:MOST_LINES]]
+    if len(unread) > MOST_LINES:
+        lines.append(f"  and {len(unread) - MOST_LINES} more")
+    if output not in {None, "-"}:
+        lines.append(f"written to {output}")
+    return [_printable(line) for line in lines]
+
+
+def _printable(text: str) -> str:
+    """Control characters in names from the outside are shown, never sent to the terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -1,0 +1,58 @@
+"""The processor, from `/proc/cpuinfo`."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.tree import gap, why
+
+# The micro-architecture levels of the x86-64 psABI (https://gitlab.com/x86-psABIs/x86-64-ABI), in the kernel's names:
+# LZCNT is `abm`, SSE3 is `pni`, CMPXCHG16B is `cx16`, OSXSAVE shows as `xsave`.
+_LEVELS = (
+    ("x86-64-v1", "cmov cx8 fpu fxsr mmx syscall sse sse2"),
+    ("x86-64-v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
+    ("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"),
+    ("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+)
+_ARM_VENDORS = {"0x41": "ARM", "0x43": "Cavium", "0x46": "Fujitsu", "0x48": "HiSilicon", "0x4e": "NVIDIA",
+                "0x51": "Qualcomm", "0x53": "Samsung", "0x61": "Apple", "0xc0": "Ampere"}  # fmt: skip
+
+
+def cpu(tree: Tree) -> Iterator[Fact]:
+    """Observe the first processor that the kernel lists; a gap where there is no `/proc/cpuinfo`."""
+    try:
+        text = tree.read("/proc/cpuinfo").decode("utf-8", "replace")
+    except OSError as error:
+        yield gap("cpu", "not-recorded", "/proc/cpuinfo: " + why(error))
+        return
+    yield cpu_of(text)
+
+
+def cpu_of(text: str) -> Fact:
+    """The fact that one `/proc/cpuinfo` text says; `isa_level` is empty on anything but x86-64."""
+    first: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, colon, value = line.partition(":")
+        if colon:
+            first.setdefault(key.strip(), value.strip())
+    flags = sorted(set((first.get("flags") or first.get("Features") or "").split()))
+    implementer = first.get("CPU implementer", "")
+    part = first.get("CPU part", "")
+    return {
+        "kind": "cpu",
+        "vendor": first.get("vendor_id") or _ARM_VENDORS.get(implementer, implementer),
+        "model": first.get("model name") or ("part " + part if part else first.get("cpu", "")),
+        "isa_level": isa_level(flags),
+        "flags": flags,
+    }
+
+
+def isa_level(flags: list[str]) -> str:
+    """The highest psABI level of which every flag is there, with all levels below it."""
+    known, level = set(flags), ""
+    for name, needed in _LEVELS:
+        if not known.issuperset(needed.split()):
+            break
+        level = name
+    return level

@@ -1,0 +1,107 @@
+"""Debian packages, from dpkg's own database."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.tree import gap, why
+
+_STATUS = "/var/lib/dpkg/status"
+_PIECES = "/var/lib/dpkg/status.d"
+_OTHERS = (
+    ("/lib/apk/db/installed", "apk"),
+    ("/usr/lib/apk/db/installed", "apk"),
+    ("/var/lib/rpm", "rpm"),
+    ("/usr/lib/sysimage/rpm", "rpm"),
+    ("/var/lib/pacman/local", "pacman"),
+)
+_LIMIT = 64 << 20
+_FIELDS = ("Package", "Status", "Version", "Architecture", "Source")
+
+
+def os_packages(tree: Tree) -> Iterator[Fact]:
+    """
+    Observe the installed Debian packages: `/var/lib/dpkg/status`, and the `status.d/` of images without dpkg.
+
+    Only `Status: ... ok installed` counts. A stanza that is broken or half installed is named in a gap, and so is the
+    database of another package manager.
+    """
+    installed = 0
+    for fact in _database(tree):
+        installed += fact["kind"] == "os-package"
+        yield fact
+    if installed:
+        yield {"kind": "section", "section": "os_packages"}
+        return
+    others = [(path, manager) for path, manager in _OTHERS if _there(tree, path)]
+    for path, manager in others[:1]:
+        yield gap("os_packages", "unread", "the database of %s cannot be read yet" % manager, path)
+    if not others and not _there(tree, _STATUS) and not _there(tree, _PIECES):
+        yield gap("os_packages", "not-recorded", "there is no package database")
+    elif not others:
+        yield {"kind": "section", "section": "os_packages"}
+
+
+def _database(tree: Tree) -> Iterator[Fact]:
+    if _there(tree, _STATUS):
+        try:
+            yield from _stanzas(tree.read(_STATUS, _LIMIT), _STATUS, needs_status=True)
+        except OSError as error:
+            yield gap("os_packages", "unread", why(error), _STATUS)
+    if not _there(tree, _PIECES):
+        return
+    try:
+        names = [name for name in tree.entries(_PIECES) if not name.endswith(".md5sums")]
+    except OSError as error:
+        names = []
+        yield gap("os_packages", "unread", why(error), _PIECES)
+    for name in names:
+        path = _PIECES + "/" + name
+        try:
+            yield from _stanzas(tree.read(path, _LIMIT), path, needs_status=False)
+        except OSError as error:
+            yield gap("os_packages", "unread", why(error), path)
+
+
+def _there(tree: Tree, path: str) -> bool:
+    try:
+        return tree.kind(path) is not None
+    except OSError:
+        return True
+
+
+def _stanzas(data: bytes, path: str, needs_status: bool) -> Iterator[Fact]:
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+    for stanza in text.split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in stanza.split("\n"):
+            key, colon, value = line.partition(":")
+            if colon and key in _FIELDS:
+                fields.setdefault(key, value.strip())
+        if not stanza.strip():
+            continue
+        name = fields.get("Package", "")
+        if not name:
+            yield gap("os_packages", "unread", "a stanza without Package: %r" % stanza.strip()[:60], path)
+            continue
+        status = fields.get("Status", "").split()
+        if needs_status and len(status) != 3:
+            yield gap("os_packages", "unread", "its Status is broken: %r" % fields.get("Status", "")[:60], name)
+            continue
+        if needs_status and status[2] in ("config-files", "not-installed"):
+            continue
+        if needs_status and status[1:] != ["ok", "installed"]:
+            yield gap("os_packages", "unread", "it is %s (%s)" % (status[2], status[1]), name)
+            continue
+        if not fields.get("Version"):
+            yield gap("os_packages", "unread", "it has no Version", name)
+            continue
+        yield {
+            "kind": "os-package",
+            "name": name,
+            "version": fields["Version"],
+            "architecture": fields.get("Architecture", ""),
+            "manager": "dpkg",
+            "source": fields.get("Source", ""),
+        }

@@ -1,0 +1,44 @@
+"""One rule for addresses that are recorded: whatever may be a secret in them is gone."""
+
+from __future__ import annotations
+
+_HIDDEN = "***"
+_HARMLESS_QUERY = ("subdirectory", "egg", "ref", "branch", "tag", "rev", "platform", "sha256", "md5", "hash")
+
+
+def public_url(url: str) -> str:
+    """
+    The address without its credentials: user information, query values and conda's `/t/TOKEN/` are replaced.
+
+    `${VAR}` stays as it is written, and so does a user name alone before an `ssh` host (`git@`). Query values are kept
+    only under names that are known to be harmless: on any doubt it is a secret. A text that is no address is returned.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    cut = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    authority, tail = rest[:cut], rest[cut:]
+    user, at, host = authority.rpartition("@")
+    keeps_user = at and (_is_variables(user) or ("ssh" in scheme and ":" not in user))
+    if at and not keeps_user:
+        authority = host
+    tail, hash_mark, fragment = tail.partition("#")
+    path, query_mark, query = tail.partition("?")
+    parts = path.split("/")
+    for position in range(1, len(parts)):
+        if parts[position - 1] == "t" and parts[position] and not _is_variables(parts[position]):
+            parts[position] = _HIDDEN
+    query = "&".join(map(_public_pair, query.split("&"))) if query else ""
+    fragment = "&".join(map(_public_pair, fragment.split("&"))) if "=" in fragment else fragment
+    return scheme + mark + authority + "/".join(parts) + query_mark + query + hash_mark + fragment
+
+
+def _is_variables(text: str) -> bool:
+    return all(part.startswith("${") and part.endswith("}") for part in text.split(":"))
+
+
+def _public_pair(pair: str) -> str:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        return pair if len(pair) < 16 else _HIDDEN
+    return pair if key.lower() in _HARMLESS_QUERY or _is_variables(value) else key + equals + _HIDDEN

@@ -1,0 +1,333 @@
+"""
+Zip archives, read as if their author were hostile.
+
+Two readers of one zip may see two different archives (CVE-2025-54368, CVE-2025-8291, CVE-2024-0450). So only archives
+that can be read in one way are read at all: no bytes before, after or between the members, no name twice, both
+headers of a member alike. Names and sizes are checked before a byte is inflated, and never more is inflated than a
+header declares. The format is https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Member", "members", "read", "safe"]
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from envparity.errors import IntegrityError, MalformedError, UnreachableError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+MOST_MEMBERS = 200_000
+MOST_BYTES = 32 << 30
+MOST_NAME_BYTES = 4096
+ALWAYS_ALLOWED_BYTES = 1 << 30
+MOST_TIMES_LARGER = 100
+"""Real wheels inflate to at most a dozen times their size; deflate can reach 1,032 times."""
+
+_CHUNK_BYTES = 1 << 18
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_DESCRIPTOR_SIZES = (12, 16, 20, 24)
+"""Sizes of a data descriptor (APPNOTE 4.3.9): with or without its signature, with sizes of four or eight bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of an archive. `executable` is what its Unix mode says; `start` is where its stored bytes begin."""
+
+    archive: Path
+    name: str
+    size_bytes: int
+    stored_bytes: int
+    start: int
+    deflated: bool
+    crc: int
+    executable: bool
+
+    def open(self, expected: tuple[str, bytes] | None = None) -> BinaryIO:
+        """
+        The inflated bytes, as a stream that is read forward once and holds the archive open only so long.
+
+        Args:
+            expected: the name of a hash algorithm and the digest that the bytes must have.
+
+        Raises:
+            IntegrityError: while reading, at the end: the bytes have another size, digest or CRC than was declared.
+        """
+        return cast(BinaryIO, io.BufferedReader(_Inflating(self, expected), _CHUNK_BYTES))
+
+
+def members(archive: Path, shown: str = "") -> tuple[Member, ...]:
+    """
+    All files of an archive, in the order of their names. Folders are left out: a file's path implies them.
+
+    Args:
+        archive: the archive.
+        shown: how errors name it; its path where this is empty.
+
+    Raises:
+        UnreachableError: the file cannot be read.
+        MalformedError: it is no zip, can be read in two ways, is too large, or holds a member that may not be there.
+    """
+    shown = shown or str(archive)
+    try:
+        with archive.open("rb") as stream:
+            directory_start = _end_of_members(stream, shown)
+            with zipfile.ZipFile(stream) as opened:
+                infos = opened.infolist()
+            _bounded(infos, archive.stat().st_size, shown)
+            starts = _starts(stream, infos, directory_start, shown)
+    except OSError as error:
+        raise UnreachableError(f"cannot read `{shown}`: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise MalformedError(f"`{shown}` is not a zip archive that can be read: {error}") from error
+    files = []
+    seen: set[str] = set()
+    for info, start in zip(infos, starts, strict=True):
+        name = _checked(info, shown)
+        if name in seen:
+            raise MalformedError(f"`{shown}` holds `{name}` twice")
+        seen.add(name)
+        if info.is_dir():
+            continue
+        files.append(
+            Member(
+                archive=archive,
+                name=name,
+                size_bytes=info.file_size,
+                stored_bytes=info.compress_size,
+                start=start,
+                deflated=info.compress_type == zipfile.ZIP_DEFLATED,
+                crc=info.CRC,
+                executable=bool(info.external_attr >> 16 & 0o111),
+            )
+        )
+    _no_file_is_a_folder((each.name for each in files), seen, shown)
+    return tuple(sorted(files, key=lambda each: each.name))
+
+
+def read(member: Member, limit: int = 16 << 20) -> bytes:
+    """The whole content of a small member (metadata); MalformedError over `limit` bytes."""
+    if member.size_bytes > limit:
+        raise MalformedError(f"`{member.name}` has {member.size_bytes:,} bytes, over the limit of {limit:,}")
+    with member.open() as stream:
+        return stream.read()
+
+
+def safe(path: str) -> bool:
+    """Whether a path stays below the folder that it is put in, on every system, and prints as one line."""
+    return (
+        path.isprintable()
+        and not path.startswith("/")
+        and "\\" not in path
+        and ":" not in path.partition("/")[0][1:2]
+        and all(part not in {"", ".", ".."} for part in path.split("/"))
+    )
+
+
+def _end_of_members(stream: BinaryIO, shown: str) -> int:
+    """Where the central directory begins, if everything from there to the end of the file is accounted for."""
+    size = stream.seek(0, io.SEEK_END)
+    if size < _END.size:
+        raise MalformedError(f"`{shown}` is not a zip archive: it has {size} bytes")
+    stream.seek(size - _END.size)
+    signature, disk, first_disk, here, total, length, start, comment = _END.unpack(stream.read(_END.size))
+    if signature != b"PK\x05\x06" or comment or disk or first_disk or here != total:
+        raise MalformedError(
+            f"`{shown}` does not end as a zip archive does: it is cut short, or data or a comment follow it"
+        )
+    end = size - _END.size
+    stream.seek(max(0, end - _LOCATOR64.size))
+    locator = stream.read(_LOCATOR64.size)
+    if len(locator) == _LOCATOR64.size and locator.startswith(b"PK\x06\x07"):
+        # zipfile follows the locator whatever the record beside it says (CVE-2025-8291), so both must agree.
+        _, _, record_start, disks = _LOCATOR64.unpack(locator)
+        end -= _LOCATOR64.size + _END64.size
+        stream.seek(max(0, end))
+        record = _END64.unpack(stream.read(_END64.size))
+        if record[0] != b"PK\x06\x06" or record_start != end or disks != 1 or record[1] != _END64.size - 12:
+            raise MalformedError(f"`{shown}` has a zip64 end that does not fit its file")
+        for short, limit, long in ((total, 0xFFFF, record[7]), (length, _MAX32, record[8]), (start, _MAX32, record[9])):
+            if short not in {limit, long}:
+                raise MalformedError(f"`{shown}` declares two different directories (zip and zip64)")
+        length, start = record[8], record[9]
+    if start + length != end:
+        raise MalformedError(f"`{shown}` holds data before its first member or around its directory")
+    return int(start)
+
+
+_MAX32 = 0xFFFFFFFF
+
+
+def _bounded(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None:
+    if len(infos) > MOST_MEMBERS:
+        raise MalformedError(f"`{shown}` has {len(infos):,} members, over the limit of {MOST_MEMBERS:,}")
+    total = sum(info.file_size for info in infos)
+    if total > MOST_BYTES or total > max(ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER * archive_bytes):
+        raise MalformedError(
+            f"`{shown}` has {archive_bytes:,} bytes and would inflate to {total:,}: "
+            f"over the limit of {MOST_TIMES_LARGER} times its size, or of {MOST_BYTES:,} bytes"
+        )
+
+
+def _starts(stream: BinaryIO, infos: list[zipfile.ZipInfo], directory_start: int, shown: str) -> list[int]:
+    """Where each member's stored bytes begin; members must lie one after the other, without gap or overlap."""
+    starts: dict[int, int] = {}
+    position, described = 0, False
+    for info in sorted(infos, key=lambda each: each.header_offset):
+        if not _adjacent(position, info.header_offset, described):
+            raise MalformedError(f"`{shown}` has a gap or an overlap before its member {info.filename!r}")
+        stream.seek(info.header_offset)
+        header = _LOCAL.unpack(stream.read(_LOCAL.size))
+        name_bytes, extra_bytes = header[9], header[10]
+        name = stream.read(name_bytes)
+        if header[0] != b"PK\x03\x04" or name != _raw_name(info) or header[3] != info.compress_type:
+            raise MalformedError(f"`{shown}` names or packs {info.filename!r} otherwise in its directory")
+        described = bool(header[2] & 0x8)
+        if not described and (header[6], header[8]) != (info.CRC, info.file_size) and header[8] != _MAX32:
+            raise MalformedError(f"`{shown}` gives {info.filename!r} another size or CRC in its directory")
+        start = info.header_offset + _LOCAL.size + name_bytes + extra_bytes
+        starts[info.header_offset] = start
+        position = start + info.compress_size
+    if not _adjacent(position, directory_start, described):
+        raise MalformedError(f"`{shown}` holds data between its last member and its directory")
+    return [starts[info.header_offset] for info in infos]
+
+
+def _adjacent(end: int, start: int, described: bool) -> bool:
+    return start == end or (described and start - end in _DESCRIPTOR_SIZES)
+
+
+def _raw_name(info: zipfile.ZipInfo) -> bytes:
+    # Bit 11: "the filename and comment fields for this file MUST be encoded using UTF-8" (APPNOTE 4.4.4).
+    return info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+
+
+def _checked(info: zipfile.ZipInfo, shown: str) -> str:
+    """The name of a member that may be there, without the slash of a folder."""
+    name = info.orig_filename
+    if len(name.encode("utf-8", "replace")) > MOST_NAME_BYTES:
+        raise MalformedError(f"`{shown}` has a name of more than {MOST_NAME_BYTES:,} bytes")
+    if not safe(name.removesuffix("/")):
+        raise MalformedError(f"`{shown}` holds a member that leads out of it or cannot be printed: {name!r}")
+    if not name.isascii() and not info.flag_bits & 0x800:
+        raise MalformedError(f"`{shown}` does not say how the name {name!r} is encoded")
+    if info.flag_bits & 0x1:
+        raise MalformedError(f"`{shown}` holds an encrypted member `{name}`")
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise MalformedError(f"`{shown}` packs `{name}` by method {info.compress_type}; only deflate is supported")
+    if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+        raise MalformedError(f"`{shown}` gives two sizes for `{name}`")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > info.is_dir():
+        raise MalformedError(f"`{shown}` holds `{name}`, which is neither a file nor a folder (a symbolic link?)")
+    if info.is_dir() and info.file_size:
+        raise MalformedError(f"`{shown}` holds a folder `{name}` with content")
+    return name.removesuffix("/")
+
+
+def _no_file_is_a_folder(files: Iterable[str], names: set[str], shown: str) -> None:
+    parents = {name[:at] for name in names for at, letter in enumerate(name) if letter == "/"}
+    for name in files:
+        if name in parents:
+            raise MalformedError(f"`{shown}` holds `{name}` as a file and as a folder")
+
+
+class _Inflating(io.RawIOBase):
+    """The bytes of one member; at their end they have the declared size and digest, or reading fails."""
+
+    def __init__(self, member: Member, expected: tuple[str, bytes] | None) -> None:
+        import hashlib
+
+        self._member = member
+        self._stream = member.archive.open("rb")
+        self._stream.seek(member.start)
+        self._packed_left = member.stored_bytes
+        self._left = member.size_bytes
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.deflated else None
+        self._tail = b""
+        self._crc = 0
+        self._expected = expected
+        self._hash: _Hash | None = hashlib.new(expected[0]) if expected else None
+        self._checked = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        if not view:
+            return 0
+        chunk = self._next(len(view))
+        if not chunk:
+            self._check()
+            return 0
+        if len(chunk) > self._left:
+            raise self._wrong("is longer than the archive declares")
+        self._left -= len(chunk)
+        if self._hash:
+            self._hash.update(chunk)
+        else:
+            self._crc = zlib.crc32(chunk, self._crc)
+        view[: len(chunk)] = chunk
+        if not self._left:
+            # Checked here too, since a reader who counts bytes never asks for the end.
+            if self._next(1):
+                raise self._wrong("is longer than the archive declares")
+            self._check()
+        return len(chunk)
+
+    def _next(self, most: int) -> bytes:
+        """At most `most` inflated bytes; none only at the end."""
+        if self._inflate is None:
+            chunk = self._stream.read(min(most, self._packed_left))
+            self._packed_left -= len(chunk)
+            return chunk
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail
+            if not packed:
+                packed = self._stream.read(min(_CHUNK_BYTES, self._packed_left))
+                self._packed_left -= len(packed)
+            try:
+                chunk = self._inflate.decompress(packed, most)
+            except zlib.error as error:
+                raise self._wrong(f"cannot be inflated: {error}") from error
+            if chunk or not packed:
+                return chunk
+        return b""
+
+    def _check(self) -> None:
+        if self._checked:
+            return
+        self._checked = True
+        if self._left:
+            raise self._wrong("is shorter than the archive declares")
+        if self._packed_left or (self._inflate is not None and (not self._inflate.eof or self._inflate.unused_data)):
+            raise self._wrong("is followed by bytes that belong to nothing")
+        if self._hash and self._expected:
+            if self._hash.digest() != self._expected[1]:
+                raise self._wrong(f"does not have the {self._expected[0]} that RECORD promises")
+        elif self._crc != self._member.crc:
+            raise self._wrong("does not have the CRC that the archive declares")
+
+    def _wrong(self, what: str) -> IntegrityError:
+        return IntegrityError(
+            f"`{self._member.name}` in `{self._member.archive.name}` {what}",
+            hint="the archive is damaged or was altered; do not use it",
+        )
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()

@@ -1,0 +1,129 @@
+"""Reads the rules and the general order that ship beside this module, and checks the laws between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
+
+from envparity.errors import MalformedError
+from envparity.knowledge.match import fits
+from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
+from envparity.knowledge.strict_yaml import load_yaml
+from envparity.knowledge.versions import LEVELS, specifiers
+from envparity.values import Difference
+
+Shape = TypeVar("Shape")
+_GENERAL = "general.yaml"
+
+
+@lru_cache(maxsize=1)
+def load_rules() -> tuple[Rule, ...]:
+    """Every rule that ships, in the order of files and lines."""
+    folder = files("envparity.knowledge")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != _GENERAL)
+    rules: list[Rule] = []
+    for name in names:
+        rules += parse_rules(folder.joinpath(name).read_bytes(), name)
+    _unique((rule.id for rule in rules), "the knowledge base")
+    return tuple(rules)
+
+
+@lru_cache(maxsize=1)
+def load_general() -> General:
+    """The order for what no rule names."""
+    return _shaped(load_yaml(files("envparity.knowledge").joinpath(_GENERAL).read_bytes(), _GENERAL), General, _GENERAL)
+
+
+def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
+    """
+    The rules of one file.
+
+    Raises:
+        MalformedError: not the schema (the place is named: `rules[3].when.before`), or a rule that breaks a law.
+    """
+    rules = _shaped(load_yaml(data, what), RuleFile, what).rules
+    _unique((rule.id for rule in rules), what)
+    for index, rule in enumerate(rules):
+        fault = _fault(rule)
+        if fault:
+            raise MalformedError(f"{what} is not valid: rule `{rule.id}` {fault}", where=f"rules[{index}]")
+    return rules
+
+
+def _shaped(value: Any, shape: type[Shape], what: str) -> Shape:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`").removeprefix(".")
+        found = _at(value, where)
+        if "Expected `str" in problem and not isinstance(found, str | list | dict | None):
+            raise MalformedError(
+                f"{what} is not valid: expected a text, found the {_noun(found)} {found}",
+                where=where,
+                hint=f'quote it: "{found}"',
+            ) from error
+        raise MalformedError(f"{what} is not valid: {problem[:1].lower()}{problem[1:]}", where=where) from error
+
+
+def _noun(value: object) -> str:
+    return "truth value" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "date"
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.replace("[", ".").replace("]", "").split("."):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return value
+
+
+def _unique(ids: Iterable[str], what: str) -> None:
+    seen: set[str] = set()
+    for identity in ids:
+        if identity in seen:
+            raise MalformedError(f"{what} has two rules with the id `{identity}`")
+        seen.add(identity)
+
+
+def example_difference(rule: Rule, example: Example) -> Difference:
+    """The difference that an example stands for."""
+    when = rule.when
+    return Difference(
+        section=when.section or "distributions",
+        item=when.distribution or when.item or when.section,
+        field=when.field or ("version" if when.distribution else ""),
+        change=example.change,
+        before=example.before,
+        after=example.after,
+    )
+
+
+def _fault(rule: Rule) -> str:
+    """The law that a rule breaks, or nothing."""
+    when = rule.when
+    if bool(when.distribution) == bool(when.section):
+        return "must speak of a distribution or of a section, and not of both"
+    if any(specifiers(text) is None for text in (when.before, when.after)):
+        return "has a version range that is none"
+    if when.changed_by and when.changed_by not in LEVELS:
+        return f"asks for a change by `{when.changed_by}`, which is none of {', '.join(LEVELS)}"
+    if when.direction is not Direction.EITHER and not (when.distribution or when.field.endswith("version")):
+        return "has a direction, and what it speaks of has no versions"
+    if rule.safe and rule.model_refers_to:
+        return "says SAFE for a model that refers to one of a list; it must refer to nothing else (only_these)"
+    for lesser in (rule.without_model, rule.elsewhere):
+        if lesser is not None and (not rule.model_refers_to or not rule.severity.at_least(lesser)):
+            return "is worse for a model that it does not concern than for one that it does"
+    if any(proof.kind == "cited" and not proof.url for proof in rule.evidence):
+        return "cites something without an address"
+    if not fits(when, example_difference(rule, rule.example)):
+        return "does not fire on its own example"
+    if fits(when, example_difference(rule, rule.counterexample)):
+        return "fires on its counterexample"
+    return ""

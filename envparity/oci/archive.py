@@ -1,0 +1,367 @@
+"""
+Images in one tar: what `docker save` writes, what `oci-archive` is, and the two in one.
+
+Ours is the hybrid: an OCI layout that also has the `manifest.json` of Docker, which names the same blobs. Docker loads
+it since long before it knew OCI layouts, and every other engine reads it as a layout.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Archive", "open_archive", "write_archive"]
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from envparity import files
+from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
+from envparity.oci.entries import Entry, normal, shown
+from envparity.oci.image import BuiltImage, Image, load_image
+from envparity.oci.layout import choose, descriptor_of, is_attestation, manifests, require_blob, require_platform
+from envparity.oci.spec import (
+    CONFIG_LIMIT,
+    DOCKER_CONFIG,
+    DOCKER_MANIFEST,
+    MANIFEST_LIMIT,
+    NOTHING,
+    OCI_INDEX,
+    REF_NAME,
+    Descriptor,
+    blob_path,
+    canonical,
+    digest_of,
+    parse_config,
+    parse_index,
+    parse_layout,
+    parse_manifest,
+)
+from envparity.oci.tar import Limits, read_layer, write_layer
+from envparity.oci.unpack import codec_of
+
+_LIMITS = Limits(entries=200_000)
+_LINK_LIMIT = 8
+_CHUNK = 1 << 20
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+# https://github.com/distribution/reference: host, path, tag.
+_NAME = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    r"(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+)
+
+
+class Archive:
+    """
+    The members of an archive by name. Links between them are followed inside the archive only; nothing is unpacked.
+
+    Args:
+        path: a plain tar; a compressed one would have to be unpacked to be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._members: dict[str, Entry] = {}
+        self._offsets: dict[str, int] = {}
+        self._aliases: dict[str, str] = {}
+        with self._open() as stream:
+            codec = codec_of(stream.read(8))
+            if codec != "none":
+                raise UnsupportedError(
+                    f"`{self.path}` is compressed with {codec}; only plain archives are read",
+                    hint="unpack it first: `gunzip` or `zstd -d`",
+                )
+            stream.seek(0)
+            for raw in read_layer(stream, layer=f"`{self.path}`", limits=_LIMITS):
+                name = raw.entry.path
+                if name in self._members and raw.entry.kind != "folder":
+                    raise MalformedError(f"`{self.path}` has `{shown(name)}` twice")
+                self._members[name] = raw.entry
+                self._offsets[name] = raw.offset
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def _open(self) -> BinaryIO:
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise UsageError(f"`{self.path}` does not exist", hint="name a file: `docker-archive:FILE`") from error
+        except OSError as error:
+            raise UnreachableError(f"cannot read `{self.path}`: {error.strerror}") from error
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(handle)
+            hint = "a folder is read as `oci:DIR`" if stat.S_ISDIR(mode) else "save it to a file first"
+            raise UsageError(f"`{self.path}` is not a regular file", hint=hint)
+        return os.fdopen(handle, "rb")
+
+    def open_member(self, name: str) -> tuple[BinaryIO, int]:
+        """
+        A member's content and size.
+
+        Raises:
+            MalformedError: it is not in the archive, is no file, or a link that leads outside or in a circle.
+        """
+        at = normal(name)
+        for _ in range(_LINK_LIMIT):
+            entry = self._members.get(at)
+            if entry is None:
+                raise MalformedError(f"`{self.path}` names `{shown(name)}`, which is not in it")
+            if entry.kind == "file":
+                stream = self._open()
+                window = _Window(stream, self._offsets[at], entry.size_bytes)
+                return io.BufferedReader(window, _CHUNK), entry.size_bytes
+            if entry.kind == "hardlink":
+                at = entry.target
+            elif entry.kind == "link":
+                # `docker save` before 25 writes a layer that was there already as a link to it.
+                at = normal("/".join((*at.split("/")[:-1], entry.target)))
+            else:
+                break
+        raise MalformedError(f"`{shown(name)}` in `{self.path}` is no file")
+
+    def document(self, name: str, limit: int = MANIFEST_LIMIT) -> bytes:
+        """A small member, whole."""
+        stream, size = self.open_member(name)
+        with stream:
+            if size > limit:
+                raise MalformedError(f"`{shown(name)}` in `{self.path}` has {size} bytes; the limit is {limit}")
+            return stream.read()
+
+    def name_blob(self, digest: str, member: str) -> None:
+        """Remember that a blob lies under another name than a layout gives it."""
+        self._aliases[digest] = member
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """The stored bytes, not checked. Raises IntegrityError where the blob is missing."""
+        name = self._aliases.get(digest, blob_path(digest))
+        if name not in self._members:
+            raise IntegrityError(f"the blob {digest} is missing in `{self.path}`")
+        return self.open_member(name)[0]
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = size
+        stream.seek(offset)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._stream.read(min(len(buffer), self._left))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def open_archive(
+    path: str | Path, *, tag: str = "", digest: str = "", platform: str = "", reference: str = ""
+) -> Image:
+    """
+    Find one image in an archive. An OCI layout in it goes first; where Docker's `manifest.json` is there too, it must
+    name the same configs, or engines would run different images out of one file.
+
+    Args:
+        tag: `NAME:TAG` as Docker lists it, or the layout's tag; without one there may be only one image.
+
+    Raises:
+        UsageError: no such file, tag or platform, or several that fit.
+        UnsupportedError: compressed, or saved by a Docker older than 1.10.
+        MalformedError, IntegrityError: the archive is damaged.
+    """
+    archive = Archive(path)
+    reference = reference or f"docker-archive:{path}" + (f":{tag}" if tag else "")
+    if "index.json" in archive and "oci-layout" in archive:
+        image = _open_layout(archive, reference, tag, digest, platform)
+    elif "manifest.json" in archive:
+        image = _open_docker(archive, reference, tag, digest)
+    elif "repositories" in archive:
+        raise UnsupportedError(f"`{archive.path}` was saved by a Docker older than 1.10", hint="save it again")
+    else:
+        raise MalformedError(f"`{archive.path}` is a tar, but no image: it has neither index.json nor manifest.json")
+    if platform:
+        require_platform(image, platform)
+    return image
+
+
+def _open_layout(archive: Archive, reference: str, tag: str, digest: str, platform: str) -> Image:
+    parse_layout(archive.document("oci-layout"))
+    index = parse_index(archive.document("index.json"), what=f"index.json of `{archive.path}`")
+    lines = _docker_lines(archive) if "manifest.json" in archive else []
+    if tag and all((line.annotations or NOTHING).get(REF_NAME) != tag for line in index.manifests):
+        # Docker's own name for it: the one with this config.
+        configs = {archive_digest(archive, line["Config"]) for line in lines if tag in line["RepoTags"]}
+        for _, descriptor in manifests(archive, index, what=f"`{archive.path}`"):
+            if configs and load_image(archive, reference, descriptor).manifest.config.digest in configs:
+                tag, digest = "", descriptor.digest
+                break
+    descriptor = choose(archive, index, reference=reference, tag=tag, digest=digest, platform=platform)
+    image = load_image(archive, reference, descriptor)
+    if lines and not is_attestation(descriptor):
+        _require_agreement(archive, image, lines)
+    return image
+
+
+def _require_agreement(archive: Archive, image: Image, lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if archive_digest(archive, line["Config"]) == image.manifest.config.digest:
+            layers = [normal(name) for name in line["Layers"]]
+            if layers == [blob_path(layer.digest) for layer in image.manifest.layers]:
+                return
+    raise MalformedError(
+        f"`{archive.path}` is two images in one: manifest.json and index.json do not name the same config and layers"
+    )
+
+
+def archive_digest(archive: Archive, member: str) -> str:
+    """The digest of a member of at most a config's size."""
+    return digest_of(archive.document(member, CONFIG_LIMIT))
+
+
+def _docker_lines(archive: Archive) -> list[dict[str, Any]]:
+    """`manifest.json`: a list of images, each with config, layers and names."""
+    what = f"manifest.json of `{archive.path}`"
+    try:
+        lines = json.loads(archive.document("manifest.json"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"{what} is not valid JSON: {shown(str(error))}") from error
+    if not isinstance(lines, list) or not lines:
+        raise MalformedError(f"{what} lists no image")
+    for number, line in enumerate(lines):
+        if not isinstance(line, dict) or not isinstance(line.get("Config"), str) or not _strings(line.get("Layers")):
+            raise MalformedError(f"{what} is not valid: expected Config and Layers", where=f"[{number}]")
+        line["RepoTags"] = line.get("RepoTags") or []
+        if not _strings(line["RepoTags"]):
+            raise MalformedError(f"{what} is not valid: expected names", where=f"[{number}].RepoTags")
+    return lines
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _open_docker(archive: Archive, reference: str, tag: str, digest: str) -> Image:
+    lines = _docker_lines(archive)
+    fitting = [line for line in lines if not tag or tag in line["RepoTags"]]
+    if len(fitting) != 1:
+        names = sorted({shown(name) for line in lines for name in line["RepoTags"]})
+        problem = "holds several images" if fitting else "has no image of that name"
+        known = ", ".join(names) or "one without a name"
+        raise UsageError(f"`{shown(reference)}` {problem}", hint=f"there is: {known}")
+    image = _as_manifest(archive, reference, fitting[0])
+    if digest and digest != image.digest:
+        raise UsageError(f"`{shown(reference)}` does not exist: the image there is {image.digest}")
+    return image
+
+
+def _as_manifest(archive: Archive, reference: str, line: dict[str, Any]) -> Image:
+    """
+    The manifest that such an image would have. The archive promises no digests of its layers, only their diffIDs;
+    those of the blobs are computed here, and the diffIDs are checked when the layers are read.
+    """
+    config_bytes = archive.document(line["Config"], CONFIG_LIMIT)
+    config = parse_config(config_bytes, what=f"config of `{archive.path}`", strict=False)
+    named = re.fullmatch(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?", line["Config"])
+    if named and digest_of(config_bytes) != f"sha256:{named[1]}":
+        raise IntegrityError(f"the config `{shown(line['Config'])}` in `{archive.path}` is not what its name says")
+    if len(config.rootfs.diff_ids) != len(line["Layers"]):
+        raise IntegrityError(
+            f"`{archive.path}` has {len(line['Layers'])} layers, and its config {len(config.rootfs.diff_ids)} diffIDs"
+        )
+    layers = []
+    for name in line["Layers"]:
+        stream, size = archive.open_member(name)
+        with stream:
+            found, suffix = _digest_and_suffix(stream)
+        archive.name_blob(found, normal(name))
+        layers.append({"mediaType": f"{DOCKER_LAYER}{suffix}", "digest": found, "size": size})
+    manifest_bytes = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": {"mediaType": DOCKER_CONFIG, "digest": digest_of(config_bytes), "size": len(config_bytes)},
+            "layers": layers,
+        }
+    )
+    archive.name_blob(digest_of(config_bytes), normal(line["Config"]))
+    manifest = parse_manifest(manifest_bytes)
+    return Image(reference, digest_of(manifest_bytes), manifest, config, manifest_bytes, config_bytes, archive)
+
+
+def _digest_and_suffix(stream: BinaryIO) -> tuple[str, str]:
+    found = hashlib.sha256()
+    suffix = ""
+    first = True
+    while chunk := stream.read(_CHUNK):
+        if first:
+            codec = codec_of(chunk)
+            suffix, first = "" if codec == "none" else f".{codec}", False
+        found.update(chunk)
+    return f"sha256:{found.hexdigest()}", suffix
+
+
+def write_archive(path: str | Path, image: BuiltImage, name: str = "") -> str:
+    """
+    Write an image as the hybrid tar. Equal images and names give equal bytes. Returns the digest of its manifest.
+
+    Args:
+        name: `NAME:TAG`, which `docker load` gives it; without one it has only its digest.
+
+    Raises:
+        UsageError: not a name that an engine would take.
+        IntegrityError: a blob is not what its descriptor says; nothing is left at `path` then.
+    """
+    if name and not _NAME.fullmatch(name):
+        raise UsageError(f"`{shown(name)}` is not a name for an image", hint="write NAME:TAG, the name in lower case")
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor_of(image, name)]}
+    # Docker writes and reads this list (image/tarexport in its source); `Layers` may name any member.
+    docker = [
+        {
+            "Config": blob_path(image.config_digest),
+            "RepoTags": [name] if name else None,
+            "Layers": [blob_path(descriptor.digest) for descriptor, _ in image.layers],
+        }
+    ]
+    entries = {
+        member: Entry(member, "file", 0o644, content=content)
+        for member, content in {
+            blob_path(image.config_digest): image.config_bytes,
+            blob_path(image.digest): image.manifest_bytes,
+            "index.json": canonical(index),
+            "manifest.json": canonical(docker),
+            "oci-layout": canonical({"imageLayoutVersion": "1.0.0"}),
+        }.items()
+    }
+    for descriptor, blob in image.layers:
+        member = blob_path(descriptor.digest)
+        entries[member] = Entry(
+            member, "file", 0o644, size_bytes=descriptor.size_bytes, content=_checked(descriptor, blob)
+        )
+    with files.replacing(path) as sink:
+        write_layer(sink, entries.values())
+    return image.digest
+
+
+def _checked(descriptor: Descriptor, blob: Path) -> Callable[[], BinaryIO]:
+    """Open a blob that raises IntegrityError at its end when it is not what was promised."""
+
+    def opened() -> BinaryIO:
+        with blob.open("rb") as stream:
+            require_blob(stream, descriptor)
+        return blob.open("rb")
+
+    return opened

@@ -1,0 +1,136 @@
+"""References to images, and the places that they name. One row a scheme."""
+
+from __future__ import annotations
+
+__all__ = ["SCHEMES", "ImageReference", "open_image", "parse_reference", "write_image"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envparity.errors import UnsupportedError, UsageError
+from envparity.oci.archive import open_archive, write_archive
+from envparity.oci.entries import shown
+from envparity.oci.image import BuiltImage, Image
+from envparity.oci.layout import open_layout, write_layout
+from envparity.oci.spec import split_digest
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """`SCHEME:PATH[:TAG][@DIGEST]`, taken apart."""
+
+    scheme: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.scheme}:{self.path}{tag}{digest}"
+
+
+def _open_layout(reference: ImageReference, platform: str) -> Image:
+    return open_layout(
+        reference.path, tag=reference.tag, digest=reference.digest, platform=platform, reference=str(reference)
+    )
+
+
+def _open_archive(reference: ImageReference, platform: str) -> Image:
+    return open_archive(
+        reference.path, tag=reference.tag, digest=reference.digest, platform=platform, reference=str(reference)
+    )
+
+
+def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:
+    return write_layout(reference.path, image, reference.tag or name.rpartition(":")[2])
+
+
+def _write_archive(reference: ImageReference, image: BuiltImage, name: str) -> str:
+    return write_archive(reference.path, image, reference.tag or name)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What can be done with one kind of place; None where it is not supported yet."""
+
+    open: Callable[[ImageReference, str], Image] | None = None
+    write: Callable[[ImageReference, BuiltImage, str], str] | None = None
+
+
+SCHEMES: dict[str, Scheme] = {
+    "oci": Scheme(_open_layout, _write_layout),
+    "docker-archive": Scheme(_open_archive, _write_archive),
+    "registry": Scheme(),
+    "docker": Scheme(),
+}
+
+
+def parse_reference(text: str) -> ImageReference:
+    """
+    Take `oci:DIR[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, each with an optional `@sha256:…`, apart.
+
+    The path ends at its first colon, as skopeo has it, so a folder with a colon in its name cannot be written.
+
+    Raises:
+        UsageError: no scheme, an unknown one, no path. UnsupportedError: a scheme that is not built yet.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in SCHEMES:
+        raise UsageError(f"`{shown(text)}` is not a reference to an image", hint=f"begin it with {_schemes()}")
+    if SCHEMES[scheme].open is None:
+        raise UnsupportedError(
+            f"`{scheme}:` is not supported yet",
+            hint="copy it: `skopeo copy docker://NAME:TAG oci:DIR:TAG`, and name `oci:DIR:TAG`",
+        )
+    before, at, digest = rest.rpartition("@")
+    if at and digest.startswith(("sha256:", "sha512:")):
+        rest = before
+    else:
+        digest = ""  # a path may hold an `@`
+    path, _, tag = rest.partition(":")
+    if not path:
+        raise UsageError(f"`{shown(text)}` names no {'folder' if scheme == 'oci' else 'file'}")
+    if digest:
+        split_digest(digest)
+    return ImageReference(scheme, path, tag, digest)
+
+
+def _schemes() -> str:
+    names = [f"`{name}:`" for name, scheme in SCHEMES.items() if scheme.open is not None]
+    return " or ".join(names)
+
+
+def open_image(reference: str, *, platform: str = "") -> Image:
+    """
+    Find the one image that a reference names; its manifest and config have been checked.
+
+    Raises:
+        UsageError: nothing there, or several that fit (it lists them).
+        UnsupportedError: a scheme that is not built yet.
+        MalformedError, IntegrityError: what is there is damaged.
+    """
+    parsed = parse_reference(reference)
+    opener = SCHEMES[parsed.scheme].open
+    assert opener is not None
+    return opener(parsed, platform)
+
+
+def write_image(reference: str, image: BuiltImage, name: str = "") -> str:
+    """
+    Write an image to a place, and return the digest of its manifest there.
+
+    Args:
+        name: `NAME:TAG`, for where the reference has none: a layout takes the tag, an archive all of it.
+    """
+    parsed = parse_reference(reference)
+    if parsed.digest:
+        raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
+    if not Path(parsed.path).absolute().parent.is_dir():
+        raise UsageError(
+            f"cannot write `{shown(reference)}`: the folder around it does not exist", hint="make it first"
+        )
+    writer = SCHEMES[parsed.scheme].write
+    assert writer is not None
+    return writer(parsed, image, name)

@@ -1,0 +1,608 @@
+"""
+The merged view of an image's layers: what a container of it would see, read as streams, with nothing written to disk.
+
+Layers are changesets (https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md): "Whiteout files MUST only
+apply to resources in lower/parent layers"; "if a directory exists in a lower layer its attributes are replaced";
+everything else is removed before it is replaced. Links are followed inside the image only.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ImageTree", "LayerTable", "Merger", "Node", "layer_name", "merge", "read_table", "wanted"]
+
+import errno
+import fnmatch
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, cast
+
+from envparity.errors import EnvparityError, IntegrityError, MalformedError
+from envparity.oci.entries import Kind, shown
+from envparity.oci.image import Image, Layer
+from envparity.oci.tar import LIMITS, Limits, RawEntry, read_layer
+from envparity.oci.unpack import UNPACK_LIMITS, LayerStream, UnpackLimits, open_layer
+from envparity.progress import SILENT, Progress
+
+CHUNK = 1 << 18
+KEEP_FILE_BYTES = 16 << 20
+KEEP_BYTES = 256 << 20
+LINK_LIMIT = 40  # as Linux has it (path_resolution(7))
+
+OPAQUE = ".wh..wh..opq"
+WHITEOUT = ".wh."
+AUFS = ".wh..wh."
+
+_WANTED = (
+    "*.dist-info/*",
+    "*.egg-info",
+    "*.egg-info/*",
+    "*.pth",
+    "*/pyvenv.cfg",
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/etc/debian_version",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d/*",
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/status.d/*",
+    "/var/lib/dpkg/info/*.list",
+    "/var/lib/dpkg/info/*.md5sums",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+    "*/conda-meta/*.json",
+    "/usr/share/envparity/*",
+)
+
+
+def wanted(path: str) -> bool:
+    """Whether readers usually want the content of this file: metadata of packages and of the system, all small."""
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in _WANTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """
+    One file, folder or link.
+
+    Args:
+        path: absolute. Bytes that are not UTF-8 are kept by `surrogateescape`.
+        kind: as of an Entry; in the merged view a hard link is a `file` like the one that it repeats.
+        size_bytes, sha256: of files only (`sha256` is 64 hexadecimal digits, else `""`).
+        target: of links, as written; of hard links in a layer's own table, the path that they repeat, without a slash.
+        layer: the number of the layer that it comes from, from 0.
+        member: its number within that layer, from 0; -1 for a folder that no layer mentions.
+    """
+
+    path: str
+    kind: Kind
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size_bytes: int = 0
+    sha256: str = ""
+    target: str = ""
+    layer: int = -1
+    member: int = -1
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+
+_ROOT = Node("/", "folder", 0o755)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTable:
+    """
+    What one layer holds, in its own order, whiteouts as the files that they are.
+
+    `twice` are the paths that appear more than once, which the specification forbids.
+    """
+
+    nodes: tuple[Node, ...]
+    twice: tuple[str, ...]
+    codec: str
+    size_bytes: int
+
+
+class _Budget:
+    """How many bytes of content may still be kept, for several layers that are read at the same time."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+
+def read_table(
+    stream: LayerStream,
+    index: int,
+    *,
+    name: str,
+    keep: Callable[[str], bool] = lambda path: False,
+    take: Callable[[int], bool] = lambda size: False,
+    limits: Limits = LIMITS,
+) -> tuple[LayerTable, dict[int, bytes]]:
+    """
+    Read one layer to its end: its table with the sha256 of every file, and the content of those to keep, by member.
+
+    Raises:
+        IntegrityError, MalformedError: as `read_layer` and the stream itself say.
+    """
+    nodes: list[Node] = []
+    kept: dict[int, bytes] = {}
+    seen: set[str] = set()
+    twice: list[str] = []
+    try:
+        for member, raw in enumerate(read_layer(cast(BinaryIO, stream), layer=name, limits=limits)):
+            path = "/" + raw.entry.path
+            if path in seen:
+                twice.append(path)
+            seen.add(path)
+            sha256 = ""
+            if raw.entry.kind == "file":
+                keeping = raw.entry.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.entry.size_bytes)
+                sha256, content = _hashed(raw, keeping)
+                if keeping:
+                    kept[member] = content
+            nodes.append(_node(raw, path, sha256, index, member))
+        stream.drain()
+    except MalformedError:
+        # Damage of the stored bytes is told from a layer that was made wrong: the first is for the one who stores them.
+        stream.require_blob()
+        raise
+    return LayerTable(tuple(nodes), tuple(twice), stream.codec, stream.size_bytes), kept
+
+
+def _hashed(raw: RawEntry, keeping: bool) -> tuple[str, bytes]:
+    found = hashlib.sha256()
+    pieces: list[bytes] = []
+    while chunk := raw.reader.read(CHUNK):
+        found.update(chunk)
+        if keeping:
+            pieces.append(chunk)
+    return found.hexdigest(), b"".join(pieces)
+
+
+def _node(raw: RawEntry, path: str, sha256: str, layer: int, member: int) -> Node:
+    entry = raw.entry
+    return Node(
+        path=path,
+        kind=entry.kind,
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        size_bytes=entry.size_bytes,
+        sha256=sha256,
+        target=entry.target,
+        layer=layer,
+        member=member,
+        xattrs=raw.xattrs,
+    )
+
+
+def merge(
+    image: Image,
+    *,
+    keep: Callable[[str], bool] = wanted,
+    keep_limit_bytes: int = KEEP_BYTES,
+    limits: Limits = LIMITS,
+    unpack_limits: UnpackLimits = UNPACK_LIMITS,
+    progress: Progress = SILENT,
+) -> ImageTree:
+    """
+    Read every layer of an image once, check it, and lay the layers over each other.
+
+    Args:
+        keep: says of an absolute path whether its content stays in memory; any other file is read again when it is
+            asked for, which streams its layer up to it.
+        keep_limit_bytes: of all content that is kept; what does not fit is read again too.
+
+    Raises:
+        IntegrityError: a blob, a layer or a diffID does not match.
+        MalformedError: a layer is damaged, hostile or over a limit.
+        UnsupportedError: a compression that is not read.
+    """
+    layers = image.layers()
+    budget = _Budget(keep_limit_bytes)
+    total = sum(layer.descriptor.size_bytes for layer in layers)
+    with progress.task(f"reading {shown(image.reference)}", total) as advance:
+
+        def read(layer: Layer) -> tuple[LayerTable, dict[int, bytes]]:
+            name = layer_name(image, layer)
+            with open_layer(image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits) as stream:
+                found = read_table(stream, layer.number - 1, name=name, keep=keep, take=budget.take, limits=limits)
+            advance(layer.descriptor.size_bytes)
+            return found
+
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4), thread_name_prefix="layer") as pool:
+            try:
+                read_layers = list(pool.map(read, layers))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    merger = Merger(image)
+    for index, (table, _) in enumerate(read_layers):
+        merger.apply(index, table)
+    kept = {
+        (node.layer, node.member): read_layers[node.layer][1][node.member]
+        for node in merger.nodes.values()
+        if node.layer >= 0 and node.member in read_layers[node.layer][1]
+    }
+    tables = tuple(table for table, _ in read_layers)
+    return ImageTree(image, tables, merger.nodes, merger.children, kept, tuple(merger.notes), unpack_limits)
+
+
+def layer_name(image: Image, layer: Layer) -> str:
+    """How errors name a layer: `oci:dir@sha256:0123456789ab layer 3/7`."""
+    return f"{shown(image.name)} layer {layer.number}/{layer.total}"
+
+
+class Merger:
+    """The view so far; each layer changes it in place. Paths here are absolute, and their parents hold no link."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self.nodes: dict[str, Node] = {"/": _ROOT}
+        self.children: dict[str, set[str]] = {"/": set()}
+        self.notes: list[str] = []
+        self._name = ""
+
+    def apply(self, index: int, table: LayerTable) -> None:
+        """Lay one layer (from 0) over those before it. Raises MalformedError for what no engine could unpack."""
+        self._name = layer_name(self._image, self._image.layers()[index])
+        self.notes.extend(f"{self._name} has `{shown(path)}` twice; the last one counts" for path in table.twice)
+        # Whiteouts hide what is below this layer only, so that their place within it cannot matter: they go first.
+        plain = [node for node in table.nodes if not self._hide(node)]
+        for node in plain:
+            self._put(index, node)
+
+    def _broken(self, node: Node, message: str) -> MalformedError:
+        return MalformedError(f"{self._name}: `{shown(node.path)}` {message}")
+
+    def _hide(self, node: Node) -> bool:
+        """Apply one whiteout; False when the node is none."""
+        parts = node.path[1:].split("/")
+        if not any(part.startswith(WHITEOUT) for part in parts):
+            return False
+        folder, name = "/" + "/".join(parts[:-1]), parts[-1]
+        if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
+            return True  # what AUFS notes for itself (`.wh..wh.plnk`, `.wh..wh.aufs`); no part of the file system
+        if any(part.startswith(WHITEOUT) for part in parts[:-1]):
+            raise self._broken(node, "lies below a whiteout")
+        hidden = name.removeprefix(WHITEOUT)
+        if name != OPAQUE and hidden in {"", ".", ".."}:
+            raise self._broken(node, "is a whiteout of nothing")
+        parent = self._find(folder)
+        if parent is None:
+            return True
+        if name == OPAQUE:
+            for child in list(self.children.get(parent, ())):
+                self._remove(_joined(parent, child))
+        else:
+            self._remove(_joined(parent, hidden))
+        return True
+
+    def _put(self, index: int, node: Node) -> None:
+        if node.path == "/":
+            self.nodes["/"] = node
+            return
+        folder, _, name = node.path.rpartition("/")
+        parent = self._make(folder or "/", index, node)
+        path = _joined(parent, name)
+        if node.kind == "hardlink":
+            node = self._linked(node, path)
+        there = self.nodes.get(path)
+        if there is not None and not (there.kind == "folder" and node.kind == "folder"):
+            self._remove(path)
+        self._set(path, replace(node, path=path))
+
+    def _linked(self, node: Node, path: str) -> Node:
+        """What a hard link repeats. It must be there already, as for any engine."""
+        folder, _, name = ("/" + node.target).rpartition("/")
+        parent = self._find(folder or "/")
+        target = self.nodes.get(_joined(parent, name)) if parent is not None else None
+        if target is None or target.path == path:
+            raise self._broken(node, f"is a hard link to `{shown(node.target)}`, which is not there (yet)")
+        if target.kind == "folder":
+            raise self._broken(node, f"is a hard link to the folder `{shown(node.target)}`")
+        return target
+
+    def _set(self, path: str, node: Node) -> None:
+        folder, _, name = path.rpartition("/")
+        self.nodes[path] = node
+        self.children[folder or "/"].add(name)
+        if node.kind == "folder":
+            self.children.setdefault(path, set())
+
+    def _remove(self, path: str) -> None:
+        if path not in self.nodes:
+            return
+        folder, _, name = path.rpartition("/")
+        self.children[folder or "/"].discard(name)
+        ahead = [path]
+        while ahead:
+            here = ahead.pop()
+            del self.nodes[here]
+            ahead.extend(_joined(here, child) for child in self.children.pop(here, ()))
+
+    def _find(self, path: str) -> str | None:
+        """A folder that is there, with links followed; None if it is not."""
+        try:
+            found = _follow(self.nodes, path)
+        except OSError:
+            return None
+        node = self.nodes.get(found)
+        return found if node is not None and node.kind == "folder" else None
+
+    def _make(self, path: str, index: int, wanted_by: Node) -> str:
+        """A folder that is there afterwards. Where it leads through a link of the image, the link is followed."""
+        node = self.nodes.get(path)
+        if node is not None and node.kind == "folder":
+            return path
+        try:
+            found = _follow(self.nodes, path)
+        except OSError as error:
+            raise self._broken(wanted_by, "lies below a cycle of links") from error
+        if found != path:
+            self.notes.append(f"{self._name}: `{shown(wanted_by.path)}` goes through a link; engines differ about that")
+        at = ""
+        for part in found[1:].split("/"):
+            at = f"{at}/{part}"
+            node = self.nodes.get(at)
+            if node is not None and node.kind != "folder":
+                self.notes.append(f"{self._name}: `{shown(at)}` is a {node.kind} below, and becomes a folder")
+                self._remove(at)
+                node = None
+            if node is None:
+                self._set(at, Node(at, "folder", 0o755, layer=index))
+        return found
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"/{name}" if folder == "/" else f"{folder}/{name}"
+
+
+def _follow(nodes: dict[str, Node], path: str) -> str:
+    """
+    The path with every link followed, `..` taken where it leads to, and nothing outside the root.
+
+    Raises:
+        OSError: ELOOP for more than `LINK_LIMIT` links.
+    """
+    done: list[str] = []
+    ahead = [part for part in reversed(path.split("/")) if part]
+    links = 0
+    while ahead:
+        part = ahead.pop()
+        if part == ".":
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        done.append(part)
+        node = nodes.get("/" + "/".join(done))
+        if node is not None and node.kind == "link":
+            links += 1
+            if links > LINK_LIMIT or len(ahead) > 4096:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            del done[0 if node.target.startswith("/") else len(done) - 1 :]
+            ahead.extend(part for part in reversed(node.target.split("/")) if part)
+    return "/" + "/".join(done)
+
+
+class ImageTree:
+    """
+    The file system of an image, read-only, as collectors see any place. Paths are absolute.
+
+    `notes` say what in the layers is unusual: a path twice in one layer, a folder in the place of a file.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        tables: tuple[LayerTable, ...],
+        nodes: dict[str, Node],
+        children: dict[str, set[str]],
+        kept: dict[tuple[int, int], bytes],
+        notes: tuple[str, ...],
+        unpack_limits: UnpackLimits = UNPACK_LIMITS,
+    ) -> None:
+        self.image = image
+        self.notes = notes
+        self._tables = tables
+        self._nodes = nodes
+        self._children = children
+        self._kept = kept
+        self._unpack_limits = unpack_limits
+
+    # What collectors ask of any tree.
+
+    def entries(self, path: str) -> list[str]:
+        """The sorted names in a folder. Raises OSError if there is none."""
+        node = self._at(path)
+        if node.kind != "folder":
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        return sorted(self._children[node.path])
+
+    def kind(self, path: str) -> str | None:
+        """`file`, `folder` or `other`, with links followed; None where nothing is."""
+        try:
+            kind = self._at(path).kind
+        except OSError:
+            return None
+        return kind if kind in {"file", "folder"} else "other"
+
+    def is_link(self, path: str) -> bool:
+        """Whether the path itself is a symbolic link."""
+        node = self.entry(path)
+        return node is not None and node.kind == "link"
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises OSError."""
+        return self._file(path).size_bytes
+
+    def sha256(self, path: str) -> str:
+        """The sha256 of a file, computed when its layer was read and checked. Raises OSError."""
+        return self._file(path).sha256
+
+    def resolve(self, path: str) -> str:
+        """The path with links followed, inside the image only. Raises OSError for a cycle."""
+        return _follow(self._nodes, path)
+
+    def read(self, path: str, limit: int = 16 << 20) -> bytes:
+        """The content of a file. Raises OSError, with EFBIG over the limit."""
+        node = self._file(path)
+        if node.size_bytes > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit} bytes", path)
+        with self.open(path) as stream:
+            return stream.read()
+
+    def open(self, path: str) -> BinaryIO:
+        """
+        The content of a file as a stream: from memory where it was kept, else from its layer again.
+
+        Raises:
+            OSError: it is no file. IntegrityError: the place changed since the layer was checked.
+        """
+        node = self._file(path)
+        kept = self._kept.get((node.layer, node.member))
+        if kept is not None:
+            return io.BytesIO(kept)
+        stream = self._layer_stream(node.layer)
+        try:
+            for member, raw in enumerate(read_layer(cast(BinaryIO, stream), layer=self._layer_name(node.layer))):
+                if member == node.member:
+                    return io.BufferedReader(_Content(stream, raw, node), CHUNK)
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()
+        raise self._changed(node)
+
+    # What only an image can say.
+
+    def entry(self, path: str) -> Node | None:
+        """What is at a path; links on the way are followed, a link at its end is not."""
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if name in {"", ".", ".."}:
+            folder, name = path, ""
+        try:
+            parent = _follow(self._nodes, folder)
+        except OSError:
+            return None
+        return self._nodes.get(_joined(parent, name) if name else parent)
+
+    def walk(self) -> Iterator[Node]:
+        """Everything in the merged view, sorted by path, the root first."""
+        for path in sorted(self._nodes):
+            yield self._nodes[path]
+
+    def layer_entries(self, index: int) -> tuple[Node, ...]:
+        """The members of one layer (from 0) in its own order, not merged, whiteouts as the files that they are."""
+        return self._tables[index].nodes
+
+    def layer_table(self, index: int) -> LayerTable:
+        """The same with what else is known of the layer."""
+        return self._tables[index]
+
+    def contents(self, paths: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
+        """
+        The content of many files, each layer streamed once. A stream is good until the next one is asked for.
+
+        Raises:
+            OSError: one of them is no file.
+        """
+        wanted_by: dict[int, dict[int, list[tuple[str, Node]]]] = {}
+        for path in paths:
+            node = self._file(path)
+            kept = self._kept.get((node.layer, node.member))
+            if kept is not None:
+                yield path, io.BytesIO(kept)
+            else:
+                wanted_by.setdefault(node.layer, {}).setdefault(node.member, []).append((path, node))
+        for index in sorted(wanted_by):
+            yield from self._from_layer(index, wanted_by[index])
+
+    def content(self, path: str) -> BinaryIO:
+        """The same as `open`."""
+        return self.open(path)
+
+    def _from_layer(self, index: int, wanted_by: dict[int, list[tuple[str, Node]]]) -> Iterator[tuple[str, BinaryIO]]:
+        left = set(wanted_by)
+        with self._layer_stream(index) as stream:
+            for member, raw in enumerate(read_layer(cast(BinaryIO, stream), layer=self._layer_name(index))):
+                if member not in left:
+                    continue
+                left.discard(member)
+                (path, node), *others = wanted_by[member]
+                if others:
+                    # Hard links: several paths with one content.
+                    yield from ((name, self.open(name)) for name, _ in others)
+                yield path, io.BufferedReader(_Content(None, raw, node), CHUNK)
+                if not left:
+                    return
+        raise self._changed(next(iter(wanted_by.values()))[0][1])
+
+    def _layer_stream(self, index: int) -> LayerStream:
+        layer = self.image.layers()[index]
+        name = self._layer_name(index)
+        return open_layer(self.image.place, layer.descriptor, layer.diff_id, name=name, limits=self._unpack_limits)
+
+    def _layer_name(self, index: int) -> str:
+        return layer_name(self.image, self.image.layers()[index])
+
+    def _changed(self, node: Node) -> EnvparityError:
+        return IntegrityError(f"{self._layer_name(node.layer)} changed while it was read: `{shown(node.path)}` is gone")
+
+    def _at(self, path: str) -> Node:
+        node = self._nodes.get(_follow(self._nodes, path))
+        if node is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return node
+
+    def _file(self, path: str) -> Node:
+        node = self._at(path)
+        if node.kind == "folder":
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if node.kind != "file":
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return node
+
+
+class _Content(io.RawIOBase):
+    """A file that is read from its layer again, and must be the one that was hashed."""
+
+    def __init__(self, stream: LayerStream | None, raw: RawEntry, node: Node) -> None:
+        super().__init__()
+        self._stream = stream
+        self._raw = raw
+        self._node = node
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._raw.reader.read(len(buffer))
+        self._hash.update(data)
+        if not data and self._hash.hexdigest() != self._node.sha256:
+            raise IntegrityError(f"`{shown(self._node.path)}` changed while the image was read")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        super().close()

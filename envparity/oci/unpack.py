@@ -1,0 +1,335 @@
+"""
+A stored layer as the stream of its tar: decompressed, limited and checked on the way.
+
+What the media type says about compression is not believed: the first bytes are looked at.
+"""
+
+from __future__ import annotations
+
+__all__ = ["UNPACK_LIMITS", "CheckedBlob", "LayerStream", "UnpackLimits", "codec_of", "open_blob_checked", "open_layer"]
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol, cast
+
+from envparity.errors import IntegrityError, MalformedError, UnsupportedError
+from envparity.oci.entries import shown
+from envparity.oci.image import Place
+from envparity.oci.spec import Descriptor, split_digest
+
+CHUNK = 1 << 18
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackLimits:
+    """
+    How far a layer may grow. Past `ratio_from_bytes`, more than `ratio` bytes out of each byte in is a bomb: real
+    layers reach 3 to 20, gzip can reach 1,030 and zstd more.
+    """
+
+    total_bytes: int = 256 << 30
+    ratio: int = 400
+    ratio_from_bytes: int = 64 << 20
+
+
+UNPACK_LIMITS = UnpackLimits()
+
+
+def codec_of(first: bytes) -> str:
+    """The compression that the first bytes of a blob show: `gzip`, `zstd`, `bzip2`, `xz`, `lz4` or `none`."""
+    if len(first) >= 4 and first[1:4] == b"\x2a\x4d\x18" and 0x50 <= first[0] <= 0x5F:
+        return "zstd"  # a skippable frame (RFC 8878, 3.1.2)
+    return next((name for magic, name in _MAGIC if first.startswith(magic)), "none")
+
+
+def open_layer(
+    place: Place,
+    descriptor: Descriptor,
+    diff_id: str,
+    *,
+    name: str = "",
+    limits: UnpackLimits = UNPACK_LIMITS,
+) -> LayerStream:
+    """
+    Open a layer as its tar.
+
+    The blob's size and digest and the diffID are checked when the stream is read to its end, which then raises
+    instead of ending. A reader that stops early has read unchecked bytes.
+
+    Args:
+        name: how errors name it, such as `oci:dir@sha256:… layer 3/7`.
+
+    Raises:
+        IntegrityError: blob or tar are not what their digests say, or the compressed data is damaged.
+        MalformedError: the layer grows over a limit, or holds something behind its end.
+        UnsupportedError: a compression or encryption that is not read.
+    """
+    name = name or f"layer {descriptor.digest[:19]}"
+    algorithm, _ = split_digest(descriptor.digest)
+    split_digest(diff_id)
+    if descriptor.media_type.endswith("+encrypted"):
+        raise UnsupportedError(
+            f"{name} is encrypted", hint="decrypt the image first, with `skopeo copy --decryption-key`"
+        )
+    blob = CheckedBlob(place.open_blob(descriptor.digest), descriptor, algorithm, name)
+    try:
+        codec = codec_of(blob.peek())
+        if codec not in _DECODERS:
+            blob.require()  # a damaged blob is said to be that first
+            raise UnsupportedError(
+                f"{name} is compressed with {codec}, which no image may use", hint="use gzip or zstd"
+            )
+        return LayerStream(blob, _DECODERS[codec](blob), diff_id, name, limits, codec)
+    except BaseException:
+        blob.close()
+        raise
+
+
+@contextmanager
+def open_blob_checked(place: Place, descriptor: Descriptor, name: str) -> Iterator[CheckedBlob]:
+    """A blob of any kind; when the block ends well, its size and digest have been checked. Raises IntegrityError."""
+    algorithm, _ = split_digest(descriptor.digest)
+    blob = CheckedBlob(place.open_blob(descriptor.digest), descriptor, algorithm, name)
+    try:
+        yield blob
+        blob.require()
+    finally:
+        blob.close()
+
+
+class CheckedBlob:
+    """The stored bytes, counted and hashed while they are read."""
+
+    def __init__(self, stream: BinaryIO, descriptor: Descriptor, algorithm: str, name: str) -> None:
+        self._stream = stream
+        self._descriptor = descriptor
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm)
+        self._ahead = b""
+        self.name = name
+        self.read_bytes = 0
+
+    def peek(self) -> bytes:
+        """The first bytes, which the next `read` gives again."""
+        if not self._ahead:
+            self._ahead = self._pull(CHUNK)
+        return self._ahead
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """At most `size` bytes. Raises IntegrityError as soon as there are more than were promised."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        return self._pull(size)
+
+    def _pull(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._hash.update(data)
+        self.read_bytes += len(data)
+        if self.read_bytes > self._descriptor.size_bytes:
+            raise IntegrityError(
+                f"{self.name}: blob {self._descriptor.digest} should have {self._descriptor.size_bytes} bytes "
+                "and has more"
+            )
+        return data
+
+    def require(self) -> None:
+        """Read what is left, and raise IntegrityError unless size and digest are those that were promised."""
+        self._ahead = b""
+        while self._pull(CHUNK):
+            pass
+        if self.read_bytes != self._descriptor.size_bytes:
+            raise IntegrityError(
+                f"{self.name}: blob {self._descriptor.digest} should have {self._descriptor.size_bytes} bytes "
+                f"and has {self.read_bytes}"
+            )
+        found = f"{self._algorithm}:{self._hash.hexdigest()}"
+        if found != self._descriptor.digest:
+            raise IntegrityError(
+                f"{self.name}: the blob is not what its digest says: expected {self._descriptor.digest}, got {found}"
+            )
+
+    def close(self) -> None:
+        """Close the stored file."""
+        self._stream.close()
+
+
+class _Decoder(Protocol):
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end. Raises _Damage, or EnvparityError."""
+        ...
+
+
+class _Damage(Exception):
+    """The compressed data cannot be decoded."""
+
+
+class _Plain:
+    def __init__(self, blob: CheckedBlob) -> None:
+        self._blob = blob
+
+    def read(self, size: int, /) -> bytes:
+        return self._blob.read(size)
+
+
+class _Gzip:
+    """All members of a gzip file, one after the other, with their checksums (RFC 1952, 2.2)."""
+
+    def __init__(self, blob: CheckedBlob) -> None:
+        from isal import isal_zlib
+
+        self._zlib: Any = isal_zlib
+        self._blob = blob
+        self._inflate = isal_zlib.decompressobj(31)
+        self._input = b""
+        self._done = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._done:
+            if not self._input:
+                self._input = self._blob.read()
+                if not self._input and not self._inflate.eof:
+                    raise _Damage("the gzip data is cut short")
+            if self._inflate.eof:
+                if not self._input:
+                    self._done = True
+                    break
+                if len(self._input) < 2:
+                    self._input += self._blob.read()
+                if self._input[:2] != b"\x1f\x8b":
+                    raise MalformedError(f"{self._blob.name} has data behind its last gzip member")
+                self._inflate = self._zlib.decompressobj(31)
+            try:
+                data: bytes = self._inflate.decompress(self._input, size)
+            except self._zlib.error as error:
+                raise _Damage(f"the gzip data is damaged: {error}") from error
+            self._input = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            if data:
+                return data
+        return b""
+
+
+class _Zstd:
+    def __init__(self, blob: CheckedBlob) -> None:
+        import zstandard
+
+        self._error = zstandard.ZstdError
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        # The reader asks its source for `read(n)` only.
+        self._stream = decompressor.stream_reader(cast(BinaryIO, _Counted(blob)), read_across_frames=True)
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._stream.read(size)
+        except self._error as error:
+            raise _Damage(f"the zstd data is damaged: {error}") from error
+
+
+class _Counted(io.RawIOBase):
+    """A blob as a file, for a library that wants one."""
+
+    def __init__(self, blob: CheckedBlob) -> None:
+        super().__init__()
+        self._blob = blob
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._blob.read(size if size > 0 else CHUNK)
+
+
+_DECODERS: dict[str, Any] = {"none": _Plain, "gzip": _Gzip, "zstd": _Zstd}
+
+
+class LayerStream(io.RawIOBase):
+    """The tar of a layer, as `open_layer` gives it. `codec` is the compression that was found."""
+
+    def __init__(
+        self, blob: CheckedBlob, decoder: _Decoder, diff_id: str, name: str, limits: UnpackLimits, codec: str
+    ) -> None:
+        super().__init__()
+        self._blob = blob
+        self._decoder = decoder
+        self._diff_id = diff_id
+        self._name = name
+        self._limits = limits
+        self._hash = hashlib.new(diff_id.partition(":")[0])
+        self._ended = False
+        self.codec = codec
+        self.size_bytes = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes of the tar; none at its end, when everything has been checked."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if self._ended or not size:
+            return b""
+        try:
+            data = self._decoder.read(min(size, CHUNK))
+        except _Damage as damage:
+            # A damaged blob is told from a blob that was made wrong: the first one has another digest too.
+            self._blob.require()
+            raise IntegrityError(f"{self._name}: {shown(str(damage))}") from damage
+        except MalformedError:
+            self.require_blob()
+            raise
+        if not data:
+            self._finish()
+            return b""
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        self._check_growth()
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As for any raw file."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def require_blob(self) -> None:
+        """Check the stored bytes alone, after what they unpack to made no sense. Raises IntegrityError."""
+        self._blob.require()
+
+    def drain(self) -> None:
+        """Read what is left, so that everything has been checked."""
+        while self.read(CHUNK):
+            pass
+
+    def close(self) -> None:
+        """Close the stored file as well."""
+        if not self.closed:
+            self._blob.close()
+        super().close()
+
+    def _check_growth(self) -> None:
+        limits = self._limits
+        if self.size_bytes > limits.total_bytes:
+            raise MalformedError(f"{self._name} unpacks to more than {limits.total_bytes} bytes (limit `total_bytes`)")
+        if self.size_bytes > limits.ratio_from_bytes and self.size_bytes > limits.ratio * max(self._blob.read_bytes, 1):
+            raise MalformedError(
+                f"{self._name} is a decompression bomb: {self.size_bytes} bytes out of {self._blob.read_bytes} "
+                f"(limit `ratio` {limits.ratio})"
+            )
+
+    def _finish(self) -> None:
+        self._ended = True
+        self._blob.require()
+        found = f"{self._diff_id.partition(':')[0]}:{self._hash.hexdigest()}"
+        if found != self._diff_id:
+            raise IntegrityError(
+                f"{self._name}: its tar is not what the config says: expected {self._diff_id}, got {found}"
+            )

@@ -1,0 +1,185 @@
+"""The report of a comparison: the one change that matters first, and a hundred harmless ones on a few lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from envparity.errors import ExitStatus
+from envparity.report.text import Style, counted, finding_block, finding_line, listed, subject
+from envparity.report.unknown import unknown_lines
+from envparity.values import Change, Finding, Report, Severity
+
+_MANY = 5
+
+
+def text(report: Report, style: Style | None = None, *, verbose: bool = False) -> str:
+    """
+    For a person. First the verdict, then every finding that is high, or medium by a rule, in full; then one line each
+    for lesser ones, counts for what is merely noted, what is not known and why, and what the exit status means.
+
+    Args:
+        verbose: show each small finding on a line of its own.
+    """
+    style = style or Style()
+    lines = [*_head(report, style)]
+    judged = [finding for finding in report.findings if finding.difference.change is not Change.UNKNOWN]
+    full = [finding for finding in judged if _in_full(finding, report.fail_on)]
+    for finding in full:
+        lines += ["", *finding_block(finding, style)]
+    lesser = [finding for finding in judged if finding not in full]
+    smaller = [*_smaller(lesser, style, verbose)]
+    if smaller:
+        lines += ["", style.bold("Smaller differences"), *smaller]
+    unknown = [
+        *unknown_lines(report.findings, report.gaps_before, report.gaps_after, (report.before, report.after), style)
+    ]
+    if unknown:
+        count = len(report.findings) - len(judged)
+        title = (
+            f"Not known ({counted(count, 'fact')} of one side only, neither equal nor different)"
+            if count
+            else "Not known"
+        )
+        lines += ["", *(style.bold(line) for line in style.wrapped(title)), *unknown]
+    lines += ["", *_status(report, style)]
+    return "\n".join(lines) + "\n"
+
+
+def _in_full(finding: Finding, fail_on: Severity) -> bool:
+    severity = finding.severity
+    if severity is Severity.INFO:
+        return False
+    return (
+        severity.at_least(Severity.HIGH)
+        or severity.at_least(fail_on)
+        or (severity is Severity.MEDIUM and bool(finding.rule))
+    )
+
+
+def _head(report: Report, style: Style) -> Iterator[str]:
+    arrow = "->" if style.ascii else "→"
+    yield from (style.faint(line) for line in style.wrapped(f"{report.before} {arrow} {report.after}"))
+    known = [finding for finding in report.findings if finding.difference.change is not Change.UNKNOWN]
+    over = [finding for finding in known if finding.severity.at_least(report.fail_on)]
+    total = counted(len(known), "difference")
+    if over:
+        counts = Counter(finding.severity for finding in over)
+        what = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
+        verdict, code = f"DIFFERENT: {what}, of {total}", "1;31"
+    elif report.blocked:
+        verdict, code = f"INCOMPLETE: no answer; {total} in what could be compared", "1;33"
+    elif known:
+        verdict, code = f"OK: none of {total} is {_or_worse(report.fail_on)}", "1;32"
+    else:
+        verdict, code = f"OK: no difference in {counted(report.compared, 'fact')}", "1;32"
+    yield from (style.paint(line, code) for line in style.wrapped(verdict))
+
+
+def _or_worse(severity: Severity) -> str:
+    return str(severity) if severity is Severity.CRITICAL else f"{severity} or worse"
+
+
+def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[str]:
+    if verbose:
+        yield from (finding_line(finding, style) for finding in findings)
+        return
+    groups: dict[tuple[Severity, str, str], list[Finding]] = {}
+    noted: list[Finding] = []
+    for finding in findings:
+        if finding.severity is Severity.INFO and not finding.rule and finding.difference.change is not Change.SATISFIED:
+            noted.append(finding)
+        else:
+            group = (finding.severity, finding.difference.section, finding.reason)
+            groups.setdefault(group, []).append(finding)
+    for (severity, section, reason), members in groups.items():
+        if len(members) <= _MANY:
+            yield from (finding_line(finding, style) for finding in members)
+            continue
+        names = listed((subject(finding.difference, style) for finding in members), 3)
+        name = f"{severity:<8}"
+        line = style.clipped(f"  {name}{len(members)} {section.replace('_', ' ')} ({names})  {style.plain(reason)}")
+        yield f"  {style.severity(severity, name)}{line[10:]}" if style.colour else line
+    if noted:
+        names = listed((subject(finding.difference, style) for finding in noted), 3)
+        text = f"{counted(len(noted), 'harmless one')}: {names} (-v lists them)"
+        yield from style.wrapped(text, first="  info    ", indent=" " * 10)
+
+
+def _status(report: Report, style: Style) -> Iterator[str]:
+    compared = f"{counted(report.compared, 'fact')} compared"
+    match report.status:
+        case ExitStatus.FINDINGS:
+            because = f"a finding is {_or_worse(report.fail_on)} (--fail-on)"
+        case ExitStatus.UNFINISHED:
+            because = "; ".join(report.blocked)
+        case _:
+            because = f"nothing is {_or_worse(report.fail_on)} (--fail-on)"
+    yield from style.wrapped(f"{compared}. Exit status {int(report.status)}: {because}.")
+
+
+def json(report: Report) -> str:
+    """For a program: every finding and gap, with keys that are always there."""
+    counts = Counter(finding.severity for finding in report.findings)
+    body = {
+        "schema": 1,
+        "kind": "diff",
+        "status": int(report.status),
+        "complete": report.complete,
+        "blocked": list(report.blocked),
+        "fail_on": str(report.fail_on),
+        "compared": report.compared,
+        "before": {"label": report.before, "digest": report.before_digest, "gaps": gaps(report.gaps_before)},
+        "after": {"label": report.after, "digest": report.after_digest, "gaps": gaps(report.gaps_after)},
+        "counts": {str(severity): counts[severity] for severity in Severity},
+        "findings": [finding_object(finding) for finding in report.findings],
+    }
+    return encoded(body)
+
+
+def encoded(body: object) -> str:
+    """JSON for people to read, too: indented, always valid UTF-8."""
+    return msgspec.json.format(msgspec.json.encode(_clean(body)), indent=1).decode() + "\n"
+
+
+def _clean(value: object) -> object:
+    """Lone surrogates (bytes of a file name that are no text) escaped, so that the JSON is UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
+
+
+def gaps(found: tuple[object, ...]) -> list[dict[str, str]]:
+    """Gaps with every key, empty or not."""
+    keys = ("section", "item", "kind", "reason")
+    return [{key: str(getattr(gap, key)) for key in keys} for gap in found]
+
+
+def finding_object(finding: Finding) -> dict[str, object]:
+    """A finding with every key, empty or not."""
+    difference = finding.difference
+    return {
+        "severity": str(finding.severity),
+        "effect": str(finding.effect),
+        "rule": finding.rule,
+        "also": list(finding.also),
+        "section": difference.section,
+        "item": difference.item,
+        "field": difference.field,
+        "change": str(difference.change),
+        "before": difference.before,
+        "after": difference.after,
+        "note": difference.note,
+        "reason": finding.reason,
+        "fix": finding.fix,
+        "evidence": [
+            {"kind": proof.kind, "gist": proof.gist, "url": proof.url, "read_on": proof.read_on}
+            for proof in finding.evidence
+        ],
+    }

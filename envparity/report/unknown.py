@@ -1,0 +1,56 @@
+"""What is not known, grouped by its reason, so that a hundred facts with one cause are one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from envparity.report.text import Style, counted, listed, subject
+from envparity.values import Change, Difference, Finding, Gap, GapKind
+
+_PLURAL = {"distributions": "distribution", "os_packages": "OS package", "settings": "variable", "artifacts": "file"}
+
+
+def unknown_lines(
+    findings: Iterable[Finding],
+    gaps_before: Iterable[Gap],
+    gaps_after: Iterable[Gap],
+    labels: tuple[str, str],
+    style: Style,
+) -> Iterator[str]:
+    """
+    For each reason one entry: of which side, what is not known, and why. What could not be read comes first.
+    """
+    groups: dict[tuple[bool, str, str], list[str]] = {}
+    facts: dict[tuple[str, str, str, str], list[Difference]] = {}
+    for finding in findings:
+        difference = finding.difference
+        if difference.change is Change.UNKNOWN:
+            side = labels[1] if difference.before else labels[0]
+            facts.setdefault((side, difference.note, difference.section, difference.field), []).append(difference)
+    sides: dict[Gap, list[str]] = {}
+    for label, gaps in zip(labels, (gaps_before, gaps_after), strict=True):
+        for gap in gaps:
+            sides.setdefault(gap, []).append(label)
+    unread = {(gap.section, gap.reason) for gap in sides if gap.kind is GapKind.UNREAD}
+    for (side, note, section, field), differences in facts.items():
+        groups.setdefault((((section, note) not in unread), side, note), []).append(_named(field, differences, style))
+    told = {(side, note, section) for side, note, section, _ in facts}
+    for gap, labelled in sides.items():
+        if any((label, gap.reason, gap.section) in told for label in labelled):
+            continue
+        side = labelled[0] if len(labelled) == 1 else "both"
+        name = gap.section.replace("_", " ") + (f" {gap.item}" if gap.item else "")
+        groups.setdefault((gap.kind is not GapKind.UNREAD, side, gap.reason), []).append(style.plain(name))
+    for (readable, side, reason), names in sorted(groups.items()):
+        mark = "" if readable else "could not be read: "
+        text = f"{mark}{f'{side}: ' if side else ''}{listed(dict.fromkeys(names), 6)}"
+        yield from style.wrapped(text, first="  ", indent="  ")
+        yield from (style.faint(line) for line in style.wrapped(reason, first="    ", indent="    "))
+
+
+def _named(field: str, differences: list[Difference], style: Style) -> str:
+    if len(differences) == 1:
+        return subject(differences[0], style)
+    what = counted(len(differences), _PLURAL.get(differences[0].section, "fact"))
+    names = listed((subject(difference, style).split(" ")[0] for difference in differences), 3)
+    return f"{field.replace('_', ' ') + ' of ' if field and field != 'version' else ''}{what} ({names})"

@@ -1,0 +1,244 @@
+"""
+A live interpreter: the collectors are sent to it over standard input, run there in one process, and answer once.
+
+The interpreter that the user named is started with `-I -S`, so that no `.pth` line and no `sitecustomize` runs, with an
+environment that holds nothing but `LD_LIBRARY_PATH`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from envparity import codec
+from envparity.collectors import bundle, variables
+from envparity.collectors.tree import gap
+from envparity.errors import MalformedError, UnreachableError, UsageError
+from envparity.process import Command, Completed, run
+from envparity.sources.reading import Fact, Options, later, origin
+from envparity.sources.tooling import marked
+from envparity.values import Environment
+
+OLDEST = (3, 8)
+
+# A shim (pyenv, asdf, mise) is a shell script that looks the interpreter up, and needs these to find it.
+_OF_SHIMS = ("PATH", "HOME", "PYENV_ROOT", "PYENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """An executable to start, and the reference that names it."""
+
+    reference: str
+    executable: Path
+
+
+def read_python(reference: str, options: Options) -> Environment:
+    """
+    The Environment of `python:EXE`.
+
+    Raises:
+        UsageError: there is no such executable, or its Python is too old. UnreachableError: it does not start.
+        TimeLimitError: it did not answer in time. MalformedError: its answer was cut or forged.
+    """
+    return probe(Interpreter(f"python:{reference}", _executable(reference, options)), options)
+
+
+def read_venv(reference: str, options: Options) -> Environment:
+    """The Environment of `venv:DIR`. A virtual environment whose own Python is gone is named as such."""
+    return probe(Interpreter(f"venv:{reference}", _of_venv(options.base_dir / reference)), options)
+
+
+def read_active(options: Options) -> Environment:
+    """The Environment of the active environment; its reference stands in its origin."""
+    return probe(active(options), options)
+
+
+def active(options: Options) -> Interpreter:
+    """
+    The interpreter of `VIRTUAL_ENV`, else of `CONDA_PREFIX`, else `python3` on PATH.
+
+    Never the environment that a tool runner (uvx, uv tool, pipx) made to hold envparity: that is not the user's.
+
+    Raises:
+        UsageError: there is none. UnreachableError: what the variable names is gone.
+    """
+    environ = options.environ
+    own = options.own_prefix or Path(sys.prefix)
+    folder = _unwrapped(environ.get("VIRTUAL_ENV", ""), own)
+    if folder:
+        try:
+            return Interpreter(f"venv:{folder}", _of_venv(Path(folder)))
+        except UsageError as error:
+            error.hint = "VIRTUAL_ENV names it; deactivate it, or name a source"
+            raise
+    prefix = environ.get("CONDA_PREFIX", "")
+    if prefix:
+        executable = Path(prefix, "bin", "python")
+        if executable.exists():
+            return Interpreter(f"python:{executable}", executable)
+    found = shutil.which("python3", path=_search_path(environ, own))
+    if not found:
+        raise UsageError(
+            "there is no active environment: neither VIRTUAL_ENV nor CONDA_PREFIX is set, and PATH has no python3",
+            hint="name one: `venv:DIR` or `python:EXE`",
+        )
+    return Interpreter(f"python:{found}", Path(found))
+
+
+def _unwrapped(folder: str, own: Path) -> str:
+    """A virtual environment that the user works in; an overlay of `uv run --with` stands for what it extends."""
+    if not folder:
+        return ""
+    extended = _pyvenv_cfg(Path(folder)).get("extends-environment", "")
+    if extended:
+        return extended
+    return "" if _is_same(Path(folder), own) and _of_tool_runner(own) else folder
+
+
+def _search_path(environ: Mapping[str, str], own: Path) -> str:
+    # An empty PATH would make `which` fall back to the system's own.
+    folders = [folder for folder in environ.get("PATH", "").split(os.pathsep) if folder]
+    if _of_tool_runner(own):
+        folders = [folder for folder in folders if not _is_same(Path(folder).parent, own)]
+    return os.pathsep.join(folders) or os.devnull
+
+
+def _of_tool_runner(prefix: Path) -> bool:
+    """Whether a tool runner made this environment: uv and pipx leave a receipt, or build it in their cache."""
+    if any((prefix / receipt).exists() for receipt in ("uv-receipt.toml", "pipx_metadata.json")):
+        return True
+    cached = any(re.fullmatch(r"(archive|builds|environments)-v\d+", part) for part in prefix.parts)
+    return cached or (".cache", "pipx") in pairwise(prefix.parts)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _pyvenv_cfg(folder: Path) -> dict[str, str]:
+    """Keys of `pyvenv.cfg` (https://docs.python.org/3/library/site.html); nothing where there is none."""
+    try:
+        text = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _of_venv(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UsageError(f"there is no virtual environment at `{folder}`", hint="check the name of the folder")
+    settings = _pyvenv_cfg(folder)
+    executable = folder / "bin" / "python"
+    if not settings:
+        raise UsageError(
+            f"`{folder}` is not a virtual environment: it has no `pyvenv.cfg`",
+            hint=f"for another kind of environment name its Python: `python:{executable}`",
+        )
+    if executable.exists():
+        return executable.absolute()
+    gone = os.path.realpath(executable) if executable.is_symlink() else settings.get("home", "its base Python")
+    raise UnreachableError(
+        f"the Python that `{folder}` was made with is gone: {gone}",
+        hint="install that Python again, or make the virtual environment again; its packages alone prove nothing",
+    )
+
+
+def _executable(name: str, options: Options) -> Path:
+    if not name:
+        raise UsageError("`python:` needs the name or the path of an interpreter", hint="`python:/usr/bin/python3`")
+    if "/" not in name:
+        found = shutil.which(name, path=_search_path(options.environ, options.own_prefix or Path(sys.prefix)))
+        if not found:
+            raise UsageError(f"there is no `{name}` on PATH", hint="give its path: `python:/usr/bin/python3`")
+        return Path(found)
+    path = (options.base_dir / name).absolute()
+    if path.is_dir():
+        raise UsageError(f"`{path}` is a folder, and an interpreter is due", hint=f"did you mean `venv:{name}`?")
+    if not path.exists():
+        if path.is_symlink():
+            raise UnreachableError(
+                f"`{path}` is a link to a Python that is gone: {os.path.realpath(path)}",
+                hint="install that Python again, or make the environment again",
+            )
+        raise UsageError(f"there is no interpreter at `{path}`", hint="check the path")
+    if not os.access(path, os.X_OK):
+        raise UnreachableError(f"`{path}` may not be executed", hint="check its permissions")
+    return path
+
+
+def probe(interpreter: Interpreter, options: Options) -> Environment:
+    """Send the collectors to an interpreter and make an Environment of what they answer."""
+    facts = [*_answer(interpreter, options), variables.settings(options.environ), *_without_models(), *later()]
+    return marked(codec.environment(facts, origin("live", interpreter.reference)))
+
+
+def _without_models() -> tuple[Fact, ...]:
+    return (gap("artifacts", "not-recorded", "no model was named"),)
+
+
+def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
+    nonce = secrets.token_hex(16)
+    program = bundle.program(nonce, {"verify_files": options.verify_files})
+    command = Command(
+        (str(interpreter.executable), "-I", "-S", "-"),
+        stdin=program,
+        env=_clean(interpreter.executable, options.environ),
+        timeout_s=options.timeout_s,
+    )
+    completed = run(command)
+    if completed.status != 0:
+        raise _failure(interpreter, completed, command)
+    try:
+        return list(bundle.parse_answer(completed.stdout, nonce, completed.stderr))
+    except ValueError as error:
+        raise MalformedError(
+            f"`{interpreter.executable}` did not answer as the probe does: {error}",
+            hint="is it a Python interpreter? something in it may print or stop before the probe is done",
+        ) from error
+
+
+def _clean(executable: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    names = ["LD_LIBRARY_PATH"]
+    try:
+        with executable.open("rb") as stream:
+            if stream.read(2) == b"#!":
+                names.extend(_OF_SHIMS)
+    except OSError:
+        pass  # what may be executed and not read is no script
+    return {name: environ[name] for name in names if name in environ}
+
+
+def _failure(interpreter: Interpreter, completed: Completed, command: Command) -> UsageError | UnreachableError:
+    version = _version(command)
+    oldest = ".".join(map(str, OLDEST))
+    if version and tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return UsageError(
+            f"`{interpreter.executable}` is Python {version}, and {oldest} is the oldest that can be read",
+            hint="read its requirements file instead",
+        )
+    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    said = "".join(character if character.isprintable() else "?" for character in lines[-1])[:200] if lines else ""
+    ended = f"signal {-completed.status}" if completed.status < 0 else f"status {completed.status}"
+    return UnreachableError(
+        f"`{interpreter.executable}` ended with {ended} before it answered" + (f": {said}" if said else ""),
+        hint="try it: `" + " ".join(command.argv[:-1]) + ' -c "import sys; print(sys.version)"`',
+    )
+
+
+def _version(command: Command) -> str:
+    """What `-V` says (to standard error before Python 3.4)."""
+    completed = run(Command((command.argv[0], "-V"), env=command.env, timeout_s=10))
+    words = (completed.stdout + completed.stderr).decode("utf-8", "replace").split()
+    if len(words) < 2 or words[0] not in {"Python", "PyPy"}:
+        return ""
+    parts = words[1].split(".")
+    return words[1] if len(parts) >= 2 and all(part.isdigit() for part in parts[:2]) else ""

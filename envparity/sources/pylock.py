@@ -1,0 +1,155 @@
+"""A `pylock.toml` of any tool (PEP 751), and what a lock of ours says beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envparity import codec, files
+from envparity.codec.lock import load_pylock
+from envparity.collectors.tree import gap
+from envparity.errors import MalformedError, UsageError
+from envparity.sources.reading import Fact, Options, all_but, later, not_recorded, origin, without_secrets
+from envparity.values import Environment, Lock, LockedDistribution, LockedModel, Target
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686"}
+"""Architectures as OCI names them, where `uname -m` says something else."""
+
+
+def read(reference: str, options: Options) -> Environment:
+    """
+    The Environment that a lock fixes: every package, those of other platforms too (each has its marker).
+
+    Raises:
+        UsageError: no such file. MalformedError: not TOML, not a pylock, of an unknown lock-version, cut short.
+    """
+    return parse(files.read_bytes(options.base_dir / reference, what="lock"), reference)
+
+
+def parse(data: bytes, name: str) -> Environment:
+    """The same for bytes that were read already. A lock of ours with one target is read whole."""
+    document = load_pylock(data, f"`{name}`")
+    if "envparity" in document.get("tool", {}):
+        lock = codec.load_lock(data, f"`{name}`")
+        if len(lock.targets) == 1:
+            return environment_of_lock(lock, lock.targets[0].platform, name)
+    elif document.get("created-by") == "envparity":
+        # A file that is cut between two tables is still TOML, and would pass for the shorter lock of another tool.
+        raise MalformedError(f"`{name}` ends too early: `[tool.envparity]` is missing (cut short?)", hint="make it again")
+    facts = [
+        {"kind": "section", "section": "distributions"},
+        *_python(document),
+        *(_distribution(package, index) for index, package in enumerate(document["packages"])),
+    ]
+    _refuse_twice(document["packages"], name)
+    known = ("distributions", "python") if "requires-python" in document else ("distributions",)
+    unknown = not_recorded(all_but(*known), "a pylock.toml cannot carry it")
+    return codec.environment([*facts, *unknown, *later()], origin("pylock", name))
+
+
+def _python(document: dict[str, Any]) -> Iterator[Fact]:
+    if "requires-python" in document:
+        yield {"kind": "python", "basis": "declared", "specifier": document["requires-python"]}
+
+
+def _distribution(package: dict[str, Any], index: int) -> Fact:
+    from packaging.utils import canonicalize_name
+
+    artifacts = [*package.get("wheels", ()), *(package[key] for key in ("sdist", "archive") if key in package)]
+    hashes = sorted(
+        {f"{name}:{digest.lower()}" for artifact in artifacts for name, digest in artifact.get("hashes", {}).items()}
+    )
+    place: dict[str, Any] = next((package[key] for key in ("archive", "vcs", "directory") if key in package), {})
+    return {
+        "kind": "distribution",
+        "name": canonicalize_name(package["name"]),
+        "basis": "locked",
+        "version": package.get("version", ""),
+        "marker": package.get("marker", ""),
+        "hashes": hashes,
+        "requires_python": package.get("requires-python", ""),
+        "direct_url": without_secrets(place.get("url") or place.get("path") or ""),
+        "editable": bool(place.get("editable", False)),
+    }
+
+
+def _refuse_twice(packages: list[dict[str, Any]], name: str) -> None:
+    """One project may stand there several times, where markers tell which of them holds."""
+    seen: dict[tuple[str, str], int] = {}
+    for index, package in enumerate(packages):
+        key = (package["name"], package.get("marker", ""))
+        if key in seen:
+            raise MalformedError(
+                f"`{name}` locks `{package['name']}` twice, and no marker tells the two apart "
+                f"(packages[{seen[key]}] is the other)",
+                hint="make the lock again",
+                where=f"packages[{index}]",
+            )
+        seen[key] = index
+
+
+def environment_of_lock(lock: Lock, platform: str, reference: str = "") -> Environment:
+    """
+    What a lock of ours makes of one platform: its distributions, interpreter, OS packages, settings and models.
+
+    Raises:
+        UsageError: the lock has no such target; the message lists those that it has.
+    """
+    target = next((target for target in lock.targets if target.platform == platform), None)
+    if target is None:
+        known = ", ".join(target.platform for target in lock.targets) or "none"
+        raise UsageError(f"the lock has no target `{platform}`; it has: {known}")
+    facts: list[Fact] = [
+        *({"kind": "section", "section": section} for section in ("distributions", "os_packages", "artifacts")),
+        {"kind": "python", "basis": "locked", "version": target.interpreter.version},
+        *map(_locked_distribution, lock.distributions),
+        *_system(target),
+        *_os_packages(target),
+        {"kind": "settings", "variables": [{"name": item.name, "value": item.value} for item in lock.settings]},
+        *map(_locked_model, lock.models),
+        gap("system", "not-recorded", "a lock names its base and its packages; the release is read from the image"),
+        *not_recorded(("host", "cpu"), "a lock cannot carry it"),
+    ]
+    return codec.environment([*facts, *later()], origin("lock", reference))
+
+
+def _locked_distribution(item: LockedDistribution) -> Fact:
+    return {
+        "kind": "distribution",
+        "name": item.name,
+        "basis": "locked",
+        "version": item.version,
+        "hashes": [f"sha256:{item.wheel.sha256}"],
+        "requires_python": item.requires_python,
+        "import_names": list(item.import_names),
+    }
+
+
+def _system(target: Target) -> Iterator[Fact]:
+    system, _, architecture = target.platform.partition("/")
+    machine = architecture.partition("/")[0]
+    name, _, codename = target.base.partition(":")
+    fact: dict[str, Any] = {"kind": "system", "os": system, "machine": _MACHINES.get(machine, machine)}
+    if name in {"debian", "ubuntu"}:
+        fact |= {"id": name, "codename": codename}
+    yield fact
+
+
+def _os_packages(target: Target) -> Iterator[Fact]:
+    for item in target.os_packages:
+        yield {
+            "kind": "os-package",
+            "name": item.name,
+            "version": item.version,
+            "architecture": item.architecture,
+        }
+
+
+def _locked_model(item: LockedModel) -> Fact:
+    return {
+        "kind": "artifact",
+        "name": item.name,
+        "size_bytes": item.size_bytes,
+        "sha256": item.sha256,
+        "modules": list(item.modules),
+    }

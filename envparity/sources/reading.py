@@ -1,0 +1,62 @@
+"""What every reader of a source is given, and the facts that all of them state alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from envparity import __version__
+from envparity.collectors.tree import gap
+from envparity.collectors.urls import public_url
+from envparity.values import LATER_SECTIONS, SECTIONS, Origin
+
+Fact = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    How to read. `environ` is the environment of envparity's own process, which only its caller may look up; `stdin`
+    is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
+    it never takes a tool runner's environment for the user's.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    stdin: BinaryIO | None = None
+    base_dir: Path = Path()
+    own_prefix: Path | None = None
+    verify_files: bool = False
+    timeout_s: float = 60.0
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
+
+
+def without_secrets(text: str) -> str:
+    """A text in which every address is as it may be recorded and shown."""
+    return _ADDRESS.sub(lambda found: public_url(found[0]), text)
+
+
+def origin(kind: str, reference: str) -> Origin:
+    """Where an Environment comes from, as of now (UTC, ISO 8601)."""
+    now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    return Origin(kind=kind, reference=reference, taken_at=now, tool=f"envparity {__version__}")
+
+
+def not_recorded(sections: Iterable[str], reason: str) -> Iterator[Fact]:
+    """One gap a section that this kind of source cannot carry."""
+    return (gap(section, "not-recorded", reason) for section in sections)
+
+
+def all_but(*known: str) -> tuple[str, ...]:
+    """The sections of this schema that a reader does not fill."""
+    return tuple(section for section in SECTIONS if section not in known)
+
+
+def later() -> Iterator[Fact]:
+    """The gaps of the sections that nothing reads yet, so that silence is never taken for parity."""
+    return not_recorded(LATER_SECTIONS, "this version of envparity does not read it yet")

@@ -1,0 +1,112 @@
+"""
+How long the verbs take, beside the tools that one knows.
+
+    python bench.py [--uv PROGRAM] [--runs N]
+
+Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
+group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+LIBRARIES = ("scikit-learn==1.5.2", "numpy==2.1.3", "joblib==1.4.2", "pandas==2.2.3", "requests==2.32.3")
+
+
+def median_ms(argv: list[str], runs: int, folder: Path) -> float | None:
+    """The median time of a command in milliseconds after one run that does not count; nothing where it fails."""
+    taken = []
+    for number in range(runs + 1):
+        began = time.perf_counter()
+        done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode != 0:
+            print(f"`{' '.join(argv)}` ended with {done.returncode}: {done.stderr.decode()[-300:]}", file=sys.stderr)
+            return None
+        if number:
+            taken.append((time.perf_counter() - began) * 1000)
+    return statistics.median(taken)
+
+
+def table(title: str, rows: list[tuple[str, list[str]]], runs: int, folder: Path) -> None:
+    print(f"\n{title}\n\n| what | ms | ratio |\n| --- | ---: | ---: |")
+    first: float | None = None
+    for name, argv in rows:
+        ms = median_ms(argv, runs, folder)
+        first = first or ms
+        print(f"| {name} | {ms:.0f} | {ms / first:.1f} |" if ms and first else f"| {name} | failed | |", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--uv", default=shutil.which("uv") or "uv")
+    parser.add_argument("--runs", type=int, default=9)
+    arguments = parser.parse_args()
+    envparity, python, uv = str(BIN / "envparity"), sys.executable, shutil.which(arguments.uv) or arguments.uv
+    uv = str(Path(uv).absolute())
+
+    with tempfile.TemporaryDirectory(prefix="envparity-bench-") as name:
+        folder = Path(name)
+        subprocess.run([uv, "venv", "-q", "-p", python, "target"], cwd=folder, check=True)
+        subprocess.run([uv, "pip", "install", "-q", "-p", "target", *LIBRARIES], cwd=folder, check=True)
+        installed = json.loads(
+            subprocess.run(
+                [uv, "pip", "list", "-p", "target", "--format", "json"], cwd=folder, check=True, capture_output=True
+            ).stdout
+        )
+        print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()};")
+        print(f"median of {arguments.runs} runs; {len(installed)} distributions in the environment that is read")
+
+        table(
+            "Start",
+            [
+                ("`python -c pass`", [python, "-I", "-c", "pass"]),
+                ("`envparity --help`", [envparity, "--help"]),
+                ("`pip --version`", [python, "-I", "-m", "pip", "--version"]),
+            ],
+            arguments.runs,
+            folder,
+        )
+        table(
+            "Reading an environment",
+            [
+                ("`uv pip freeze` (names and versions)", [uv, "pip", "freeze", "-p", "target"]),
+                ("`pip inspect`", [python, "-I", "-m", "pip", "--python", "target", "inspect"]),
+                ("`envparity snapshot`", [envparity, "snapshot", "venv:target", "-o", "target.env.json"]),
+                ("`envparity diff` with itself", [envparity, "diff", "target.env.json", "target.env.json"]),
+            ],
+            arguments.runs,
+            folder,
+        )
+        if sys.platform == "linux":
+            image = ["build", "pylock.toml", "--output", "oci:image", "-t", "bench:1"]
+            cold = {**os.environ, "ENVPARITY_CACHE_DIR": str(folder / "cache")}
+            print("\nFrom nothing (one run, empty cache)\n\n| what | s |\n| --- | ---: |")
+            for title, argv in (
+                ("`envparity lock`", [envparity, "lock", "target.env.json", "-o", "pylock.toml"]),
+                ("`envparity build`", [envparity, *image]),
+                ("`envparity build`, again", [envparity, *image]),
+                ("`envparity verify`", [envparity, "verify", "oci:image", "--against", "target.env.json"]),
+            ):
+                began = time.perf_counter()
+                done = subprocess.run(argv, cwd=folder, env=cold, capture_output=True, check=False)
+                said = f"{time.perf_counter() - began:.1f}" if done.returncode == 0 else f"ended with {done.returncode}"
+                print(f"| {title} | {said} |", flush=True)
+                if done.returncode:
+                    print(done.stderr.decode(), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

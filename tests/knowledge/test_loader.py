@@ -1,0 +1,99 @@
+"""A file of rules that is not what it should be is refused, with the place in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from envparity.errors import MalformedError
+from envparity.knowledge import parse_rules
+from envparity.knowledge.strict_yaml import load_yaml
+
+GOOD = """
+rules:
+  - id: numpy-two
+    title: A rule
+    when: {distribution: numpy, direction: upgrade, before: "<2", after: ">=2"}
+    effect: behaviour
+    severity: high
+    reason: It changes.
+    evidence: [{kind: measured, read_on: "2026-11-23", gist: seen}]
+    example: {before: "1.26.4", after: "2.0"}
+    counterexample: {before: "2.0", after: "2.1"}
+"""
+
+
+def refused(text: str) -> MalformedError:
+    with pytest.raises(MalformedError) as caught:
+        parse_rules(text.encode(), "mine.yaml")
+    return caught.value
+
+
+def test_a_good_file_is_read() -> None:
+    (rule,) = parse_rules(GOOD.encode(), "mine.yaml")
+
+    assert rule.id == "numpy-two"
+
+
+def test_a_version_without_quotes_is_refused_and_the_fix_is_named() -> None:
+    """YAML reads 3.10 as the number 3.1: a rule for Python 3.1 that nobody wrote."""
+    error = refused(GOOD.replace('before: "1.26.4"', "before: 3.10"))
+
+    assert error.where == "rules[0].example.before"
+    assert "found the number 3.1" in error.message
+    assert error.hint == 'quote it: "3.1"'
+
+
+def test_a_truth_value_where_a_text_is_due_is_refused() -> None:
+    assert "truth value" in refused(GOOD.replace("reason: It changes.", "reason: no")).message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("title: A rule", "title: A rule\n    colour: red", "unknown field `colour`"),
+        ("    severity: high\n", "", "missing required field `severity`"),
+        ("severity: high", "severity: awful", "awful"),
+        ("id: numpy-two", "id: Numpy two", "pattern"),
+        ("2026-11-23", "yesterday", "pattern"),
+        ('before: "1.26.4", after: "2.0"', 'before: "2.0", after: "2.1"', "does not fire on its own example"),
+        ('counterexample: {before: "2.0"', 'counterexample: {before: "1.0"', "fires on its counterexample"),
+        ('before: "<2"', 'before: "older"', "a version range that is none"),
+        ("distribution: numpy", "distribution: numpy, section: cpu", "not of both"),
+        ("distribution: numpy, direction: upgrade", "section: cpu, direction: upgrade", "has no versions"),
+        ("kind: measured", "kind: cited", "without an address"),
+        ("severity: high", "severity: low\n    elsewhere: high", "worse for a model"),
+        ("severity: high", "severity: info\n    model_refers_to: [numpy]", "says SAFE"),
+        ("direction: upgrade", "direction: upgrade, changed_by: epoch", "none of major"),
+    ],
+)
+def test_a_rule_that_breaks_a_law_is_refused(old: str, new: str, said: str) -> None:
+    assert said in str(refused(GOOD.replace(old, new)))
+
+
+def test_two_rules_of_one_id_are_refused() -> None:
+    assert "two rules with the id" in refused(GOOD + GOOD.partition("rules:")[2]).message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x 1\nb: *x\n", "aliases are not allowed"),
+        ("a: 1\na: 2\n", "is there twice"),
+        ("on: 1\n", "quote it"),
+        ("a: 1\n---\nb: 2\n", "single document"),
+        ("a: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
+        ("[" * 30 + "]" * 30, "levels deep"),
+        ("a: [1\n", "expected"),
+    ],
+)
+def test_yaml_with_surprises_is_refused_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(MalformedError) as caught:
+        load_yaml(text.encode(), "mine.yaml")
+
+    assert said in caught.value.message
+    assert "line" in caught.value.where
+
+
+def test_yaml_that_is_no_text_is_refused() -> None:
+    with pytest.raises(MalformedError, match="not UTF-8: byte 3"):
+        load_yaml(b"a: \xff", "mine.yaml")

@@ -1,0 +1,150 @@
+"""An image is read as a snapshot of it would be taken, without a byte of it being run or written."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from envparity import codec
+from envparity.errors import IntegrityError, UsageError
+from envparity.oci.entries import Entry
+from envparity.oci.places import write_image
+from envparity.sources import Options, read
+from envparity.values import Environment, GapKind, Variable
+from tests.oci.made import built, file
+from tests.sources.test_live import BASE, install, make_venv
+
+RELEASE = file("etc/os-release", b'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n')
+STATUS = file(
+    "var/lib/dpkg/status",
+    b"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9\n\n"
+    b"Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n",
+)
+
+
+def image_of(folder: Path, *layers: tuple[Entry, ...], env: tuple[str, ...] = (), scheme: str = "oci") -> Environment:
+    reference = f"{scheme}:{folder / 'image'}"
+    write_image(reference, built(folder / "blobs", *layers, config={"Env": list(env)}), "model:1")
+    return read(f"{scheme}:image", options=Options(base_dir=folder))
+
+
+def reasons(environment: Environment, section: str) -> dict[str, GapKind]:
+    return {gap.reason: gap.kind for gap in environment.gaps if gap.section == section}
+
+
+@pytest.mark.parametrize("scheme", ["oci", "docker-archive"])
+def test_the_operating_system_is_read_where_there_is_no_python(scheme: str, tmp_path: Path) -> None:
+    """A distroless image still has a release and packages; no Python is said, never taken for an empty list."""
+    environment = image_of(tmp_path, (RELEASE, STATUS), scheme=scheme)
+
+    assert environment.system is not None
+    assert (environment.system.id, environment.system.codename, environment.system.machine) == (
+        "debian",
+        "bookworm",
+        "x86_64",
+    )
+    assert [(item.name, item.version) for item in environment.os_packages or ()] == [("libc6", "2.36-9")]
+    assert environment.python is None
+    assert environment.distributions is None
+    assert GapKind.NOT_RECORDED in reasons(environment, "python").values()
+    assert "no Python" in " ".join(reasons(environment, "distributions"))
+    assert "@sha256:" in environment.origin.reference
+
+
+def test_what_an_image_cannot_know_is_a_gap(tmp_path: Path) -> None:
+    environment = image_of(tmp_path, (STATUS,))
+
+    assert environment.cpu is None
+    assert environment.host is None
+    assert {"cpu", "host", "system", "numerics"} <= {gap.section for gap in environment.gaps}
+
+
+def test_variables_of_the_config_are_recorded_by_the_same_list(tmp_path: Path) -> None:
+    """NVIDIA toolkit, CVE-2025-23266: what an image sets is data here, and reaches no process of ours."""
+    env = ("OMP_NUM_THREADS=2", "LD_PRELOAD=/evil.so", "API_TOKEN=hunter2", "broken", "=x", "OMP_NUM_THREADS=4")
+
+    environment = image_of(tmp_path, (RELEASE,), env=env)
+
+    assert environment.settings is not None
+    assert environment.settings.variables == (Variable("LD_PRELOAD", "/evil.so"), Variable("OMP_NUM_THREADS", "4"))
+    assert environment.settings.names_only == ("API_TOKEN",)
+    assert b"hunter2" not in codec.dump_environment(environment)
+
+
+def test_models_in_the_image_are_read_from_their_layer(tmp_path: Path) -> None:
+    data = pickle.dumps(Counter("abc"))
+
+    environment = image_of(
+        tmp_path, (file("opt/model/m.pkl", b"old"),), (file("opt/model/m.pkl", data), file("opt/app/x.pkl", data))
+    )
+
+    (artifact,) = environment.artifacts or ()
+    assert (artifact.name, artifact.path, artifact.size_bytes) == ("m.pkl", "/opt/model/m.pkl", len(data))
+    assert artifact.classes == ("collections:Counter",)
+
+
+def test_a_link_out_of_the_image_reads_nothing_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('ID=host\nPRETTY_NAME="hunter2"\n')
+    link = Entry("etc/os-release", "link", 0o777, target=f"../../../../../..{tmp_path / 'secret'}")
+
+    environment = image_of(tmp_path, (link, STATUS))
+
+    assert "hunter2" not in repr(environment)
+    assert environment.system is not None
+    assert environment.system.id == ""
+
+
+def test_a_damaged_layer_is_an_error_not_a_smaller_environment(tmp_path: Path) -> None:
+    image_of(tmp_path, (RELEASE, STATUS))
+    largest = max((tmp_path / "image/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+
+    with pytest.raises(IntegrityError):
+        read("oci:image", options=Options(base_dir=tmp_path))
+
+
+def test_an_image_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    for reference in ("oci:nowhere", "docker-archive:nowhere.tar"):
+        with pytest.raises(UsageError):
+            read(reference, options=Options(base_dir=tmp_path))
+
+
+def test_a_folder_that_is_a_layout_needs_no_scheme(tmp_path: Path) -> None:
+    image_of(tmp_path, (RELEASE,))
+
+    assert read("image", options=Options(base_dir=tmp_path)).origin.kind == "image"
+
+
+def test_an_environment_in_an_image_has_the_facts_of_the_same_one_alive(tmp_path: Path) -> None:
+    """Verification compares the two; a fact in two forms would be a difference that is none."""
+    site_packages = make_venv(tmp_path / "env")
+    install(site_packages, "six", "1.16.0")
+    (site_packages / "six-1.16.0.dist-info/RECORD").write_text("six.py,sha256=abc,3\nsix-1.16.0.dist-info/RECORD,,\n")
+    (site_packages / "six-1.16.0.dist-info/WHEEL").write_text("Wheel-Version: 1.0\nTag: py3-none-any\n")
+    (site_packages / "six.py").write_text("x=1")
+    alive = read("venv:env", options=Options(base_dir=tmp_path))
+    python = alive.python
+    assert python is not None
+    places = [item.path for item in (python.executable, python.libpython) if item is not None]
+    interpreter = tuple(file(place.lstrip("/"), Path(place).read_bytes(), 0o755) for place in places)
+    landmark = file(f"{python.stdlib.lstrip('/')}/os.py")
+    environment_files = tuple(
+        file(str(path).lstrip("/"), path.read_bytes(), 0o755)
+        for path in sorted((tmp_path / "env").rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    )
+    link = Entry(f"{str(tmp_path).lstrip('/')}/env/bin/python", "link", 0o777, target=str(BASE))
+
+    in_image = image_of(
+        tmp_path, (*interpreter, landmark), (link, *environment_files), env=(f"PATH={tmp_path / 'env/bin'}",)
+    )
+
+    assert in_image.python is not None
+    assert in_image.python.version == python.version
+    assert codec.content(in_image).distributions == codec.content(alive).distributions
+    assert not [gap for gap in in_image.gaps if gap.kind is GapKind.UNREAD]

@@ -1,0 +1,141 @@
+"""Hypothesis strategies of Environments: small, with every kind of hole that a real one has."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from envparity.values import (
+    Artifact,
+    Basis,
+    Cpu,
+    Distribution,
+    Environment,
+    Gap,
+    GapKind,
+    Host,
+    Origin,
+    OsPackage,
+    Python,
+    Settings,
+    System,
+    Variable,
+)
+
+NAMES = ("numpy", "scikit-learn", "pandas", "joblib", "zope-interface", "pytest")
+VERSIONS = ("1.4.2", "1.5.2", "1.5", "1.5.0", "2.0.0", "2.0.0+cu121", "2004d", "")
+SPECIFIERS = ("", ">=1.5", "==1.5.2", "~=1.4", "<2,>=1", "==1.*", "nonsense")
+MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.9"', 'platform_release == "6"')
+SHAS = tuple(digit * 64 for digit in "0123")
+
+gap_kinds = st.sampled_from(GapKind)
+reasons = st.sampled_from(("permission denied", "this source does not record it"))
+
+
+def _some(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.one_of(st.none(), values)
+
+
+pythons = st.builds(
+    Python,
+    basis=st.just(Basis.INSTALLED),
+    version=st.sampled_from(("3.11.7", "3.12.1", "")),
+    specifier=st.sampled_from(("", ">=3.11")),
+    implementation=st.sampled_from(("cpython", "pypy", "")),
+    soabi=st.sampled_from(("cpython-311", "")),
+    debug=st.sampled_from((None, True, False)),
+    prefix=st.sampled_from(("/usr", "/opt/env")),
+)
+
+systems = st.builds(
+    System,
+    os=st.sampled_from(("linux", "darwin", "")),
+    machine=st.sampled_from(("x86_64", "aarch64", "")),
+    id=st.sampled_from(("debian", "ubuntu", "")),
+    version_id=st.sampled_from(("12", "")),
+    libc=st.sampled_from(("glibc", "musl", "")),
+    libc_version=st.sampled_from(("2.27", "2.36", "")),
+)
+
+hosts = st.builds(Host, kernel=st.sampled_from(("6.1", "")), cores=st.sampled_from((None, 2, 64)))
+
+cpus = st.builds(
+    Cpu,
+    vendor=st.sampled_from(("GenuineIntel", "")),
+    isa_level=st.sampled_from(("x86-64-v3", "x86-64-v4", "")),
+    flags=st.lists(st.sampled_from(("avx2", "avx512f", "avx512_vnni", "amx_int8", "sse2")), unique=True).map(tuple),
+)
+
+distributions = st.builds(
+    Distribution,
+    name=st.sampled_from(NAMES),
+    basis=st.sampled_from(Basis),
+    version=st.sampled_from(VERSIONS),
+    specifier=st.sampled_from(SPECIFIERS),
+    marker=st.sampled_from(MARKERS),
+    record_sha256=st.sampled_from((None, *SHAS)),
+    wheel_tags=st.sampled_from(((), ("py3-none-any",), ("cp311-cp311-manylinux_2_17_x86_64",))),
+    location=st.sampled_from(("", "/usr/lib", "/opt/lib")),
+    installer=st.sampled_from(("", "pip", "uv")),
+    requested=st.sampled_from((None, True, False)),
+    editable=st.booleans(),
+    requires=st.sampled_from(((), ("numpy>=1",), ("joblib; extra == 'all'",))),
+    shadowed=st.booleans(),
+    tooling=st.booleans(),
+    modified=st.sampled_from((None, (), ("a.py",))),
+    missing=st.sampled_from((None, (), ("b.py",))),
+)
+
+os_packages = st.builds(
+    OsPackage,
+    name=st.sampled_from(("libc6", "libgomp1", "adduser")),
+    version=st.sampled_from(("2.36-9", "2.36-9+deb12u7", "2.41-1", "")),
+    architecture=st.sampled_from(("amd64", "i386")),
+)
+
+variables = st.builds(
+    Variable,
+    name=st.sampled_from(("OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "LANG")),
+    value=st.sampled_from(("", "1", "2")),
+)
+settings = st.builds(
+    Settings,
+    variables=st.lists(variables, max_size=3, unique_by=lambda item: item.name).map(tuple),
+    names_only=st.sampled_from(((), ("LANG",), ("HOME",))),
+)
+
+artifacts = st.builds(
+    Artifact,
+    kind=st.sampled_from(("model", "data")),
+    name=st.sampled_from(("model.joblib", "train.csv")),
+    size_bytes=st.integers(0, 9),
+    sha256=st.sampled_from(SHAS),
+    classes=st.sampled_from(
+        ((), ("sklearn.feature_extraction.text:TfidfTransformer",), ("sklearn.linear_model._base:LinearRegression",))
+    ),
+)
+
+gaps = st.builds(
+    Gap,
+    section=st.sampled_from(("python", "cpu", "distributions", "os_packages", "settings", "artifacts", "numerics")),
+    kind=gap_kinds,
+    reason=reasons,
+    item=st.sampled_from(("", "numpy", "site-packages/joblib-1.4.2.dist-info/METADATA", "site-packages", "libc6")),
+)
+
+
+def environments() -> st.SearchStrategy[Environment]:
+    """Environments in which any section may be absent, empty or filled, with gaps that may or may not fit."""
+    return st.builds(
+        Environment,
+        origin=st.builds(Origin, kind=st.sampled_from(("venv", "requirements")), reference=st.sampled_from(("", "x"))),
+        python=_some(pythons),
+        system=_some(systems),
+        host=_some(hosts),
+        cpu=_some(cpus),
+        distributions=_some(st.lists(distributions, max_size=4).map(tuple)),
+        os_packages=_some(st.lists(os_packages, max_size=3).map(tuple)),
+        settings=_some(settings),
+        artifacts=_some(st.lists(artifacts, max_size=3).map(tuple)),
+        open=st.booleans(),
+        gaps=st.lists(gaps, max_size=3, unique=True).map(tuple),
+    )

@@ -1,0 +1,126 @@
+"""Native files: what they need is read, never run; and a search path is changed without moving a byte."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envparity import elf
+from envparity.errors import MalformedError, RefusedError
+from tests.elves import elf64
+
+
+def test_needs_are_read_from_the_dynamic_section() -> None:
+    """The base must bring exactly these libraries: one too few, and the image does not start."""
+    data = elf64(
+        needed=("libpython3.11.so.1.0", "libc.so.6"),
+        runpath="/root/.pyenv/versions/3.11.7/lib:$ORIGIN/../lib",
+        soname="libdemo.so.1",
+        versions=("GLIBC_2.2.5", "GLIBC_2.34", "GLIBC_2.4", "GLIBC_PRIVATE", "GLIBCXX_3.4.29"),
+        interpreter="/lib64/ld-linux-x86-64.so.2",
+    )
+
+    assert elf.needs(data) == elf.Needs(
+        sonames=("libpython3.11.so.1.0", "libc.so.6"),
+        runpath=("/root/.pyenv/versions/3.11.7/lib", "$ORIGIN/../lib"),
+        soname="libdemo.so.1",
+        glibc_floor="2.34",
+        interpreter="/lib64/ld-linux-x86-64.so.2",
+        machine="x86_64",
+    )
+
+
+def test_the_running_interpreter_is_a_program_with_a_loader_and_a_glibc_floor() -> None:
+    """The made-to-measure files are no proof that real ones can be read."""
+    found = elf.needs(Path(sys.executable).resolve())
+
+    assert found.interpreter.startswith("/lib")
+    assert "libc.so.6" in found.sonames
+    assert found.glibc_floor.startswith("2.")
+
+
+def test_an_rpath_counts_only_where_there_is_no_runpath() -> None:
+    """ld.so(8): DT_RPATH is ignored if DT_RUNPATH is present; a reader that mixes them looks where the loader does not."""
+    assert elf.needs(elf64(rpath="/old/lib")).runpath == ("/old/lib",)
+    assert elf.needs(elf64(rpath="/old/lib", runpath="/new/lib")).runpath == ("/new/lib",)
+
+
+def test_another_architecture_is_named() -> None:
+    """An arm64 library in an amd64 image fails when it is loaded, far from its cause."""
+    assert elf.needs(elf64(machine=183)).machine == "aarch64"
+
+
+@pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", b"\x7fELF", elf64(needed=("libc.so.6",))[:300]])
+def test_what_is_no_whole_elf_file_is_malformed(data: bytes) -> None:
+    """A wheel that is cut short must end in one line, with no traceback of the library."""
+    with pytest.raises(MalformedError):
+        elf.needs(data)
+
+
+@given(st.integers(0, 700), st.integers(0, 255))
+def test_a_damaged_file_is_read_or_refused_and_never_crashes(place: int, value: int) -> None:
+    """The files come out of other people's wheels."""
+    data = bytearray(elf64(needed=("libc.so.6",), runpath="/a/lib", versions=("GLIBC_2.17",), symbols=("main",)))
+    data[place % len(data)] = value
+
+    try:
+        elf.needs(bytes(data))
+        elf.replace_runpath(bytes(data), "/b")
+    except (MalformedError, RefusedError):
+        return
+
+
+def test_a_search_path_is_replaced_in_its_place() -> None:
+    """Were any offset to move, the file would have to be linked anew."""
+    before = elf64(needed=("libpython3.11.so.1.0",), runpath="/root/.pyenv/versions/3.11.7/lib", symbols=("main",))
+
+    after = elf.replace_runpath(before, "/opt/python/lib")
+
+    assert elf.needs(after).runpath == ("/opt/python/lib",)
+    assert elf.needs(after).sonames == ("libpython3.11.so.1.0",)
+    assert len(after) == len(before)
+    changed = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert changed[-1] - changed[0] < len("/root/.pyenv/versions/3.11.7/lib")
+    assert b".pyenv" not in after
+
+
+def test_the_first_candidate_that_fits_is_taken() -> None:
+    """`$ORIGIN/../lib` is one byte shorter than `/opt/python/lib`: official Python images are built with it."""
+    data = elf64(runpath="$ORIGIN/../lib")
+
+    assert elf.needs(elf.replace_runpath(data, "/opt/python/lib", "/opt/python/l")).runpath == ("/opt/python/l",)
+
+
+def test_a_search_path_that_does_not_fit_is_refused() -> None:
+    """Writing over its end would overwrite the next name."""
+    with pytest.raises(RefusedError, match="does not fit"):
+        elf.replace_runpath(elf64(runpath="/usr/lib"), "/opt/python/lib")
+
+
+def test_a_file_without_a_search_path_is_refused() -> None:
+    """The caller has to find another way; doing nothing would leave another libpython to answer."""
+    with pytest.raises(RefusedError, match="no DT_RPATH or DT_RUNPATH"):
+        elf.replace_runpath(elf64(needed=("libc.so.6",)), "/opt/python/lib")
+
+
+def test_a_name_that_shares_the_bytes_of_the_search_path_is_not_destroyed() -> None:
+    """Linkers store `lib` as the tail of `/x/lib`: a symbol of that name would lose its own."""
+    data = elf64(runpath="/somewhere/long/lib", symbol_inside="lib")
+
+    with pytest.raises(RefusedError, match="shares its bytes"):
+        elf.replace_runpath(data, "/opt/python/lib")
+
+
+def test_a_need_becomes_a_path() -> None:
+    """ld.so takes a name with a slash as a path: so a program without any search path finds its library."""
+    data = elf64(needed=("libpython3.11.so.1.0", "libc.so.6"))
+
+    after = elf.replace_needed(data, "libpython3.11.so.1.0", "/opt/python/p0")
+
+    assert elf.needs(after).sonames == ("/opt/python/p0", "libc.so.6")
+    with pytest.raises(RefusedError, match="libm"):
+        elf.replace_needed(data, "libm.so.6", "/x")

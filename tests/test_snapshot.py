@@ -1,0 +1,192 @@
+"""A snapshot is the same whoever takes it, it is written whole, and it never ends a training."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from envparity import codec, snapshot
+from envparity.cli.snapshot import command, summary
+from envparity.errors import IncompleteError, UnsupportedError, UsageError
+from envparity.sources import Options
+from envparity.values import Distribution, Environment, Gap, GapKind, Origin, Settings, Variable
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(Counter("abc")))
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_inside_and_outside_agree(model: Path, tmp_path: Path) -> None:
+    """A training script and a CI job that look at one environment must write one content digest."""
+    inside = tmp_path / "inside.env.json"
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(snapshot.__file__).parents[1])!r})\n"
+        "import os\n"
+        "os.environ.setdefault('KMP_INIT_AT_FORK', 'FALSE')  # as joblib does when it is imported\n"
+        "from envparity import snapshot\n"
+        f"snapshot.take({str(inside)!r}, models=[{str(model)!r}], strict=True)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+    outside = snapshot.of(f"python:{sys.executable}", models=[model], options=Options(environ=os.environ))
+
+    taken = codec.load_environment(inside.read_bytes(), "inside")
+    assert codec.content_digest(taken) == codec.content_digest(outside)
+    assert taken.artifacts == outside.artifacts
+
+
+def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
+    environment = snapshot.take(models=[model], strict=True)
+
+    assert environment is not None
+    (artifact,) = environment.artifacts or ()
+    assert (artifact.kind, artifact.name, artifact.size_bytes) == ("model", "model.pkl", model.stat().st_size)
+    assert artifact.classes == ("collections:Counter",)
+    assert "artifacts" not in {gap.section for gap in environment.gaps}
+
+
+def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> None:
+    with pytest.warns(snapshot.SnapshotWarning, match="no model file"):
+        assert snapshot.take(models=[tmp_path / "gone.pkl"]) is None
+    with pytest.raises(UsageError):
+        snapshot.take(models=[tmp_path / "gone.pkl"], strict=True)
+
+
+def test_a_snapshot_that_is_not_complete_warns_and_is_given(model: Path) -> None:
+    model.write_bytes(model.read_bytes()[:-5])
+
+    with pytest.warns(snapshot.SnapshotWarning, match="not complete"):
+        environment = snapshot.take(models=[model])
+
+    assert environment is not None
+    assert not environment.complete
+
+
+def test_another_source_can_be_taken_too(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("numpy==1.26.4\n")
+
+    environment = snapshot.take(source=str(tmp_path / "requirements.txt"), strict=True)
+
+    assert environment is not None
+    assert environment.open
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "twice"])
+def test_a_model_that_cannot_be_one_is_a_usage_error(kind: str, model: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "thing"]
+    if kind == "folder":
+        paths[0].mkdir()
+    elif kind == "fifo":
+        os.mkfifo(paths[0])
+    else:
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other/model.pkl").write_bytes(b"")
+        paths = [model, tmp_path / "other/model.pkl"]
+
+    with pytest.raises(UsageError, match="model"):
+        snapshot.of(f"python:{sys.executable}", models=paths)
+
+
+def test_one_that_holds_values_of_variables_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """CVE-2026-4137: what was private in the environment must not become readable by its copy."""
+    bare = Environment(origin=Origin(kind="live"))
+    telling = Environment(origin=Origin(kind="live"), settings=Settings(variables=(Variable("LANG", "C"),)))
+
+    snapshot.write(bare, tmp_path / "bare.env.json")
+    snapshot.write(telling, tmp_path / "telling.env.json")
+
+    assert stat.S_IMODE((tmp_path / "telling.env.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "bare.env.json").stat().st_mode) & 0o600 == 0o600
+
+
+def test_the_command_writes_json_to_standard_output_and_the_summary_beside_it(model: Path) -> None:
+    result = run(f"python:{sys.executable}", "--model", model)
+
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["artifacts"][0]["name"] == "model.pkl"
+    assert "1 model file" in result.stderr
+    assert "not recorded:" in result.stderr
+
+
+def test_the_command_writes_a_file_that_reads_back(tmp_path: Path) -> None:
+    output = tmp_path / "model.env.json"
+
+    result = run(f"python:{sys.executable}", "-o", output)
+
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert f"written to {output}" in result.stderr
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert codec.load_environment(output.read_bytes(), "it").python is not None
+
+
+def test_a_failed_snapshot_leaves_the_earlier_file(tmp_path: Path) -> None:
+    output = tmp_path / "model.env.json"
+    output.write_text("earlier")
+
+    result = run("venv:nowhere", "-o", output)
+
+    assert isinstance(result.exception, UsageError)
+    assert output.read_text() == "earlier"
+
+
+def test_an_incomplete_snapshot_is_written_and_does_not_pass_for_a_whole_one(model: Path, tmp_path: Path) -> None:
+    """E4: what could not be read must not end in exit status 0 unless somebody said so."""
+    model.write_bytes(model.read_bytes()[:-5])
+    output = tmp_path / "model.env.json"
+
+    result = run(f"python:{sys.executable}", "--model", model, "-o", output)
+
+    assert isinstance(result.exception, IncompleteError)
+    assert "could not be read: artifacts model.pkl" in result.stderr
+    assert not codec.load_environment(output.read_bytes(), "it").complete
+    assert run(f"python:{sys.executable}", "--model", model, "-o", output, "--allow-incomplete").exit_code == 0
+
+
+@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1"), ("--deep",)])
+def test_an_option_that_does_not_work_yet_says_so_and_is_not_offered(option: tuple[str, ...]) -> None:
+    result = run(f"python:{sys.executable}", *option)
+
+    assert isinstance(result.exception, UnsupportedError)
+    assert option[0] not in run("--help").output
+
+
+def test_the_help_shows_how_it_is_used() -> None:
+    assert "envparity snapshot --model model.joblib -o model.env.json" in run("--help").output
+
+
+def test_the_summary_names_what_was_changed_and_lets_no_control_character_through() -> None:
+    environment = Environment(
+        origin=Origin(kind="live", reference="venv:x"),
+        distributions=(
+            Distribution(name="numpy", version="1.26.4", modified=("numpy/core.py",), missing=()),
+            Distribution(name="envparity", tooling=True),
+        ),
+        gaps=tuple(Gap("distributions", GapKind.UNREAD, "no\x1b[31m", f"item{number}") for number in range(12)),
+    )
+
+    lines = summary(environment, None)
+
+    assert lines[0] == "venv:x: 1 distributions (and 1 of tooling)"
+    assert "  numpy 1.26.4: 1 files changed, 0 missing" in lines
+    assert "\x1b" not in "".join(lines)
+    assert lines[-1] == "  and 2 more"
