@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Client:
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._opened: httpx.Client | None = None
+        self._opening = threading.Lock()
 
     def __enter__(self) -> Client:
         return self
@@ -158,12 +160,13 @@ class Client:
         import certifi
         import httpx
 
-        if self._opened is None:
-            # The system's authorities first (a company's own is there), and certifi's where the system has none.
-            context = ssl.create_default_context()
-            context.load_verify_locations(certifi.where())
-            self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
-        return self._opened
+        with self._opening:
+            if self._opened is None:
+                # The system's authorities (a company's own is there), and certifi's where the system has none.
+                context = ssl.create_default_context()
+                context.load_verify_locations(certifi.where())
+                self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
+            return self._opened
 
 
 _HINTS = {

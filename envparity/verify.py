@@ -58,7 +58,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     # 1
     image = places.open_image(request.image)
     report = check.require_valid(image)
-    checked = [("blobs", report.blobs)]
+    checked = [("blobs have the digest, size and diffID that is promised", report.blobs)]
     # 2
     tree = merge(image, keep=image_source.kept, progress=fetcher.progress)
     found = image_source.environment(image, tree, request.image)
@@ -74,7 +74,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     count = compared(wanted, found)
     if not count:
         raise IncompleteError(f"`{request.image}` and `{request.against}` share no fact that could be compared")
-    checked.append(("facts", count))
+    checked.append(("facts compared", count))
     # 4
     differences, declared = _undeclared(compare(wanted, found), declared_by)
     findings = list(judge(wanted, found, differences))

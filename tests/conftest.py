@@ -16,7 +16,7 @@ from tests.tools import needs_uv
 settings.register_profile("envparity", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("envparity")
 
-SHARED = {"engine": "services", "registry": "services", "quickstart": "quickstart"}
+SHARED = {"engine": "services", "registry": "services", "quickstart": "quickstart", "pipeline": "pipeline"}
 """Fixtures that are dear: with `-n`, the tests that ask for one run in the same worker, so that it is made once."""
 
 

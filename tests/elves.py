@@ -30,8 +30,8 @@ def elf64(
     """
     A little-endian ELF64 file with a dynamic section and nothing to run (gABI, chapters 4 and 5).
 
-    `versions` are symbol versions of the first needed library; `symbol_inside` makes a symbol of which the name is the tail
-    of that string, as linkers do to save space.
+    `versions` are symbol versions of the first needed library; `symbol_inside` makes a symbol of which the name is the
+    tail of that string, as linkers do to save space.
     """
     strings = _Strings()
     tags: list[tuple[int, int]] = [(1, strings.add(name)) for name in needed]

@@ -82,6 +82,14 @@ def test_a_requirement_that_todays_grammar_refuses_still_names_what_it_needs() -
     assert closure.required_by(installed, ["old"], MARKERS) == {"old", "six"}
 
 
+@pytest.mark.parametrize("marker", ['sys_platform ~= "linux"', '"x" in extras'])
+def test_a_marker_that_has_no_answer_keeps_what_it_guards(marker: str) -> None:
+    """One distribution too many in an image is seen; one too few fails when it serves."""
+    installed = [dist("app", f"six; {marker}"), dist("six")]
+
+    assert closure.required_by(installed, ["app"], MARKERS) == {"app", "six"}
+
+
 def test_a_shadowed_copy_requires_nothing_and_provides_nothing() -> None:
     first = dist("a", imports=("a",))
     second = Distribution(name="a", version="2.0", requires=("b",), import_names=("a", "old_a"), shadowed=True)

@@ -44,7 +44,7 @@ def test_the_running_interpreter_is_a_program_with_a_loader_and_a_glibc_floor() 
 
 
 def test_an_rpath_counts_only_where_there_is_no_runpath() -> None:
-    """ld.so(8): DT_RPATH is ignored if DT_RUNPATH is present; a reader that mixes them looks where the loader does not."""
+    """ld.so(8): DT_RPATH is ignored if DT_RUNPATH is present; who mixes them looks where the loader does not."""
     assert elf.needs(elf64(rpath="/old/lib")).runpath == ("/old/lib",)
     assert elf.needs(elf64(rpath="/old/lib", runpath="/new/lib")).runpath == ("/new/lib",)
 

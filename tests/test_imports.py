@@ -15,6 +15,7 @@ compare closure elf oci fetch
 sources knowledge resolvers image report lockfile
 snapshot diff lock build verify run
 cli
+__main__
 """
 RING = {unit: number for number, line in enumerate(RINGS.strip().splitlines()) for unit in line.split()}
 

@@ -21,6 +21,7 @@ from envparity.values import SCHEMA, Lock, LockedDistribution
 MOST_BYTES = 64 << 20
 LOCK_VERSION = "1.0"
 
+_CREATED_BY = "envparity"
 _OWN = ("bytecode", "packer", "snapshot", "settings", "models")
 
 
@@ -40,7 +41,7 @@ def dump_lock(lock: Lock) -> str:
         "lock-version": LOCK_VERSION,
         "environments": list(lock.environments),
         "requires-python": lock.requires_python,
-        "created-by": "envparity",
+        "created-by": _CREATED_BY,
         "packages": [_package(item) for item in sorted(lock.distributions, key=lambda item: item.name)],
         "tool": {"envparity": own},
     }
@@ -85,6 +86,8 @@ def load_lock(data: bytes, what: str) -> Lock:
     """
     document = load_pylock(data, what)
     own = document.get("tool", {}).get("envparity")
+    if own is None and document.get("created-by") == _CREATED_BY:
+        raise MalformedError(f"{what} ends too early: the table [tool.envparity] is missing (cut short?)")
     if own is None:
         raise UsageError(
             f"{what} was not made by envparity: it locks distributions, and neither a base nor an interpreter",
@@ -105,6 +108,7 @@ def load_lock(data: bytes, what: str) -> Lock:
         "environments": document.get("environments", []),
         "distributions": [_distribution(package) for package in document["packages"]],
         "targets": [{"platform": platform, **target} for platform, target in own.get("target", {}).items()],
+        "packer": {},  # written only where it is not the plain one
         **{name: own[name] for name in _OWN if name in own},
     }
     try:

@@ -10,7 +10,7 @@ from typing import Mapping
 
 from envparity.collectors.shapes import Fact
 
-SENT = ("tree", "urls", "paths", "distributions", "running", "system", "dpkg", "cpu", "probe")
+SENT = ("tree", "urls", "paths", "distributions", "system", "running", "dpkg", "cpu", "probe")
 """The files that are streamed, in the order in which they need each other. Two of them never define the same name."""
 
 _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"

@@ -18,10 +18,6 @@ from typing import Any, BinaryIO, Callable, Iterator
 from envparity.collectors.shapes import Fact
 from envparity.collectors.tree import CHUNK, gap, why
 
-MOST_UNPACKED = 64 << 30
-MOST_OPCODES = 100_000_000
-_MOST_STACK = 5_000_000
-_MOST_MEMO = 10_000_000
 _LONGEST_TEXT = 1024
 _LONGEST_LINE = 1 << 16
 # torch.save before 1.6: five pickles (the first is this number), and raw tensors after them.
@@ -166,10 +162,27 @@ class Node:
         self.state: object = None
 
 
+class Limits:
+    """How much of one file is walked, so that a hostile one cannot take all memory or time."""
+
+    def __init__(
+        self,
+        unpacked_bytes: int = 64 << 30,
+        opcodes: int = 100_000_000,
+        stack: int = 5_000_000,
+        memo: int = 10_000_000,
+    ) -> None:
+        self.unpacked_bytes = unpacked_bytes
+        self.opcodes = opcodes
+        self.stack = stack
+        self.memo = memo
+
+
 class Walk:
     """What one walk over a model found; `modules` holds what is imported by name, apart from `classes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.classes: set[str] = set()
         self.modules: set[str] = set()
         self.versions: set[tuple[str, str]] = set()
@@ -178,7 +191,7 @@ class Walk:
         self.opcodes = 0
 
 
-def model(source: str | BinaryIO, name: str, path: str = "") -> Iterator[Fact]:
+def model(source: str | BinaryIO, name: str, path: str = "", limits: Limits | None = None) -> Iterator[Fact]:
     """
     Observe one model file: `source` is its path, or a binary stream, which is read once.
 
@@ -194,11 +207,12 @@ def model(source: str | BinaryIO, name: str, path: str = "") -> Iterator[Fact]:
     if isinstance(source, str):
         path = path or os.path.abspath(source)
         with open(source, "rb") as file:
-            yield from model(file, name, path)
+            yield from model(file, name, path, limits)
         return
     stream = _Hashed(source)
     start = stream.peek(64)
-    walk = Walk()
+    limits = limits or Limits()
+    walk = Walk(limits)
     gaps = []
     form, reason = _named_format(start, name)
     if form:
@@ -210,7 +224,7 @@ def model(source: str | BinaryIO, name: str, path: str = "") -> Iterator[Fact]:
             gaps.append(gap("artifacts", "unread", problem, name))
             if not is_pickle:
                 walk, gaps = (
-                    Walk(),
+                    Walk(limits),
                     [gap("artifacts", "not-recorded", "its format is not known: what it needs is not read", name)],
                 )
             form = "pickle" + form if is_pickle else "unknown"
@@ -245,7 +259,7 @@ def _walked(source: _Hashed, start: bytes, walk: Walk) -> tuple[str, str]:
     try:
         if not start:
             raise Unreadable("it is empty")
-        stream = _Stream(_unpacked(source, form))
+        stream = _Stream(_unpacked(source, form), walk.limits.unpacked_bytes)
         if walk_pickle(stream, walk) == _TORCH_MAGIC:
             for _ in range(_TORCH_PICKLES - 1):
                 walk_pickle(stream, walk)
@@ -303,8 +317,9 @@ def _members(source: _Hashed, machine_for: Callable[[], Any]) -> Iterator[bytes]
 class _Stream:
     """Bytes that arrive in pieces, read forwards only."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes], most_bytes: int) -> None:
         self.pieces = pieces
+        self.most_bytes = most_bytes
         self.data = b""
         self.at = 0
         self.passed = 0
@@ -357,8 +372,8 @@ class _Stream:
         while have < count:
             piece = next(self.pieces, b"")
             self.passed += len(piece)
-            if self.passed > MOST_UNPACKED:
-                raise Unreadable("it unfolds to more than %d bytes" % MOST_UNPACKED)
+            if self.passed > self.most_bytes:
+                raise Unreadable("it unfolds to more than %d bytes" % self.most_bytes)
             if not piece:
                 self.data = b"".join(parts)
                 raise Unreadable("it is cut short, after %d bytes" % self.passed)
@@ -377,14 +392,14 @@ def walk_pickle(stream: _Stream, walk: Walk, depth: int = 0) -> object:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
-    protocol = 0
+    protocol, limits = 0, walk.limits
     while True:
         code = stream.take(1)[0]
         opcode = _OPCODES.get(code)
         if opcode is None:
             raise Unreadable("0x%02x is no pickle opcode" % code)
         walk.opcodes += 1
-        if walk.opcodes > MOST_OPCODES or len(stack) > _MOST_STACK or len(memo) > _MOST_MEMO:
+        if walk.opcodes > limits.opcodes or len(stack) > limits.stack or len(memo) > limits.memo:
             raise Unreadable("it is larger than the limits of the walk allow")
         name = opcode.name
         argument = _argument(stream, opcode)

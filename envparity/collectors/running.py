@@ -8,6 +8,7 @@ import sys
 from typing import Iterator
 
 from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.system import running_libc
 from envparity.collectors.tree import gap, why
 
 # Where each architecture's manylinux tags begin, and the names that they had before PEP 600.
@@ -24,6 +25,7 @@ def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
     """
     build, compiler = _version_pieces(sys.version)
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0] if importlib.machinery.EXTENSION_SUFFIXES else ""
+    libc = running_libc(tree)
     fact: Fact = {
         "kind": "python",
         "version": sys.version.split()[0].rstrip("+"),
@@ -33,7 +35,7 @@ def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
         "soabi": suffix.strip(".").partition(".")[0] if suffix.count(".") > 1 else "",
         "debug": hasattr(sys, "gettotalrefcount"),
         "free_threaded": "t" in getattr(sys, "abiflags", ""),
-        "platform_tags": platform_tags(),
+        "platform_tags": platform_tags(libc.get("libc", ""), libc.get("libc_version", "")),
         "prefix": prefix,
         "base_prefix": sys.base_prefix,
         "stdlib": os.path.dirname(os.path.realpath(os.__file__)),
@@ -69,9 +71,9 @@ def provenance(tree: Tree, executable: str, base_prefix: str) -> str:
     return "homebrew" if "/Cellar/" in base_prefix else "other"
 
 
-def platform_tags() -> list[str]:
+def platform_tags(libc: str, libc_version: str) -> list[str]:
     """
-    The platform tags of wheels that this interpreter can load, best first, as `packaging.tags.platform_tags` gives them
+    The platform tags of wheels that this interpreter can load, in the order of `packaging.tags.platform_tags`
     (https://packaging.python.org/specifications/platform-compatibility-tags/).
     """
     if not sys.platform.startswith("linux"):
@@ -81,18 +83,16 @@ def platform_tags() -> list[str]:
     machine = os.uname().machine
     if sys.maxsize <= 1 << 32:
         machine = {"x86_64": "i686", "aarch64": "armv8l"}.get(machine, machine)
-    tags = []
-    try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, ValueError, OSError):
-        name = version = ""
-    if name == "glibc" and machine in _FIRST_GLIBC:
-        major, _, minor = version.partition(".")
+    tags = ["linux_" + machine]
+    major, minor = [*libc_version.split("."), "", ""][:2]
+    if libc == "glibc" and minor.isdigit() and machine in _FIRST_GLIBC:
         for number in range(int(minor), _FIRST_GLIBC[machine] - 1, -1):
             tags.append("manylinux_%s_%d_%s" % (major, number, machine))
             if number in _LEGACY:
                 tags.append("%s_%s" % (_LEGACY[number], machine))
-    return [*tags, "linux_" + machine]
+    if libc == "musl" and minor.isdigit():
+        tags += ["musllinux_%s_%d_%s" % (major, number, machine) for number in range(int(minor), -1, -1)]
+    return tags
 
 
 def _version_pieces(version: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ def system(tree: Tree, live: bool) -> Iterator[Fact]:
     yield from os_release(tree)
     if live:
         found = {"kind": "system", "os": os.uname().sysname.lower(), "machine": os.uname().machine}
-        libc = _running_libc(tree)
+        libc = running_libc(tree)
     else:
         found = {"kind": "system", "os": "linux"}
         libc = tree_libc(tree)
@@ -112,7 +112,8 @@ def host(tree: Tree) -> Iterator[Fact]:
     yield {"kind": "host", "kernel": os.uname().release, "cores": cores, "memory_bytes": memory}
 
 
-def _running_libc(tree: Tree) -> Fact:
+def running_libc(tree: Tree) -> Fact:
+    """The libc of this process: `libc` and `libc_version`, as far as they are known."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (AttributeError, ValueError, OSError):

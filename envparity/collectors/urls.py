@@ -16,12 +16,17 @@ def public_url(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return url
-    cut = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    cut = min((rest.find(mark) for mark in "/?#,;" if mark in rest), default=len(rest))
     authority, tail = rest[:cut], rest[cut:]
     user, at, host = authority.rpartition("@")
     keeps_user = at and (_is_variables(user) or ("ssh" in scheme and ":" not in user))
     if at and not keeps_user:
         authority = host
+    port = authority.rpartition("]")[2].partition(":")[2]
+    if tail[:1] in (",", ";") or (port and not port.isdigit() and not keeps_user):
+        return scheme + mark + _HIDDEN  # a password with a slash or a comma in it, or a list of addresses
+    if "://" in rest:
+        return scheme + mark + authority + "/" + _HIDDEN
     tail, hash_mark, fragment = tail.partition("#")
     path, query_mark, query = tail.partition("?")
     parts = path.split("/")

@@ -21,8 +21,8 @@ _BASE_NAME = "org.opencontainers.image.base.name"
 
 def runtime(lock: Lock, target: Target, options: Options, lock_sha256: str) -> dict[str, object]:
     """The `config` part of an image's configuration. Equal arguments give equal values, in one order."""
-    variables = {"PATH": _PATH, "LANG": "C.UTF-8"}
-    variables |= {item.name: item.value for item in (*lock.settings, *options.env)}
+    # No LANG: an image has the settings of its snapshot, and Python takes UTF-8 where there is none (PEP 538, PEP 540).
+    variables = {"PATH": _PATH} | {item.name: item.value for item in (*lock.settings, *options.env)}
     return {
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Entrypoint": list(options.entrypoint),

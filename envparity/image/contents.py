@@ -98,8 +98,7 @@ class Supplies:
         return [*captured, *self.frame]
 
     def _wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
-        # Two wheels may bring one path where the bytes are the same: it is written once.
-        return list({entry.path: entry for digest in digests for entry in self.wheels[digest]}.values())
+        return wheels.merged([(digest, self.wheels[digest]) for digest in digests])
 
     def _model_entry(self, name: str) -> Entry:
         place = self.models[name]

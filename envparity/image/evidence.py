@@ -80,7 +80,10 @@ def against_lock(image: Image, tree: ImageTree, supplies: Supplies, *, progress:
     return Evidence(
         tuple(findings),
         tuple(gaps),
-        (("layers", len(decided.layers)), ("files", sum(1 for node in tree.walk() if node.kind == "file"))),
+        (
+            ("layers assembled again and compared", len(decided.layers)),
+            ("files in them", sum(1 for node in tree.walk() if node.kind == "file")),
+        ),
         tuple(_declared(options)),
     )
 
@@ -329,7 +332,9 @@ def against_records(tree: ImageTree, found: Environment) -> Evidence:
     for folder, records in texts.items():
         for path in collector.unowned(tree, folder, records):
             findings.append(_record_finding(tree, f"{folder}/{path}", Change.ADDED, "nobody"))
-    return Evidence(tuple(findings), tuple(gaps), (("RECORDs", sum(map(len, texts.values()))),))
+    return Evidence(
+        tuple(findings), tuple(gaps), (("RECORDs, every file of them hashed", sum(map(len, texts.values()))),)
+    )
 
 
 def _record_finding(tree: ImageTree, path: str, change: Change, owner: str) -> Finding:

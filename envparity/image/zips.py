@@ -83,9 +83,11 @@ def members(archive: Path, shown: str = "") -> tuple[Member, ...]:
     shown = shown or str(archive)
     try:
         with archive.open("rb") as stream:
-            directory_start = _end_of_members(stream, shown)
+            directory_start, count = _end_of_members(stream, shown)
             with zipfile.ZipFile(stream) as opened:
                 infos = opened.infolist()
+            if len(infos) != count:
+                raise MalformedError(f"`{shown}` says that it has {count:,} members, and lists {len(infos):,}")
             _bounded(infos, archive.stat().st_size, shown)
             starts = _starts(stream, infos, directory_start, shown)
     except OSError as error:
@@ -136,8 +138,8 @@ def safe(path: str) -> bool:
     )
 
 
-def _end_of_members(stream: BinaryIO, shown: str) -> int:
-    """Where the central directory begins, if everything from there to the end of the file is accounted for."""
+def _end_of_members(stream: BinaryIO, shown: str) -> tuple[int, int]:
+    """Where the directory begins and how many members it lists, if nothing else lies from there to the file's end."""
     size = stream.seek(0, io.SEEK_END)
     if size < _END.size:
         raise MalformedError(f"`{shown}` is not a zip archive: it has {size} bytes")
@@ -161,18 +163,18 @@ def _end_of_members(stream: BinaryIO, shown: str) -> int:
         for short, limit, long in ((total, 0xFFFF, record[7]), (length, _MAX32, record[8]), (start, _MAX32, record[9])):
             if short not in {limit, long}:
                 raise MalformedError(f"`{shown}` declares two different directories (zip and zip64)")
-        length, start = record[8], record[9]
+        total, length, start = record[7], record[8], record[9]
+    if total > MOST_MEMBERS:
+        raise MalformedError(f"`{shown}` has {total:,} members, over the limit of {MOST_MEMBERS:,}")
     if start + length != end:
         raise MalformedError(f"`{shown}` holds data before its first member or around its directory")
-    return int(start)
+    return int(start), int(total)
 
 
 _MAX32 = 0xFFFFFFFF
 
 
 def _bounded(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None:
-    if len(infos) > MOST_MEMBERS:
-        raise MalformedError(f"`{shown}` has {len(infos):,} members, over the limit of {MOST_MEMBERS:,}")
     total = sum(info.file_size for info in infos)
     if total > MOST_BYTES or total > max(ALWAYS_ALLOWED_BYTES, MOST_TIMES_LARGER * archive_bytes):
         raise MalformedError(

@@ -65,6 +65,7 @@ def load_yaml(data: bytes, what: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise MalformedError(f"{what} is not valid YAML: {error.problem or error.context}", where=where) from error
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise MalformedError(f"{what} is not valid YAML: {problem}", where=where) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MalformedError(f"{what} is not valid YAML: {str(error).splitlines()[0]}") from error

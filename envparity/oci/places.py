@@ -44,7 +44,12 @@ def _open_archive(reference: ImageReference, platform: str) -> Image:
 
 
 def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:
-    return write_layout(reference.path, image, reference.tag or name.rpartition(":")[2])
+    return write_layout(reference.path, image, reference.tag or _tag_of(name))
+
+
+def _tag_of(name: str) -> str:
+    """`1` of `registry:5000/tickets:1`; `latest` where nothing says otherwise, as other tools assume."""
+    return name.rpartition("/")[2].partition(":")[2] or "latest"
 
 
 def _write_archive(reference: ImageReference, image: BuiltImage, name: str) -> str:

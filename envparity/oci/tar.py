@@ -247,11 +247,20 @@ def _is_utf8(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one layer is read before it is called hostile."""
+    """
+    How much of one layer is read before it is called hostile. A large image has 100,000 members, 30 folders deep.
 
-    entries: int = 2_000_000
+    Args:
+        name_bytes: of one path or link target, as Linux has it.
+        header_bytes: of one extended header.
+        text_bytes: of all paths, targets and attributes of a layer, which stay in memory.
+    """
+
+    entries: int = 500_000
+    depth: int = 256
     name_bytes: int = 4096
     header_bytes: int = 1 << 20
+    text_bytes: int = 128 << 20
 
 
 LIMITS = Limits()
@@ -343,6 +352,7 @@ def read_layer(stream: BinaryIO, *, layer: str = "layer", limits: Limits = LIMIT
             _note(source, block, kind, pending)
             continue
         raw = _member(source, block, kind, pending)
+        source.keep(raw)
         pending = _Pending()
         yield raw
         source.skip(raw.reader)
@@ -358,6 +368,7 @@ class _Source:
         self.layer = layer
         self.limits = limits
         self.offset = 0
+        self.text_bytes = 0
         self.path = ""
 
     def broken(self, message: str) -> MalformedError:
@@ -424,6 +435,15 @@ class _Source:
         data = self.exactly(size)
         self.exactly(-size % BLOCK)
         return data
+
+    def keep(self, raw: RawEntry) -> None:
+        """Count what a reader will remember of a member."""
+        if raw.entry.path.count("/") >= self.limits.depth:
+            raise self.broken(f"has a path more than {self.limits.depth} folders deep")
+        attributes = sum(len(name) + len(value) for name, value in raw.xattrs)
+        self.text_bytes += len(raw.entry.path) + len(raw.entry.target) + attributes
+        if self.text_bytes > self.limits.text_bytes:
+            raise self.broken(f"has more than {self.limits.text_bytes} bytes of names and attributes")
 
     def skip(self, member: Member) -> None:
         if member.left > CHUNK and self.stream.seekable():

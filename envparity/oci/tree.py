@@ -31,6 +31,8 @@ from envparity.progress import SILENT, Progress
 CHUNK = 1 << 18
 KEEP_FILE_BYTES = 16 << 20
 KEEP_BYTES = 256 << 20
+ENTRIES_LIMIT = 1_000_000  # in all layers together
+IMPLIED_LIMIT_BYTES = 64 << 20  # of the paths of folders that no layer mentions
 LINK_LIMIT = 40  # as Linux has it (path_resolution(7))
 
 OPAQUE = ".wh..wh..opq"
@@ -111,7 +113,7 @@ class LayerTable:
 
 
 class _Budget:
-    """How many bytes of content may still be kept, for several layers that are read at the same time."""
+    """How much may still be kept, for several layers that are read at the same time."""
 
     def __init__(self, left: int) -> None:
         self._left = left
@@ -215,7 +217,7 @@ def merge(
         UnsupportedError: a compression that is not read.
     """
     layers = image.layers()
-    budget = _Budget(keep_limit_bytes)
+    budget, members = _Budget(keep_limit_bytes), _Budget(ENTRIES_LIMIT)
     total = sum(layer.descriptor.size_bytes for layer in layers)
     with progress.task(f"reading {shown(image.reference)}", total) as advance:
 
@@ -223,6 +225,8 @@ def merge(
             name = layer_name(image, layer)
             with open_layer(image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits) as stream:
                 found = read_table(stream, layer.number - 1, name=name, keep=keep, take=budget.take, limits=limits)
+            if not members.take(len(found[0].nodes)):
+                raise MalformedError(f"{shown(image.name)} has more than {ENTRIES_LIMIT} members in its layers")
             advance(layer.descriptor.size_bytes)
             return found
 
@@ -258,6 +262,7 @@ class Merger:
         self.children: dict[str, set[str]] = {"/": set()}
         self.notes: list[str] = []
         self._name = ""
+        self._implied_bytes = 0
 
     def apply(self, index: int, table: LayerTable) -> None:
         """Lay one layer (from 0) over those before it. Raises MalformedError for what no engine could unpack."""
@@ -306,7 +311,7 @@ class Merger:
         there = self.nodes.get(path)
         if there is not None and not (there.kind == "folder" and node.kind == "folder"):
             self._remove(path)
-        self._set(path, replace(node, path=path))
+        self._set(path, node if node.path == path else replace(node, path=path))
 
     def _linked(self, node: Node, path: str) -> Node:
         """What a hard link repeats. It must be there already, as for any engine."""
@@ -366,6 +371,9 @@ class Merger:
                 self._remove(at)
                 node = None
             if node is None:
+                self._implied_bytes += len(at)
+                if self._implied_bytes > IMPLIED_LIMIT_BYTES:
+                    raise self._broken(wanted_by, "is one of too many paths whose folders no layer mentions")
                 self._set(at, Node(at, "folder", 0o755, layer=index))
         return found
 

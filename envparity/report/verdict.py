@@ -16,7 +16,7 @@ def text(verdict: Verdict, style: Style | None = None, *, verbose: bool = False)
     if verdict.digest:
         lines += style.wrapped(verdict.digest, first="  ", indent="  ")
     for number, (name, count) in enumerate(verdict.checked, 1):
-        lines += style.wrapped(f"{name}: {counted(count, 'fact')}", first=f"  {number}.", indent=" " * 5)
+        lines += style.wrapped(f"{count:,} {name}", first=f"  {number}.", indent=" " * 5)
     known = [finding for finding in verdict.findings if finding.difference.change is not Change.UNKNOWN]
     full = [finding for finding in known if finding.severity.at_least(Severity.MEDIUM)]
     for finding in full:
@@ -34,6 +34,7 @@ def text(verdict: Verdict, style: Style | None = None, *, verbose: bool = False)
     unknown = [*unknown_lines(verdict.findings, (), verdict.gaps, (verdict.against, verdict.image), style)]
     if unknown:
         lines += ["", style.bold("Not known"), *unknown]
+    lines += ["", f"Exit status {verdict.status}."]
     return "\n".join(lines) + "\n"
 
 
@@ -43,10 +44,11 @@ def json(verdict: Verdict) -> str:
         "schema": 1,
         "kind": "verdict",
         "passed": verdict.passed,
+        "status": verdict.status,
         "image": verdict.image,
         "against": verdict.against,
         "digest": verdict.digest,
-        "checked": [{"step": name, "facts": count} for name, count in verdict.checked],
+        "checked": [{"step": name, "count": count} for name, count in verdict.checked],
         "findings": [finding_object(finding) for finding in verdict.findings],
         "declared": list(verdict.declared),
         "gaps": gaps(verdict.gaps),

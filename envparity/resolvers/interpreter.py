@@ -209,9 +209,15 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
         rewritten = {native.path: _relocated(native, libraries, links) for native in natives}
         entries = [entry for entry in entries if entry.path not in rewritten] + list(rewritten.values())
         entries += [Entry(path, "link", 0o777, target=target) for path, target in links.items()]
-        name = f"cpython-{python.version}-linux-{machine}.tar.gz"
+        name = "captured.tar.gz"
         with replacing(folder / name) as stream:
             packed = pack(lambda sink: write_layer(sink, entries), current_packer("gzip"), stream)
+        # Its digest in its name: an older lock beside it keeps the interpreter that it names.
+        unnamed, name = (
+            name,
+            f"cpython-{python.version}-linux-{machine}-{packed.digest.removeprefix('sha256:')[:12]}.tar.gz",
+        )
+        (folder / unnamed).replace(folder / name)
     except OSError as error:
         raise translated(error, f"capture the interpreter, at `{error.filename}`") from error
     return Captured(

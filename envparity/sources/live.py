@@ -72,8 +72,11 @@ def active(options: Options) -> Interpreter:
     """
     environ = options.environ
     own = options.own_prefix or Path(sys.prefix)
-    folder = _unwrapped(environ.get("VIRTUAL_ENV", ""), own)
-    if folder:
+    folder = environ.get("VIRTUAL_ENV", "")
+    below = _pyvenv_cfg(Path(folder)).get("extends-environment", "") if folder else ""
+    if below:
+        return _extended(Path(below))
+    if folder and not (_is_same(Path(folder), own) and _of_tool_runner(own)):
         try:
             return Interpreter(f"venv:{folder}", _of_venv(Path(folder)))
         except UsageError as error:
@@ -93,14 +96,14 @@ def active(options: Options) -> Interpreter:
     return Interpreter(f"python:{found}", Path(found))
 
 
-def _unwrapped(folder: str, own: Path) -> str:
-    """A virtual environment that the user works in; an overlay of `uv run --with` stands for what it extends."""
-    if not folder:
-        return ""
-    extended = _pyvenv_cfg(Path(folder)).get("extends-environment", "")
-    if extended:
-        return extended
-    return "" if _is_same(Path(folder), own) and _of_tool_runner(own) else folder
+def _extended(prefix: Path) -> Interpreter:
+    """What an overlay of `uv run --with` lies over: the project's environment, or an interpreter without one."""
+    if _pyvenv_cfg(prefix):
+        return Interpreter(f"venv:{prefix}", _of_venv(prefix))
+    executable = prefix / "bin" / "python3"
+    if not executable.exists():
+        raise UnreachableError(f"the Python below the overlay of `uv run` is gone: {executable}", hint="name a source")
+    return Interpreter(f"python:{executable}", executable)
 
 
 def _search_path(environ: Mapping[str, str], own: Path) -> str:

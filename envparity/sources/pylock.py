@@ -35,7 +35,9 @@ def parse(data: bytes, name: str) -> Environment:
             return environment_of_lock(lock, lock.targets[0].platform, name)
     elif document.get("created-by") == "envparity":
         # A file that is cut between two tables is still TOML, and would pass for the shorter lock of another tool.
-        raise MalformedError(f"`{name}` ends too early: `[tool.envparity]` is missing (cut short?)", hint="make it again")
+        raise MalformedError(
+            f"`{name}` ends too early: `[tool.envparity]` is missing (cut short?)", hint="make it again"
+        )
     facts = [
         {"kind": "section", "section": "distributions"},
         *_python(document),
@@ -128,11 +130,7 @@ def _locked_distribution(item: LockedDistribution) -> Fact:
 def _system(target: Target) -> Iterator[Fact]:
     system, _, architecture = target.platform.partition("/")
     machine = architecture.partition("/")[0]
-    name, _, codename = target.base.partition(":")
-    fact: dict[str, Any] = {"kind": "system", "os": system, "machine": _MACHINES.get(machine, machine)}
-    if name in {"debian", "ubuntu"}:
-        fact |= {"id": name, "codename": codename}
-    yield fact
+    yield {"kind": "system", "os": system, "machine": _MACHINES.get(machine, machine)}
 
 
 def _os_packages(target: Target) -> Iterator[Fact]:

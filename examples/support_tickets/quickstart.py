@@ -71,11 +71,10 @@ class Teller:
         self.started = time.monotonic()
         self.step = ""
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
             "PATH": path,
             "COLUMNS": str(COLUMNS),
             "NO_COLOR": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",  # the folder `app` goes into the image as it is
         }
         # The story names its environments; one that happens to be active is not part of it.
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "FORCE_COLOR"):

@@ -1,6 +1,7 @@
 """
-The collectors' own tests run on every Python from 3.8 on, with pytest alone: where envparity cannot be imported (it needs
-a newer Python), an empty package that points at its folder stands in for it.
+The collectors' own tests run on every Python from 3.8 on, with pytest alone.
+
+Where envparity cannot be imported (it needs a newer Python), an empty package that points at its folder stands in.
 """
 
 import importlib.util

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ NONCE = "0123456789abcdef"
 
 
 def run(*command, **more):
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    return subprocess.run(command, capture_output=True, **more)
 
 
 def real_path(executable):
@@ -73,7 +74,7 @@ def test_environments_made_by_other_tools_have_the_path_that_we_compute(python, 
         "uv": ["uv", "venv", "-q", "--offline", "-p", python, str(tmp_path / "uv")],
         "virtualenv": ["virtualenv", "-q", "--no-download", "--no-seed", "-p", python, str(tmp_path / "virtualenv")],
     }
-    search = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     for name, command in makers.items():
         try:
             made = run(*command, env=dict(os.environ, PATH=search))

@@ -1,4 +1,4 @@
-"""Images that nobody should make: raw tar members, and layouts whose digests are right although what they hold is not."""
+"""Images that nobody should make: raw tar members, and layouts whose digests are right while their content is not."""
 
 from __future__ import annotations
 

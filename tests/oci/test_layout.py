@@ -277,7 +277,9 @@ def test_sizes_are_looked_at_before_a_byte_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"size": 1}, {"size": 10_000}, {"digest": hostile.digest(b"other")}])
-def test_a_manifest_that_is_not_what_was_promised_is_an_integrity_error(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_manifest_that_is_not_what_was_promised_is_an_integrity_error(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
     blobs = hostile.Blobs(tmp_path / "x")
     line = blobs.image([ONE])
     blobs.add(b"other", "x")
@@ -345,5 +347,3 @@ def test_an_unknown_layout_version_is_malformed(tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match="imageLayoutVersion"):
         open_image(reference)
     assert not check_layout(str(tmp_path / "x")).valid
-
-

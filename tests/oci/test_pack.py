@@ -70,7 +70,9 @@ def test_the_packer_names_the_library_that_decides_the_bytes() -> None:
     assert packer.library_version.startswith("deflate-")
 
 
-@pytest.mark.parametrize("packer", [Packer(codec="zstd"), Packer(library="isal"), Packer(level=0), Packer(member_bytes=1)])
+@pytest.mark.parametrize(
+    "packer", [Packer(codec="zstd"), Packer(library="isal"), Packer(level=0), Packer(member_bytes=1)]
+)
 def test_another_packer_is_not_supported(packer: Packer) -> None:
     """Packing with something else than the lock says would give another digest, and no hint why."""
     with pytest.raises(UnsupportedError):

@@ -120,7 +120,9 @@ def test_data_in_a_descriptor_must_be_what_its_digest_says() -> None:
         parse("descriptor", {**BLOB, "data": "eA=="})
 
 
-@pytest.mark.parametrize("digest", ["md5:" + "0" * 32, "sha256:" + "A" * 64, "sha256:../x", "sha256", "blake3:" + "0" * 64])
+@pytest.mark.parametrize(
+    "digest", ["md5:" + "0" * 32, "sha256:" + "A" * 64, "sha256:../x", "sha256", "blake3:" + "0" * 64]
+)
 def test_only_a_digest_that_can_be_checked_becomes_part_of_a_path(digest: str) -> None:
     with pytest.raises(MalformedError, match="not a digest that can be checked"):
         spec.blob_path(digest)
@@ -136,5 +138,3 @@ def test_a_platform_has_two_or_three_parts(text: str) -> None:
     with pytest.raises(UsageError):
         spec.parse_platform(text)
     assert str(spec.parse_platform("linux/arm64/v8")) == "linux/arm64/v8"
-
-

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
+import itertools
 import lzma
 from typing import BinaryIO
 
@@ -68,7 +70,7 @@ def test_the_compression_is_found_by_looking(blob: bytes) -> None:
 @given(st.binary(max_size=5000), st.lists(st.integers(0, 5000), max_size=4))
 def test_a_file_of_many_members_is_one_stream(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    blob = b"".join(gzip.compress(data[a:b]) for a, b in zip(places, places[1:], strict=False))
+    blob = b"".join(gzip.compress(data[a:b]) for a, b in itertools.pairwise(places))
     assert unpacked(blob, data) == data
 
 
@@ -155,10 +157,8 @@ def test_sha512_is_checked_too() -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([b"", GZIP[:12], ZSTD[:12], GZIP, ZSTD]))
 def test_no_bytes_whatever_end_in_another_error(data: bytes, start: bytes) -> None:
-    try:
+    with contextlib.suppress(EnvparityError):
         unpacked(start + data, TAR)
-    except EnvparityError:
-        pass
 
 
 def test_codecs_are_told_by_their_first_bytes() -> None:

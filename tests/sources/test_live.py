@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import venv
@@ -84,7 +85,7 @@ def test_nothing_of_the_target_runs(tmp_path: Path) -> None:
 def test_the_target_gets_no_variable_but_the_library_path(tmp_path: Path) -> None:
     """A `LD_PRELOAD` or `PYTHONPATH` of ours would change what the target says of itself; a token would leave us."""
     fake = tmp_path / "python"
-    os.symlink("/usr/bin/env", fake)
+    fake.symlink_to("/usr/bin/env")
     environ = {"LD_LIBRARY_PATH": "/opt/x", "LD_PRELOAD": "/opt/y", "TOKEN": "hunter2", "PATH": "/usr/bin"}
 
     with pytest.raises(UnreachableError):
@@ -135,7 +136,7 @@ def test_a_virtual_environment_whose_python_is_gone_is_said_to_be_so(tmp_path: P
     make_venv(tmp_path / "training")
     for name in ("python", "python3", f"python3.{sys.version_info[1]}"):
         (tmp_path / "training/bin" / name).unlink(missing_ok=True)
-    os.symlink("/gone/bin/python3", tmp_path / "training/bin/python")
+    (tmp_path / "training/bin/python").symlink_to("/gone/bin/python3")
 
     for reference in ("venv:training", "python:training/bin/python"):
         with pytest.raises(UnreachableError, match="/gone/bin/python3") as caught:
@@ -189,7 +190,7 @@ def test_a_python_that_breaks_down_is_quoted(tmp_path: Path) -> None:
     "answer",
     [
         "echo hello",
-        "echo 'envparity-probe 0123456789abcdef 2 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945'; echo '[]'",
+        f"echo 'envparity-probe 0123456789abcdef 2 {hashlib.sha256(b'[]').hexdigest()}'; printf '[]'",
         "true",
     ],
 )
@@ -262,3 +263,17 @@ def test_an_overlay_of_uv_run_stands_for_what_it_extends(tmp_path: Path) -> None
     chosen = live.active(Options(environ={"VIRTUAL_ENV": str(tmp_path / "overlay")}, own_prefix=tmp_path / "overlay"))
 
     assert chosen.reference == f"venv:{tmp_path / 'project'}"
+
+
+def test_an_overlay_over_a_bare_interpreter_stands_for_that_interpreter(tmp_path: Path) -> None:
+    make_venv(tmp_path / "overlay")
+    base = tmp_path / "base"
+    with (tmp_path / "overlay/pyvenv.cfg").open("a") as stream:
+        stream.write(f"extends-environment = {base}\n")
+    options = Options(environ={"VIRTUAL_ENV": str(tmp_path / "overlay")})
+
+    with pytest.raises(UnreachableError, match="is gone"):
+        live.active(options)
+    (base / "bin").mkdir(parents=True)
+    (base / "bin/python3").symlink_to(BASE)
+    assert live.active(options).reference == f"python:{base / 'bin/python3'}"

@@ -158,7 +158,11 @@ def test_a_file_with_a_colon_in_its_name_is_that_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "kind"),
-    [(SAVED, "live"), (b"six==1\n", "requirements"), (b'lock-version = "1.0"\ncreated-by="x"\npackages=[]\n', "pylock")],
+    [
+        (SAVED, "live"),
+        (b"six==1\n", "requirements"),
+        (b'lock-version = "1.0"\ncreated-by="x"\npackages=[]\n', "pylock"),
+    ],
 )
 def test_standard_input_is_known_by_its_content(data: bytes, kind: str) -> None:
     assert read("-", options=Options(stdin=io.BytesIO(data))).origin.kind == kind
@@ -187,7 +191,19 @@ def test_recognise_says_what_something_looks_like(tmp_path: Path) -> None:
 
 def test_no_content_can_make_recognition_slow() -> None:
     """The patterns look at foreign bytes: each must be linear."""
-    for piece in (b"\n", b" \n", b"#\n", b"[[package]]\n", b"metadata:\n", b"{", b'"', b"[a", b" " * 7, b"{\n", b"a: \n"):
+    for piece in (
+        b"\n",
+        b" \n",
+        b"#\n",
+        b"[[package]]\n",
+        b"metadata:\n",
+        b"{",
+        b'"',
+        b"[a",
+        b" " * 7,
+        b"{\n",
+        b"a: \n",
+    ):
         recognition.by_content(piece * ((64 << 10) // len(piece)))
 
 

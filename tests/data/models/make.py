@@ -1,7 +1,8 @@
 """
-How the files beside this one were made, with CPython 3.11, scikit-learn 1.4.2, numpy 1.26.4, joblib 1.4.2 and cloudpickle 3.1.2:
+How the files beside this one were made. CPython 3.11, scikit-learn 1.4.2, numpy 1.26.4, joblib 1.4.2, cloudpickle 3.1:
 
-    uv venv -p 3.11 env && uv pip install -p env/bin/python scikit-learn==1.4.2 numpy==1.26.4 joblib==1.4.2 cloudpickle==3.1.2
+    uv venv -p 3.11 env
+    uv pip install -p env/bin/python scikit-learn==1.4.2 numpy==1.26.4 joblib==1.4.2 cloudpickle==3.1.2
     env/bin/python make.py
 
 `expected.json` says, for each, which names `pickle` itself looked up when the file was loaded.
@@ -28,8 +29,6 @@ looked_up = set()
 class Mine:
     def predict(self, x):
         return np.log(x)
-
-
 
 
 original = pickle._Unpickler.find_class

@@ -1,0 +1,96 @@
+"""A model that was really trained, its snapshot, lock and image: made once, and shared by the tests that look at them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.tools import needs_uv
+
+TRAINING = """
+import json, sys
+import joblib, numpy
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+texts = ["cannot log in", "refund please", "parcel is late", "login broken again", "charged twice", "parcel lost"] * 10
+labels = ["login", "billing", "parcel"] * 20
+texts += ["login"] * 3 + ["refund twice"] * 5 + ["late parcel"] * 7
+labels += ["login"] * 3 + ["billing"] * 5 + ["parcel"] * 7
+model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, labels)
+joblib.dump(model, sys.argv[1])
+"""
+
+PREDICTING = """
+import json, sys
+import joblib
+
+model = joblib.load(sys.argv[1])
+texts = ["cannot log in", "refund please", "my parcel is lost and late", "again charged twice", ""]
+print(json.dumps([[float(p).hex() for p in row] for row in model.predict_proba(texts)]))
+"""
+
+RELEASES = {"3.11": "1.4.2", "3.12": "1.4.2", "3.13": "1.5.2"}
+"""The scikit-learn that the story is told with, by Python; what is newer takes the last row."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Where everything lies, and what training predicted (hexadecimal floats, as JSON)."""
+
+    folder: Path
+    python: Path
+    model: Path
+    snapshot: Path
+    lock: Path
+    image: Path
+    predictions: str
+
+
+def envparity(*arguments: str | Path, status: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a user types it; a status that was not expected fails with what was printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "envparity", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+    )
+    assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    uv = needs_uv()
+    folder = tmp_path_factory.mktemp("pipeline")
+    release = RELEASES.get(f"{sys.version_info[0]}.{sys.version_info[1]}", "1.5.2")
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([uv, "venv", "-q", "--no-config", "-p", base, folder / "train"], check=True)
+    python = folder / "train" / "bin" / "python"
+    pins = [f"scikit-learn=={release}", "numpy==1.26.4" if release == "1.4.2" else "numpy==2.1.3", "joblib==1.4.2"]
+    subprocess.run([uv, "pip", "install", "-q", "--no-config", "--python", python, *pins], check=True)
+    model = folder / "model.joblib"
+    subprocess.run([python, "-c", TRAINING, model], check=True)
+    predicted = subprocess.run([python, "-c", PREDICTING, model], check=True, capture_output=True, text=True).stdout
+    made = Pipeline(
+        folder, python, model, folder / "model.env.json", folder / "pylock.toml", folder / "image", predicted
+    )
+    envparity("snapshot", f"venv:{folder / 'train'}", "--model", model, "-o", made.snapshot)
+    envparity("lock", made.snapshot, "-o", made.lock)
+    envparity("build", made.lock, "--model", model, "--output", f"oci:{made.image}")
+    return made
+
+
+def predictions(text: str) -> list[list[str]]:
+    """What a run of PREDICTING printed last."""
+    found: list[list[str]] = json.loads(text.strip().splitlines()[-1])
+    return found

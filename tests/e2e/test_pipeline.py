@@ -1,0 +1,291 @@
+"""The five verbs on a real model: the law that joins them, and what each must refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envparity import codec, lockfile, verify
+from envparity.cache import Cache
+from envparity.fetch import Fetcher
+from envparity.network import Client
+from envparity.values import Severity
+from tests.e2e.pipeline import PREDICTING, Pipeline, envparity, pipeline, predictions
+from tests.tools import needs_tool
+
+__all__ = ["pipeline"]
+
+
+@pytest.mark.parametrize("against", ["snapshot", "lock"])
+def test_an_image_built_from_a_lock_is_the_environment_that_was_locked(pipeline: Pipeline, against: str) -> None:
+    """The law of the five stages. What the lock declares (substituted, left out) is shown, and is no finding."""
+    request = verify.Request(f"oci:{pipeline.image}", str(getattr(pipeline, against)))
+
+    verdict = verify.against(request, fetcher=Fetcher(Client(), Cache()))
+
+    assert verdict.passed
+    assert [item for item in verdict.findings if item.severity.at_least(Severity.MEDIUM)] == []
+    assert all(count > 0 for _, count in verdict.checked)
+
+
+def test_the_image_predicts_what_training_predicted_to_the_last_bit(
+    pipeline: Pipeline, namespace: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Unpacked and entered by other people's tools, so that no fault of ours can hide another."""
+    umoci = needs_tool("umoci")
+    subprocess.run([umoci, "unpack", "--rootless", "--image", f"{pipeline.image}:latest", tmp_path / "b"], check=True)
+    root = tmp_path / "b" / "rootfs"
+    command = [*namespace, root, "/opt/env/bin/python", "-c", PREDICTING, "/opt/model/model.joblib"]
+
+    served = subprocess.run(command, check=True, capture_output=True, text=True, env={}).stdout
+    assert predictions(served) == predictions(pipeline.predictions)
+
+    model = root / "opt/model/model.joblib"
+    model.chmod(0o644)
+    model.write_bytes(_with_one_mantissa_bit_flipped(pipeline))
+    altered = subprocess.run(command, check=True, capture_output=True, text=True, env={}).stdout
+    assert predictions(altered) != predictions(pipeline.predictions)
+
+
+def _with_one_mantissa_bit_flipped(pipeline: Pipeline) -> bytes:
+    """The model with the lowest bit of one coefficient flipped, of one whose bytes stand in the file once."""
+    show = "import joblib, sys; print(*(float(c).hex() for c in joblib.load(sys.argv[1])[-1].coef_[0]))"
+    told = subprocess.run([pipeline.python, "-c", show, pipeline.model], check=True, capture_output=True, text=True)
+    data = pipeline.model.read_bytes()
+    candidates = (struct.pack("<d", float.fromhex(text)) for text in told.stdout.split())
+    packed = next(candidate for candidate in candidates if data.count(candidate) == 1)
+    return data.replace(packed, bytes([packed[0] ^ 1]) + packed[1:])
+
+
+def test_two_builds_under_other_circumstances_have_one_digest(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Another time zone, umask, locale, folder, hash seed, number of cores, empty cache, and lock in another place."""
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    shutil.copy(pipeline.lock, copy)
+    shutil.copytree(lockfile.artifacts_folder(pipeline.lock), copy / "pylock.artifacts")
+    shutil.copy(pipeline.model, copy)
+    command = [
+        sys.executable,
+        "-m",
+        "envparity",
+        "build",
+        "pylock.toml",
+        "--model",
+        "model.joblib",
+        "--output",
+        "oci:image",
+    ]
+    one_core = [taskset, "-c", "0"] if (taskset := shutil.which("taskset")) else []
+    variables = {
+        "TZ": "Pacific/Apia",
+        "LC_ALL": "C",
+        "PYTHONHASHSEED": "7",
+        "ENVPARITY_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+    subprocess.run([*one_core, *command], check=True, cwd=copy, env={**os.environ, **variables}, umask=0o077)
+
+    first, second = (json.loads((place / "index.json").read_text()) for place in (pipeline.image, copy / "image"))
+    assert second["manifests"][0]["digest"] == first["manifests"][0]["digest"]
+
+
+def test_another_user_builds_the_same_image(pipeline: Pipeline, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("building as another user takes root")
+    setpriv = needs_tool("setpriv")
+    if any(not part.stat().st_mode & 0o001 for part in Path(sys.executable).resolve().parents):
+        pytest.skip("this Python lies where no other user may go")
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(lockfile.artifacts_folder(pipeline.lock), copy / "pylock.artifacts")
+    shutil.copy(pipeline.lock, copy)
+    shutil.copy(pipeline.model, copy)
+    for path in (copy, *copy.rglob("*")):
+        os.chown(path, 65534, 65534)
+    for part in tmp_path.parents:
+        if part.stat().st_uid == 0 and part.is_relative_to("/tmp") and part != Path("/tmp"):
+            part.chmod(part.stat().st_mode | 0o011)
+    tmp_path.chmod(0o755)
+    command = [setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable, "-m", "envparity"]
+    command += ["build", "pylock.toml", "--model", "model.joblib", "--output", "oci:image"]
+    variables = {"HOME": str(copy), "PATH": os.environ["PATH"], "ENVPARITY_CACHE_DIR": str(copy / "cache")}
+
+    subprocess.run(command, check=True, cwd=copy, env=variables)
+
+    first, second = (json.loads((place / "index.json").read_text()) for place in (pipeline.image, copy / "image"))
+    assert second["manifests"][0]["digest"] == first["manifests"][0]["digest"]
+
+
+def test_the_same_snapshot_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -> None:
+    envparity("lock", pipeline.snapshot, "-o", tmp_path / "pylock.toml")
+
+    assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
+
+
+def test_run_starts_the_image_without_an_engine(pipeline: Pipeline, namespace: tuple[str, ...]) -> None:
+    done = envparity("run", f"oci:{pipeline.image}", "--", "python", "-c", PREDICTING, "/opt/model/model.joblib")
+
+    assert predictions(done.stdout) == predictions(pipeline.predictions)
+
+
+def test_the_exit_status_of_run_is_that_of_the_command(pipeline: Pipeline, namespace: tuple[str, ...]) -> None:
+    envparity("run", f"oci:{pipeline.image}", "--", "python", "-c", "raise SystemExit(41)", status=41)
+
+
+def test_the_python_that_answers_is_the_one_that_the_lock_says(pipeline: Pipeline, namespace: tuple[str, ...]) -> None:
+    """A captured interpreter that finds another libpython answers as another version, and nobody notices."""
+    done = envparity("run", f"oci:{pipeline.image}", "--", "python", "-c", "import sys; print(sys.version.split()[0])")
+
+    lock, _ = lockfile.read(pipeline.lock)
+    assert done.stdout.strip() == lock.targets[0].interpreter.version
+
+
+def test_a_lock_names_its_snapshot_by_content(pipeline: Pipeline) -> None:
+    lock, _ = lockfile.read(pipeline.lock)
+    snapshot = codec.load_environment(pipeline.snapshot.read_bytes(), "the snapshot")
+
+    assert f"sha256:{lock.snapshot.sha256}" == codec.content_digest(snapshot)
+
+
+def test_another_model_than_the_recorded_one_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    other = tmp_path / "model.joblib"
+    other.write_bytes(_with_one_mantissa_bit_flipped(pipeline))
+
+    done = envparity("build", pipeline.lock, "--model", other, "--output", f"oci:{tmp_path / 'i'}", status=5)
+
+    assert "not the one that the lock's snapshot knew" in done.stderr
+    assert not (tmp_path / "i").exists()
+
+
+def test_a_model_of_a_notebook_is_refused_before_anything_is_downloaded(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The commonest way in which serving fails: the class was defined in `__main__`, and the image has another one."""
+    make = (
+        "import joblib, sys\n"
+        "class Doubler:\n    def predict(self, x): return 2 * x\n"
+        "joblib.dump(Doubler(), sys.argv[1])\n"
+    )
+    subprocess.run([pipeline.python, "-c", make, tmp_path / "notebook.joblib"], check=True)
+    envparity(
+        "snapshot",
+        f"venv:{pipeline.folder / 'train'}",
+        "--model",
+        tmp_path / "notebook.joblib",
+        "-o",
+        tmp_path / "n.env.json",
+    )
+    envparity("lock", tmp_path / "n.env.json", "-o", tmp_path / "pylock.toml")
+
+    done = envparity(
+        *(
+            "build",
+            tmp_path / "pylock.toml",
+            "--model",
+            tmp_path / "notebook.joblib",
+            "--output",
+            f"oci:{tmp_path / 'i'}",
+        ),
+        "--offline",
+        status=1,
+        ENVPARITY_CACHE_DIR=str(tmp_path / "empty"),
+    )
+
+    assert "__main__" in done.stderr
+    assert "Doubler" in done.stderr
+
+
+def test_everything_that_cannot_be_locked_is_named_at_once(pipeline: Pipeline, tmp_path: Path) -> None:
+    snapshot = json.loads(pipeline.snapshot.read_text())
+    snapshot.pop("content_digest")
+    by_name = {item["name"]: item for item in snapshot["distributions"]}
+    by_name["joblib"] |= {"editable": True, "direct_url": "file:///home/ada/joblib"}
+    by_name["threadpoolctl"] |= {"version": "99.0"}
+    by_name["numpy"] |= {"wheel_tags": ["cp311-cp311-linux_x86_64"]}
+    (tmp_path / "s.env.json").write_text(json.dumps(snapshot))
+
+    done = envparity("lock", tmp_path / "s.env.json", "-o", tmp_path / "pylock.toml", status=1)
+
+    assert "3 distributions cannot be locked" in done.stderr
+    assert all(name in done.stderr for name in ("joblib", "threadpoolctl 99.0", "numpy"))
+    assert not (tmp_path / "pylock.toml").exists()
+
+
+def test_without_network_and_cache_the_host_and_the_option_are_named(pipeline: Pipeline, tmp_path: Path) -> None:
+    done = envparity(
+        *("lock", pipeline.snapshot, "-o", tmp_path / "pylock.toml", "--offline"),
+        status=3,
+        ENVPARITY_CACHE_DIR=str(tmp_path / "empty"),
+    )
+
+    assert "--offline" in done.stderr
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_build_without_network_lists_everything_that_is_missing(pipeline: Pipeline, tmp_path: Path) -> None:
+    done = envparity(
+        *("build", pipeline.lock, "--output", f"oci:{tmp_path / 'i'}", "--offline"),
+        status=3,
+        ENVPARITY_CACHE_DIR=str(tmp_path / "empty"),
+    )
+
+    lock, _ = lockfile.read(pipeline.lock)
+    assert all(item.wheel.name in done.stderr for item in lock.distributions)
+    assert all(item.name in done.stderr for item in lock.targets[0].os_packages)
+
+
+@pytest.mark.parametrize("name", ["lock.toml", "x.pylock.toml", "pylock.a.b.toml"])
+def test_a_lock_of_a_name_that_installers_refuse_is_a_usage_error(
+    pipeline: Pipeline, tmp_path: Path, name: str
+) -> None:
+    envparity("lock", pipeline.snapshot, "-o", tmp_path / name, status=2)
+
+
+def test_a_lock_that_needs_artifacts_cannot_go_to_standard_output(pipeline: Pipeline) -> None:
+    assert "artifacts" in envparity("lock", pipeline.snapshot, "-o", "-", status=2).stderr
+
+
+def test_an_artifact_that_was_changed_or_lost_is_told_apart(pipeline: Pipeline, tmp_path: Path) -> None:
+    shutil.copy(pipeline.lock, tmp_path)
+    artifacts = tmp_path / "pylock.artifacts"
+    shutil.copytree(lockfile.artifacts_folder(pipeline.lock), artifacts)
+    lock, _ = lockfile.read(pipeline.lock)
+    build = ("build", tmp_path / "pylock.toml", "--output", f"oci:{tmp_path / 'i'}")
+
+    (artifacts / lock.snapshot.name).write_bytes(b"{}")
+    assert "not the file that was locked" in envparity(*build, status=5).stderr
+    (artifacts / lock.snapshot.name).unlink()
+    assert "copy the folder of artifacts along" in envparity(*build, status=3).stderr
+
+
+def test_a_wheel_with_another_hash_is_an_integrity_error_and_keeps_the_old_image(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """The index, or a proxy, served something else under the locked name."""
+    shutil.copytree(lockfile.artifacts_folder(pipeline.lock), tmp_path / "pylock.artifacts")
+    lock, _ = lockfile.read(pipeline.lock)
+    wheel = next(item.wheel for item in lock.distributions if item.name == "threadpoolctl")
+    text = pipeline.lock.read_text().replace(wheel.sha256, "0" * 64)
+    (tmp_path / "pylock.toml").write_text(text)
+    shutil.copytree(pipeline.image, tmp_path / "image")
+    before = (tmp_path / "image" / "index.json").read_bytes()
+
+    done = envparity("build", tmp_path / "pylock.toml", "--output", f"oci:{tmp_path / 'image'}", status=5)
+
+    assert "does not have the promised content" in done.stderr
+    assert (tmp_path / "image" / "index.json").read_bytes() == before
+
+
+def test_a_place_that_is_not_supported_yet_says_so(pipeline: Pipeline) -> None:
+    done = envparity("build", pipeline.lock, "--output", "registry:localhost:5000/x", status=2)
+
+    assert "not supported yet" in done.stderr
+
+
+def test_a_build_without_a_place_is_a_usage_error(pipeline: Pipeline) -> None:
+    assert "--output" in envparity("build", pipeline.lock, status=2).stderr

@@ -1,0 +1,85 @@
+"""What `envparity show` prints of one Environment."""
+
+from __future__ import annotations
+
+from envparity.report import environment as report
+from envparity.report.text import Style, cells
+from envparity.values import (
+    Artifact,
+    Cpu,
+    Distribution,
+    Environment,
+    Gap,
+    GapKind,
+    Host,
+    Origin,
+    OsPackage,
+    Python,
+    Settings,
+    System,
+    Variable,
+)
+
+FULL = Environment(
+    origin=Origin(kind="venv", reference="venv:.venv", taken_at="2026-11-23T10:00:00Z"),
+    python=Python(version="3.11.7", implementation="cpython", compiler="GCC 12.2.0", provenance="pyenv"),
+    system=System(os="linux", name="Debian GNU/Linux 12", machine="x86_64", libc="glibc", libc_version="2.36"),
+    host=Host(kernel="6.1", cores=2, memory_bytes=24 << 30),
+    cpu=Cpu(model="A processor", isa_level="x86-64-v3"),
+    distributions=(
+        *(Distribution(name=f"library-{n:02}", version="1.0") for n in range(25)),
+        Distribution(name="envparity", version="0.1", tooling=True),
+    ),
+    os_packages=(OsPackage(name="libc6", version="2.36-9"),),
+    settings=Settings(variables=(Variable("LANG", "C.UTF-8"),)),
+    artifacts=(
+        Artifact(
+            kind="model",
+            name="m.joblib",
+            size_bytes=1950,
+            sha256="a" * 64,
+            format="joblib",
+            classes=("sklearn.pipeline:Pipeline",),
+            versions=(("scikit-learn", "1.4.2"),),
+        ),
+    ),
+    gaps=(Gap(section="numerics", kind=GapKind.NOT_RECORDED, reason="only running code knows it"),),
+)
+
+
+def test_a_person_sees_everything_that_matters_on_one_screen() -> None:
+    lines = report.text(FULL, Style()).splitlines()
+
+    assert lines[:6] == [
+        "venv:.venv",
+        "taken at 2026-11-23T10:00:00Z",
+        "Python    cpython 3.11.7 pyenv, GCC 12.2.0",
+        "System    Debian GNU/Linux 12, x86_64, glibc 2.36",
+        "CPU       A processor, x86-64-v3",
+        "Host      6.1, 2 cores, 24 GiB",
+    ]
+    assert "25 distributions (1 more of tooling or out of reach)" in lines
+    assert "  and 5 more (-v lists them)" in lines
+    assert "  LANG=C.UTF-8" in lines
+    assert "Model m.joblib" in lines
+    assert "  written by scikit-learn 1.4.2" in lines
+    assert "  refers to sklearn.pipeline:Pipeline" in lines
+    assert lines[-2:] == ["  numerics", "    only running code knows it"]
+
+
+def test_all_of_it_is_listed_when_it_is_asked_for() -> None:
+    lines = report.text(FULL, Style(), verbose=True).splitlines()
+
+    assert sum(line.startswith("  library-") for line in lines) == 25
+    assert any(line.endswith("tooling") for line in lines)
+    assert any(line.startswith("  libc6 ") for line in lines)
+
+
+def test_an_environment_of_which_little_is_known_is_short() -> None:
+    little = Environment(origin=Origin(kind="requirements"), distributions=())
+
+    assert report.text(little, Style()) == "requirements\n\n0 distributions\n"
+
+
+def test_it_fits_a_narrow_place() -> None:
+    assert max(map(cells, report.text(FULL, Style(width=50, ascii=True)).splitlines())) <= 50
