@@ -50,7 +50,7 @@ def take(
         strict: raise what goes wrong. Otherwise it is a SnapshotWarning, and the answer is `None`: the end of a long
             training is no time to fail.
     """
-    options = Options(environ=_as_it_was_started() if source is None else os.environ, verify_files=verify_files)
+    options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
     try:
         environment = of(source, models=models, options=options) if source else _of_this_process(models, options)
         if path is not None:
@@ -89,13 +89,16 @@ def write(environment: Environment, path: str | Path) -> None:
     files.write_bytes(path, codec.dump_environment(environment), mode=0o600 if values else 0o644)
 
 
-_SET_ON_IMPORT = {"KMP_DUPLICATE_LIB_OK": "True", "KMP_INIT_AT_FORK": "FALSE"}
-"""What scikit-learn, joblib and threadpoolctl put into the environment of whoever imports them."""
+_NOT_BY_THE_USER = {"KMP_DUPLICATE_LIB_OK": "True", "KMP_INIT_AT_FORK": "FALSE", "LC_CTYPE": "C.UTF-8"}
+"""
+What scikit-learn, joblib and threadpoolctl put into the environment of whoever imports them, and Python itself into its
+own where there is no locale (PEP 538).
+"""
 
 
-def _as_it_was_started() -> dict[str, str]:
+def started_with() -> dict[str, str]:
     """
-    The variables of this process without those that an import set: one place has one content digest, whoever asks.
+    The variables of this process as its user set them: one place has one content digest, whoever asks.
     """
     try:
         started = Path("/proc/self/environ").read_bytes().decode("utf-8", "surrogateescape").split("\0")
@@ -105,7 +108,7 @@ def _as_it_was_started() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name in by_user or not started or _SET_ON_IMPORT.get(name) != value
+        if name in by_user or not started or _NOT_BY_THE_USER.get(name) != value
     }
 
 

@@ -87,7 +87,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         )
         evidence_found = evidence.against_lock(image, tree, supplies, progress=fetcher.progress)
     else:
-        evidence_found = evidence.against_records(tree, found)
+        evidence_found = evidence.against_records(tree, found, wanted)
     checked += evidence_found.checked
     declared += evidence_found.declared
     findings = [*evidence_found.findings, *findings]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import textwrap
 from collections import Counter
 
 import click
@@ -54,7 +54,7 @@ def command(
         if value:
             raise UnsupportedError(f"`{name}` is not supported yet", hint="take the snapshot without it")
     options = Options(
-        environ=os.environ,
+        environ=snapshot.started_with(),
         stdin=sys.stdin.buffer,
         verify_files=verify_files,
         # Hashing every file of a large environment takes minutes on a slow disk.
@@ -97,7 +97,8 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     ]
     sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)
     if sections:
-        lines.append(f"  not recorded: {', '.join(sorted(sections))}")
+        names = ", ".join(name.replace("_", " ") for name in sorted(sections))
+        lines += textwrap.wrap(f"not recorded: {names}", 78, initial_indent="  ", subsequent_indent="    ")
     unread = [gap for gap in environment.gaps if gap.kind is GapKind.UNREAD]
     lines += [f"  could not be read: {gap.section} {gap.item}: {gap.reason}" for gap in unread[:MOST_LINES]]
     if len(unread) > MOST_LINES:

@@ -188,9 +188,9 @@ def _row(node: Node) -> Row:
 
 def _is_parent(node: Node, supplies: Supplies, planned: PlannedLayer | None) -> bool:
     """A folder that the writer adds above what it writes, with the base's header or the plain one."""
-    if node.kind != "folder" or planned is None:
-        return False
     base = supplies.folders.get(node.path[1:])
+    if node.kind != "folder" or (planned is None and base is None):
+        return False
     return (node.mode, node.uid, node.gid) == ((base.mode, base.uid, base.gid) if base else (0o755, 0, 0))
 
 
@@ -305,13 +305,14 @@ def _unread(reason: str, item: str = "") -> Gap:
 # Against a snapshot
 
 
-def against_records(tree: ImageTree, found: Environment) -> Evidence:
+def against_records(tree: ImageTree, found: Environment, wanted: Environment) -> Evidence:
     """
     Hash what every RECORD names, and list what no RECORD does.
 
-    A RECORD itself is held against the snapshot by `compare` (`record_sha256`), so that a file cannot be changed
-    together with the line that names it.
+    A RECORD is the image's own word: its normalised digest must be the one that the snapshot took where the model was
+    trained, so that no file can be changed together with the line that names it.
     """
+    promised = {item.name: item.record_sha256 for item in wanted.distributions or () if not item.shadowed}
     findings: list[Finding] = []
     gaps: list[Gap] = []
     texts: dict[str, list[str]] = {}
@@ -326,6 +327,8 @@ def against_records(tree: ImageTree, found: Environment) -> Evidence:
             gaps.append(_unread(f"its RECORD cannot be read: {error.strerror}", item=item.name))
             continue
         texts.setdefault(folder, []).append(text)
+        if item.record_sha256 != promised.get(item.name, item.record_sha256):
+            modified = [f"{dist_info}/RECORD", *modified]
         for change, paths in ((Change.CHANGED, modified), (Change.REMOVED, missing)):
             owner = f"{item.name} {item.version}"
             findings += (_record_finding(tree, f"{folder}/{path}", change, owner) for path in paths)

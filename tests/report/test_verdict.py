@@ -24,7 +24,7 @@ def test_a_failed_verdict_names_the_file() -> None:
         against="pylock.toml",
         digest="sha256:" + "a" * 64,
         findings=(FINDING,),
-        checked=(("integrity of blobs", 5), ("layers", 4)),
+        checked=(("blobs whole", 5), ("layers", 4)),
         declared=("libssl3 3.0.11 -> 3.0.14: the archive has dropped it",),
         gaps=(Gap(section="cpu", kind=GapKind.NOT_RECORDED, reason="an image cannot carry it"),),
     )

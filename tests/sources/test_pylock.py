@@ -172,11 +172,7 @@ def test_a_lock_of_ours_is_read_with_all_that_it_fixes(tmp_path: Path) -> None:
     assert environment.python is not None
     assert (environment.python.version, environment.python.basis) == ("3.11.2", Basis.LOCKED)
     assert environment.system is not None
-    assert (environment.system.id, environment.system.codename, environment.system.machine) == (
-        "debian",
-        "bookworm",
-        "x86_64",
-    )
+    assert (environment.system.os, environment.system.machine) == ("linux", "x86_64")
     assert [item.name for item in environment.os_packages or ()] == ["libc6"]
     assert environment.settings is not None
     assert environment.settings.variables == (Variable("OMP_NUM_THREADS", "2"),)
