@@ -10,6 +10,7 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,7 +207,16 @@ def _model(item: Artifact) -> LockedModel:
 
 def _settings(environment: Environment) -> tuple[Variable, ...]:
     variables = environment.settings.variables if environment.settings is not None else ()
-    return tuple(item for item in variables if item.name.startswith(NUMERIC_SETTINGS))
+    return tuple(
+        item
+        for item in variables
+        if item.name.startswith(NUMERIC_SETTINGS) or (item.name in _LOCALE and item.value.upper() in _ANYWHERE)
+    )
+
+
+_LOCALE = ("LANG", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_COLLATE")
+_ANYWHERE = ("C", "POSIX", "C.UTF-8", "C.UTF8")
+"""Locales that every base has; another one takes data that it does not carry yet."""
 
 
 def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
@@ -222,9 +232,13 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
     if changed:
         lines.append(f"  substituted: {len(changed)} OS packages whose version has left the archive")
         lines += [f"    {line}" for line in changed] if verbose or len(changed) <= _MOST_SHOWN else []
+    packages = [item for item in target.left_out if item.kind == "os-package"]
+    if packages and not verbose:
+        lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
     for item in target.left_out:
-        lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
-    return lines
+        if verbose or item not in packages:
+            lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
+    return [part for line in lines for part in textwrap.wrap(line, 80, subsequent_indent="    ")]
 
 
 _MOST_SHOWN = 5

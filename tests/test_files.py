@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -18,9 +19,13 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
     place = tmp_path / "model.env.json"
     place.write_bytes(b"old")
 
-    with pytest.raises(ValueError, match="half way"), files.replacing(place) as stream:
-        stream.write(b"new, and half of it")
-        raise ValueError("half way")
+    def half_way() -> None:
+        with files.replacing(place) as stream:
+            stream.write(b"new, and half of it")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        half_way()
 
     assert place.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [place]
@@ -97,7 +102,8 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_old_file(tmp_path: Path) -
     """The real thing: a file system of 1 MiB, in a mount namespace of its own."""
     unshare = needs_tool("unshare")
     program = (
-        "import sys; from pathlib import Path; from envparity import files; from envparity.errors import DiskFullError\n"
+        "import sys; from pathlib import Path\n"
+        "from envparity import files; from envparity.errors import DiskFullError\n"
         "place = Path(sys.argv[1]) / 'out'; files.write_bytes(place, b'old')\n"
         "try: files.write_bytes(place, bytes(2 << 20))\n"
         "except DiskFullError: print('full', place.read_bytes().decode(), len(list(place.parent.iterdir())))\n"
@@ -119,11 +125,9 @@ def test_a_place_that_may_not_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_and_then_named(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from filelock import FileLock\nwith FileLock(sys.argv[1]): print(flush=True); input()",
-         str(tmp_path / "lock")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    program = "import sys; from filelock import FileLock\nwith FileLock(sys.argv[1]): print(flush=True); input()"
+    command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()
 
@@ -136,13 +140,17 @@ def test_a_lock_that_somebody_holds_is_waited_for_and_then_named(tmp_path: Path)
     holder.communicate(b"\n", timeout=30)
 
 
+def _nothing() -> BinaryIO:
+    return Path(os.devnull).open("rb")
+
+
 def test_a_hostile_tree_cannot_be_written_through_its_own_link(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.mkdir()
     members = [
         files.Member("link", "link", 0o777, target=str(outside)),
-        files.Member("link/file", "file", 0o644, open=lambda: Path(os.devnull).open("rb")),
+        files.Member("link/file", "file", 0o644, open=_nothing),
     ]
 
     with pytest.raises((UsageError, UnreachableError)):

@@ -31,17 +31,23 @@ def test_a_server_that_is_busy_twice_is_asked_again() -> None:
 
 
 def test_a_server_that_stays_broken_is_given_up() -> None:
-    with serving({"/": [plain(b"", 500, retry_after="0")]}) as served, Client(attempts=2) as client:
-        with pytest.raises(UnreachableError, match=r"answers 500 .* \(2 attempts\)"):
-            client.get(served.url)
+    with (
+        serving({"/": [plain(b"", 500, retry_after="0")]}) as served,
+        Client(attempts=2) as client,
+        pytest.raises(UnreachableError, match=r"answers 500 .* \(2 attempts\)"),
+    ):
+        client.get(served.url)
 
     assert len(served.asked) == 2
 
 
 def test_a_refusal_is_not_asked_again() -> None:
-    with serving({"/": [plain(b"", 403)]}) as served, Client() as client:
-        with pytest.raises(UnreachableError, match="403") as caught:
-            client.get(served.url)
+    with (
+        serving({"/": [plain(b"", 403)]}) as served,
+        Client() as client,
+        pytest.raises(UnreachableError, match="403") as caught,
+    ):
+        client.get(served.url)
 
     assert len(served.asked) == 1
     assert "private" in caught.value.hint
@@ -64,19 +70,31 @@ def test_gone_is_an_answer_and_not_an_error() -> None:
         assert client.get(served.url).status == 404
 
 
-def test_an_endless_redirect_and_a_redirect_to_a_file_are_refused() -> None:
-    answers = {"/a": [plain(b"", 302, location="/a")], "/b": [plain(b"", 302, location="file:///etc/passwd")]}
-    with serving(answers) as served, Client(attempts=1) as client:
-        with pytest.raises(UnreachableError, match="redirects more than"):
-            client.get(f"{served.url}/a")
-        with pytest.raises(UsageError, match="only http and https"):
-            client.get(f"{served.url}/b")
+def test_an_endless_redirect_is_given_up() -> None:
+    with (
+        serving({"/a": [plain(b"", 302, location="/a")]}) as served,
+        Client(attempts=1) as client,
+        pytest.raises(UnreachableError, match="redirects more than"),
+    ):
+        client.get(f"{served.url}/a")
+
+
+def test_a_redirect_to_a_file_of_this_machine_is_refused() -> None:
+    with (
+        serving({"/": [plain(b"", 302, location="file:///etc/passwd")]}) as served,
+        Client(attempts=1) as client,
+        pytest.raises(UsageError, match="only http and https"),
+    ):
+        client.get(f"{served.url}/")
 
 
 def test_an_answer_over_the_limit_is_refused() -> None:
-    with serving({"/": [plain(bytes(100))]}) as served, Client() as client:
-        with pytest.raises(MalformedError, match="more than 99 bytes"):
-            client.get(served.url, limit=99)
+    with (
+        serving({"/": [plain(bytes(100))]}) as served,
+        Client() as client,
+        pytest.raises(MalformedError, match="more than 99 bytes"),
+    ):
+        client.get(served.url, limit=99)
 
 
 def test_a_url_is_shown_without_its_secrets() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envparity import report
 from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
@@ -73,6 +74,28 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         with_common = option(with_common)
     return with_common
+
+
+def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--format` and `-o` for a command that renders this kind of value; it receives `form` and `output`."""
+
+    def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+        formats = click.Choice(list(report.FORMATS[kind]))
+        function = click.option("-o", "--output", metavar="FILE", help="Write it there; - is standard output.")(
+            function
+        )
+        return click.option("--format", "form", type=formats, default="text", show_default=True)(function)
+
+    return with_options
+
+
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(["critical", "high", "medium", "low", "info"]),
+    default="high",
+    show_default=True,
+    help="The least severity that is a failure (exit status 1).",
+)
 
 
 def emit(text: str | bytes, output: str | None) -> None:

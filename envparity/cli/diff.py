@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, style
+from envparity.cli.common import Common, common_options, emit, fail_on_option, report_options, style
 
 
 @click.command()
 @click.argument("left")
 @click.argument("right", nargs=-1, required=True)
-@click.option(
-    "--fail-on",
-    type=click.Choice(["critical", "high", "medium", "low", "info"]),
-    default="high",
-    show_default=True,
-    help="The least severity that is a failure (exit status 1).",
-)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write the report there instead of to standard output.")
+@fail_on_option
+@report_options("diff")
 @common_options
 def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: str | None, common: Common) -> int:
     """
@@ -34,9 +27,8 @@ def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: 
     import os
     import sys
 
-    from envparity import diff, sources
+    from envparity import diff, report, sources
     from envparity.errors import worst
-    from envparity.report import diff as report
     from envparity.values import Severity
 
     options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
@@ -54,10 +46,9 @@ def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: 
                 labels=(left, reference),
             )
         )
-    if form == "json":
-        texts = [report.json(result) for result in results]
-        emit(texts[0] if len(texts) == 1 else f"[\n{','.join(texts)}]\n", output)
-    else:
-        look = style(output)
-        emit("\n".join(report.text(result, look, verbose=common.verbose) for result in results), output)
+    look = style(output)
+    texts = [report.rendered("diff", form, result, look, verbose=common.verbose) for result in results]
+    # Several reports are one document for a program, and one page for a person.
+    whole = f"[\n{','.join(texts)}]\n" if form == "json" and len(texts) > 1 else "\n".join(texts)
+    emit(whole, output)
     return int(worst(*(result.status for result in results)))

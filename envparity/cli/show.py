@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, style
+from envparity.cli.common import Common, common_options, emit, report_options, style
 
 
 @click.command()
 @click.argument("source")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write it there instead of to standard output.")
+@report_options("environment")
 @common_options
 def command(source: str, form: str, output: str | None, common: Common) -> int:
     """
@@ -23,14 +22,9 @@ def command(source: str, form: str, output: str | None, common: Common) -> int:
     import os
     import sys
 
-    from envparity import sources
-    from envparity.codec import dump_environment
-    from envparity.report import environment as report
+    from envparity import report, sources
 
     options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
     environment = sources.read(source, options=options)
-    if form == "json":
-        emit(dump_environment(environment), output)
-    else:
-        emit(report.text(environment, style(output), verbose=common.verbose), output)
+    emit(report.rendered("environment", form, environment, style(output), verbose=common.verbose), output)
     return 0

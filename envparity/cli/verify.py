@@ -6,22 +6,15 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, style
+from envparity.cli.common import Common, common_options, emit, fail_on_option, report_options, style
 
 
 @click.command()
 @click.argument("image")
 @click.option("--against", required=True, metavar="SNAPSHOT|LOCK", help="What the image must be.")
 @click.option("--app", type=click.Path(path_type=Path), help="The folder of your code that the image was built with.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["critical", "high", "medium", "low", "info"]),
-    default="high",
-    show_default=True,
-    help="The severity from which on a finding fails.",
-)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", help="Write the report to a file; - is standard output.")
+@fail_on_option
+@report_options("verdict")
 @common_options
 def command(
     common: Common, image: str, against: str, app: Path | None, fail_on: str, form: str, output: str | None
@@ -37,15 +30,11 @@ def command(
       envparity verify oci:image --against model.env.json
       envparity verify oci:image --against pylock.toml
     """
-    from envparity import verify
-    from envparity.report import verdict as report
+    from envparity import report, verify
     from envparity.values import Severity
 
     request = verify.Request(image, against, app, Severity(fail_on), common.strict, common.allow_incomplete)
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)
-    if form == "json":
-        emit(report.json(verdict), output)
-    else:
-        emit(report.text(verdict, style(output), verbose=common.verbose), output)
+    emit(report.rendered("verdict", form, verdict, style(output), verbose=common.verbose), output)
     return verdict.status

@@ -97,9 +97,7 @@ def app_entries(folder: Path) -> list[Entry]:
 
 def app_digest(folder: Path) -> str:
     """What identifies the content of an application folder: the sha256 over paths, kinds, modes and contents."""
-    rows = []
-    for entry in app_entries(folder):
-        rows.append([entry.path, entry.kind, entry.mode, entry.target, content_sha256(entry)])
+    rows = [[entry.path, entry.kind, entry.mode, entry.target, content_sha256(entry)] for entry in app_entries(folder)]
     return hashlib.sha256(canonical(rows)).hexdigest()
 
 

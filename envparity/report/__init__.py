@@ -1,1 +1,27 @@
-"""One file for each thing that is shown: a value in, a text for people or for programs out. Nothing is printed here."""
+"""
+One file for each thing that is shown: a value in, a text for people or for programs out. Nothing is printed here.
+
+`FORMATS` says, for each kind of value, which formats there are and which function renders each.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from envparity.report.text import Style
+
+FORMATS: dict[str, dict[str, str]] = {
+    "diff": {"text": "diff:text", "json": "diff:json"},
+    "verdict": {"text": "verdict:text", "json": "verdict:json"},
+    "environment": {"text": "environment:text", "json": "environment:json"},
+}
+"""Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`."""
+
+
+def rendered(kind: str, form: str, value: object, style: Style, *, verbose: bool = False) -> str:
+    """The value in the format that was asked for; its file is loaded only now."""
+    module, _, function = FORMATS[kind][form].partition(":")
+    text: str = getattr(importlib.import_module(f"envparity.report.{module}"), function)(value, style, verbose=verbose)
+    return text

@@ -120,7 +120,7 @@ def _status(report: Report, style: Style) -> Iterator[str]:
     yield from style.wrapped(f"{compared}. Exit status {int(report.status)}: {because}.")
 
 
-def json(report: Report) -> str:
+def json(report: Report, style: Style | None = None, *, verbose: bool = False) -> str:
     """For a program: every finding and gap, with keys that are always there."""
     counts = Counter(finding.severity for finding in report.findings)
     body = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envparity import codec
 from envparity.compare import effective
 from envparity.report.text import Style, counted, listed
 from envparity.report.unknown import unknown_lines
@@ -98,3 +99,8 @@ def _os_packages(environment: Environment, style: Style, verbose: bool) -> Itera
     elif environment.os_packages:
         names = listed((f"{package.name} {package.version}" for package in environment.os_packages), 3)
         yield from style.wrapped(f"{names} (-v lists them)", first="  ", indent="  ")
+
+
+def json(environment: Environment, style: Style | None = None, *, verbose: bool = False) -> str:
+    """The saved document itself."""
+    return codec.dump_environment(environment).decode()

@@ -38,7 +38,7 @@ def text(verdict: Verdict, style: Style | None = None, *, verbose: bool = False)
     return "\n".join(lines) + "\n"
 
 
-def json(verdict: Verdict) -> str:
+def json(verdict: Verdict, style: Style | None = None, *, verbose: bool = False) -> str:
     """For a program, with keys that are always there."""
     body = {
         "schema": 1,

@@ -1,4 +1,4 @@
-"""A model that was really trained, its snapshot, lock and image: made once, and shared by the tests that look at them."""
+"""A model that was really trained, its snapshot, lock and image: made once, and shared by the tests."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_against_the_snapshot_the_touched_files_of_a_wheel_are_found(pipeline: P
 def test_against_the_snapshot_a_file_changed_together_with_its_record_is_found(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    """RECORD is the image's own word. What anchors it is the digest that the snapshot took where the model was trained."""
+    """RECORD is the image's own word; its anchor is the digest that was taken where the model was trained."""
     import base64
     import hashlib
 
@@ -167,7 +167,7 @@ def test_a_changed_configuration_is_found(pipeline: Pipeline, tmp_path: Path) ->
     verdict = verdict_on(tampered(pipeline.image, tmp_path / "image", {}, config=preload), pipeline.lock)
 
     assert verdict.status == 5
-    assert ["Env"] == [item.difference.item for item in verdict.findings if item.difference.section == "configuration"]
+    assert [item.difference.item for item in verdict.findings if item.difference.section == "configuration"] == ["Env"]
 
 
 def test_an_image_that_does_not_say_how_it_was_built_is_never_verified_against_a_lock(
