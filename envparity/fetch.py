@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,7 @@ class Fetcher:
             )
         if missing:
             total = sum(item.size_bytes or 0 for item in missing)
-            with self.progress.task(title, total) as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
+            with self.progress.task(title, total) as advance, self.client.workers(_AT_ONCE) as pool:
                 outcomes = list(pool.map(lambda item: self._try(item, advance), missing))
             errors = [outcome for outcome in outcomes if isinstance(outcome, EnvparityError)]
             if errors:

@@ -33,6 +33,14 @@ def translated(error: OSError, doing: str) -> EnvparityError:
     return UnreachableError(f"cannot {doing}: {cause}")
 
 
+def finished(error: OSError) -> EnvparityError:
+    """What the system said, where nobody knows any more what it was about."""
+    about = f"use `{error.filename}`" if isinstance(error.filename, str) else "finish"
+    if error.errno in _FULL:
+        return translated(error, about)
+    return UnreachableError(f"cannot {about}: {error.strerror or error}", hint="--debug shows where")
+
+
 def read_bytes(path: str | Path, *, limit: int = 256 << 20, what: str = "file") -> bytes:
     """
     The whole content of a regular file that a user named.
@@ -84,8 +92,8 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     A symbolic link at `path` is followed, so that the file it names is replaced and the link stays. `mode` is subject
     to the umask.
     """
-    place = Path(os.path.realpath(path))
     try:
+        place = Path(os.path.realpath(path))  # a relative one fails where the working directory was removed
         if place.is_dir():
             raise UsageError(f"cannot write `{path}`: it is a folder")
         handle, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
@@ -119,8 +127,8 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
     An old folder at `path` is moved aside first and removed last, so that one of the two is always whole.
     """
-    place = Path(os.path.realpath(path))
     try:
+        place = Path(os.path.realpath(path))
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent))
     except OSError as error:

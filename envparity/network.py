@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from envparity.errors import MalformedError, UnreachableError, UsageError
@@ -60,6 +62,8 @@ class Client:
         self._attempts = attempts
         self._opened: httpx.Client | None = None
         self._opening = threading.Lock()
+        self._abandoned = threading.Event()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def __enter__(self) -> Client:
         return self
@@ -72,6 +76,37 @@ class Client:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+    @contextmanager
+    def workers(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """
+        Threads that ask side by side.
+
+        Where the block is left by an exception (Ctrl-C is one), nobody waits for answers that nobody wants any more:
+        every connection is shut, so that each thread ends at once and removes what it has half written.
+        """
+        pool = ThreadPoolExecutor(count, thread_name_prefix="ask")
+        try:
+            yield pool
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _abandon(self) -> None:
+        self._abandoned.set()
+        for connection in list(self._sockets):
+            with suppress(OSError):  # it may be closed already
+                # Not `SSLSocket.shutdown`, which takes the TLS state away from the thread that is reading.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def _remember(self, event: str, info: Mapping[str, Any]) -> None:
+        # https://www.encode.io/httpcore/extensions/#trace
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            connection = info["return_value"].get_extra_info("socket")
+            if connection is not None:
+                self._sockets.add(connection)
 
     def get(self, url: str, *, accept: str = "*/*", limit: int = 64 << 20) -> Response:
         """
@@ -130,8 +165,8 @@ class Client:
                     raise UnreachableError(
                         failure, hint="check this machine's clock, or name your authority's bundle in SSL_CERT_FILE"
                     ) from error
-            if attempt < self._attempts:
-                time.sleep(wait_s)
+            if self._abandoned.is_set() or (attempt < self._attempts and self._abandoned.wait(wait_s)):
+                raise UnreachableError(f"{failure}, and it is no longer wanted")
         raise UnreachableError(
             f"{failure} ({self._attempts} attempts)",
             hint=f"check the network, or HTTPS_PROXY, for {host}; with everything cached, --offline asks nobody",
@@ -144,7 +179,8 @@ class Client:
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise UsageError(f"cannot fetch `{printable(url)}`: only http and https are supported")
             # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
-            with client.stream("GET", url, headers={"accept": accept, "accept-encoding": "identity"}) as response:
+            headers = {"accept": accept, "accept-encoding": "identity"}
+            with client.stream("GET", url, headers=headers, extensions={"trace": self._remember}) as response:
                 if response.status_code not in _REDIRECTS:
                     yield response
                     return

@@ -6,6 +6,7 @@ The command line: one file a verb, loaded when it is typed, so that `envparity -
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import os
@@ -56,6 +57,7 @@ class _Verbs(click.Group):
 
 @click.command(
     cls=_Verbs,
+    invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "ENVPARITY",
@@ -64,7 +66,8 @@ class _Verbs(click.Group):
     epilog='Shell completion: eval "$(_ENVPARITY_COMPLETE=bash_source envparity)" (or zsh_source, fish_source).',
 )
 @click.version_option(__version__, prog_name="envparity")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """
     Ship the runtime that a model was trained in, and prove it.
 
@@ -77,20 +80,25 @@ def cli() -> None:
 
     Exit status: 0 parity holds, 1 findings, 2 usage, 3 could not finish, 4 a malformed file, 5 integrity.
     """
+    if context.invoked_subcommand is None:
+        # A script whose verb is an empty variable must not pass.
+        click.echo(context.get_help(), err=True)
+        context.exit(int(ExitStatus.USAGE))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit status; nothing but a bug shows a traceback without `--debug`."""
+    _open_standard_streams()
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in argv
     warnings.showwarning = _show_warning
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that it be ignored
+            signal.signal(number, _terminated)
+    status: object = ExitStatus.OK
     try:
         status = cli.main(args=argv, prog_name="envparity", standalone_mode=False)
         sys.stdout.flush()
     except EnvparityError as error:
-        if debug:
-            raise
         status = _report(error, argv)
     except click.exceptions.Exit as leave:
         status = leave.exit_code
@@ -99,34 +107,80 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         hint = f"see `{context.command_path} --help`" if context is not None else ""
         status = _report(UsageError(error.format_message(), hint=hint), argv)
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        _say("interrupted")
         status = 128 + signal.SIGINT
+    except SystemExit as leave:  # by a signal
+        status = leave.code
     except BrokenPipeError:
-        # The reader left (`| head`). What is still buffered has nowhere to go: Python must not complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
+    except OSError as error:
+        # Whoever opened the file should have said more; that a system says no is still no bug.
+        from envparity.files import finished
+
+        status = _report(finished(error), argv)
     except Exception as error:
-        if debug:
-            raise
-        status = _report(
-            EnvparityError(f"{type(error).__name__}: {error}", hint="this is a bug of envparity; --debug shows where"),
-            argv,
-        )
+        bug = EnvparityError(f"{type(error).__name__}: {error}", hint="this is a bug of envparity; --debug shows where")
+        status = _report(bug, argv)
+    _drop_unwritten()
+    if threading.active_count() > 1 and status in {128 + signal.SIGINT, *map(_status_of, _ENDING)}:
+        os._exit(status)  # a thread that waits for a connection to be made cannot be woken, and nobody waits for it
     sys.exit(status if isinstance(status, int) else ExitStatus.OK)
 
 
 def _report(error: EnvparityError, argv: Sequence[str]) -> int:
+    import traceback
+
     from envparity.report import errors
 
-    as_json = "--format=json" in argv or ("--format", "json") in itertools.pairwise(argv)
-    print(errors.json(error) if as_json else errors.text(error), file=sys.stderr)  # noqa: T201
+    ours = argv[: argv.index("--")] if "--" in argv else argv
+    if "--debug" in ours:
+        _say(traceback.format_exc().rstrip())
+    verb = next((argument for argument in ours if not argument.startswith("-")), "")
+    as_json = (
+        "--format=json" in ours
+        or ("--format", "json") in itertools.pairwise(ours)
+        or os.environ.get(f"ENVPARITY_{verb.upper()}_FORMAT") == "json"
+    )
+    _say(errors.json(error) if as_json else errors.text(error))
     return int(error.status)
 
 
+def _say(text: str) -> None:
+    # Where standard error takes nothing, the exit status still tells.
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)  # noqa: T201
+    from envparity.report.text import printable
+
+    _say(f"warning: {printable(str(message))}")
 
 
 def _terminated(number: int, _: object) -> NoReturn:
     # As an exception, so that what is half written is removed on the way out.
     sys.exit(128 + number)
+
+
+def _open_standard_streams() -> None:
+    """
+    A stream that the caller closed (`>&-`) is opened, so that no file of ours gets its number and takes what was
+    meant for it. What is written to such a standard output fails, as it would have; it does not vanish.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: PTH123, SIM115
+
+
+def _drop_unwritten() -> None:
+    # What is still buffered has nowhere to go where the reader left (`| head`) or the disk is full; Python would
+    # complain at its very end, and change the exit status.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

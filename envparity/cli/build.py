@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options
+from envparity.cli.common import Common, common_options, emit
 
 _PATH = click.Path(path_type=Path)
 
@@ -50,7 +50,8 @@ def command(
 
     \b
       envparity build pylock.toml --model model.joblib --output oci:image
-      envparity build pylock.toml --app . --output docker-archive:image.tar -t tickets:1
+      envparity build pylock.toml --app . --output docker-archive:image.tar \\
+        -t tickets:1
       docker load -i image.tar
     """
     from envparity import build
@@ -80,4 +81,4 @@ def command(
         common.say(f"note: {note}")
     for output in outputs:
         common.say(f"wrote {output}")
-    click.echo(built.image.digest)
+    emit(f"{built.image.digest}\n", None)

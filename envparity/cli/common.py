@@ -101,14 +101,19 @@ fail_on_option = click.option(
 def emit(text: str | bytes, output: str | None) -> None:
     """Write a result to a file, or to standard output where none or `-` is named."""
     data = text.encode() if isinstance(text, str) else text
-    if output in {None, "-"}:
+    from envparity import files
+
+    if output not in {None, "-"}:
+        files.write_bytes(str(output), data)
+        return
+    try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    else:
-        from envparity.files import write_bytes
-
-        write_bytes(str(output), data)
+    except BrokenPipeError:
+        raise  # the reader left (`| head`): no error, and `main` knows its status
+    except OSError as error:
+        raise files.translated(error, "write to standard output") from error
 
 
 def style(output: str | None) -> Style:

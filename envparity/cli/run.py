@@ -20,7 +20,7 @@ def command(common: Common, image: str, argv: tuple[str, ...]) -> int:
     The exit status is that of the command.
 
     \b
-      envparity run oci:image -- python -c "import sklearn; print(sklearn.__version__)"
+      envparity run oci:image -- python -c "import sys; print(sys.version)"
     """
     from envparity import run
 

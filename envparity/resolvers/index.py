@@ -12,7 +12,6 @@ __all__ = ["PYPI", "IndexFile", "Problem", "find_wheels"]
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -109,17 +108,12 @@ def find_wheels(
         problem = _never_on_an_index(distribution)
         return problem or _find(distribution, root, python_version, client)
 
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="index") as pool:
-        pending = [pool.submit(find, distribution) for distribution in distributions]
-        try:
-            with progress.task("finding wheels", len(pending)) as advance:
-                found = []
-                for future in pending:
-                    found.append(future.result())
-                    advance(1)
-                return tuple(found)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
+        found = []
+        for answer in pool.map(find, distributions):
+            found.append(answer)
+            advance(1)
+        return tuple(found)
 
 
 def _root(index: str) -> str:
