@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ATTEMPTS = 4
 _LONGEST_WAIT_S = 20.0
+_LONGEST_FAREWELL_S = 3.0
 _MOST_REDIRECTS = 5
 
 
@@ -83,16 +85,23 @@ class Client:
         Threads that ask side by side.
 
         Where the block is left by an exception (Ctrl-C is one), nobody waits for answers that nobody wants any more:
-        every connection is shut, so that each thread ends at once and removes what it has half written.
+        every connection is shut, so that each thread ends at once and removes what it has half written. A thread that
+        is still waiting for a connection to be made has written nothing, and is left behind.
         """
-        pool = ThreadPoolExecutor(count, thread_name_prefix="ask")
+        pool = ThreadPoolExecutor(count, thread_name_prefix=f"asking-{id(self)}")
         try:
             yield pool
         except BaseException:
             self._abandon()
+            pool.shutdown(wait=False, cancel_futures=True)
+            threads = [thread for thread in threading.enumerate() if thread.name.startswith(f"asking-{id(self)}_")]
+            until = time.monotonic() + _LONGEST_FAREWELL_S
+            for thread in threads:
+                thread.join(max(0, until - time.monotonic()))
+            if not any(thread.is_alive() for thread in threads):
+                self._abandoned.clear()
             raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown()
 
     def _abandon(self) -> None:
         self._abandoned.set()

@@ -12,6 +12,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -122,9 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         bug = EnvparityError(f"{type(error).__name__}: {error}", hint="this is a bug of envparity; --debug shows where")
         status = _report(bug, argv)
     _drop_unwritten()
-    if threading.active_count() > 1 and status in {128 + signal.SIGINT, *map(_status_of, _ENDING)}:
-        os._exit(status)  # a thread that waits for a connection to be made cannot be woken, and nobody waits for it
-    sys.exit(status if isinstance(status, int) else ExitStatus.OK)
+    code = int(status) if isinstance(status, int) else int(ExitStatus.OK)
+    if code > 128 and threading.active_count() > 1:
+        os._exit(code)  # a thread that waits for a connection to be made cannot be woken, and Python would wait for it
+    sys.exit(code)
 
 
 def _report(error: EnvparityError, argv: Sequence[str]) -> int:

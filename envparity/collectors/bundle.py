@@ -10,9 +10,6 @@ from typing import Mapping
 
 from envparity.collectors.shapes import Fact
 
-SENT = ("tree", "urls", "paths", "distributions", "system", "running", "dpkg", "cpu", "probe")
-"""The files that are streamed, in the order in which they need each other. Two of them never define the same name."""
-
 _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"
 _PACKAGE = "envparity.collectors"
 _MOST_BYTES = 256 << 20
@@ -38,9 +35,22 @@ def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
     if len(nonce) < 16 or not (nonce.isascii() and nonce.isalnum()):
         raise ValueError("a nonce is at least 16 letters and digits")
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
-    pieces += [_without_imports_of_each_other(name) for name in SENT]
+    pieces += [_without_imports_of_each_other(name) for name in sent()]
     pieces.append("main(%r, %r)\n" % (nonce, bool(verify)))
     return "".join(pieces).encode("utf-8")
+
+
+def sent(name: str = "probe") -> list[str]:
+    """
+    The files that are streamed: what the probe imports and what those import, each after all that it needs. Two of them
+    never define the same name. Shapes are for type checkers alone.
+    """
+    order: list[str] = []
+    for node in ast.parse(_source(name)).body:
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if module.startswith(_PACKAGE + ".") and not module.endswith(".shapes"):
+            order += [needed for needed in sent(module[len(_PACKAGE) + 1 :]) if needed not in order]
+    return [*order, name]
 
 
 def parse_answer(stdout: bytes, nonce: str, stderr: bytes = b"") -> list[Fact]:
@@ -93,9 +103,7 @@ def _without_imports_of_each_other(name: str) -> str:
     The source without docstring and imports of envparity's own; `typing` goes too: it costs 5 ms, and is needed by
     annotations alone, which nothing evaluates there.
     """
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    text = _source(name)
     lines = text.split("\n")
     for node in ast.parse(text).body:
         own = isinstance(node, ast.ImportFrom) and (
@@ -105,3 +113,9 @@ def _without_imports_of_each_other(name: str) -> str:
             end: int = node.end_lineno or node.lineno
             lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
+
+
+def _source(name: str) -> str:
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envparity.collectors import bundle
-from envparity.collectors.bundle import SENT, parse_answer, program
+from envparity.collectors.bundle import parse_answer, program, sent
 
 NONCE = "0123456789abcdef0123456789abcdef"
 
@@ -53,7 +53,7 @@ def defined(name):
 def test_no_two_files_that_are_sent_define_the_same_name():
     """They run in one namespace there: the second would replace the first, silently."""
     owners = {}
-    for name in SENT:
+    for name in sent():
         for item in defined(name):
             assert item not in owners, f"{item} is defined in {owners.get(item)} and in {name}"
             owners[item] = name
