@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from envparity.files import finished
 
         status = _report(finished(error), argv)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the one place: no user is to see a traceback)
         bug = EnvparityError(f"{type(error).__name__}: {error}", hint="this is a bug of envparity; --debug shows where")
         status = _report(bug, argv)
     _drop_unwritten()
@@ -175,7 +175,7 @@ def _open_standard_streams() -> None:
             if handle != number:
                 os.dup2(handle, number)
                 os.close(handle)
-            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 def _drop_unwritten() -> None:

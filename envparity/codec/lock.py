@@ -22,6 +22,7 @@ MOST_BYTES = 64 << 20
 LOCK_VERSION = "1.0"
 
 _CREATED_BY = "envparity"
+_CUT = "it was cut short; make it again with `envparity lock`"
 _OWN = ("bytecode", "packer", "snapshot", "settings", "models")
 
 
@@ -87,7 +88,7 @@ def load_lock(data: bytes, what: str) -> Lock:
     document = load_pylock(data, what)
     own = document.get("tool", {}).get("envparity")
     if own is None and document.get("created-by") == _CREATED_BY:
-        raise MalformedError(f"{what} ends too early: the table [tool.envparity] is missing (cut short?)")
+        raise MalformedError(f"{what} ends too early: the table [tool.envparity] is missing", hint=_CUT)
     if own is None:
         raise UsageError(
             f"{what} was not made by envparity: it locks distributions, and neither a base nor an interpreter",
@@ -101,7 +102,7 @@ def load_lock(data: bytes, what: str) -> Lock:
             where="tool.envparity.schema",
         )
     if "end" not in own:
-        raise MalformedError(f"{what} ends too early: its last table is missing (cut short?)", where="tool.envparity")
+        raise MalformedError(f"{what} ends too early: its last table is missing", hint=_CUT, where="tool.envparity")
     body = {
         "schema": schema,
         "requires_python": document.get("requires-python", ""),
@@ -164,7 +165,7 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MalformedError(f"{what} is not TOML: {error}") from error
+        raise MalformedError(f"{what} is not TOML: {error}", hint="it was edited or cut; make it again") from error
     except (RecursionError, ValueError) as error:
         raise MalformedError(f"{what} is not TOML that can be trusted: {error}") from error
     try:

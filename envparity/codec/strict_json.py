@@ -26,10 +26,21 @@ def load_json(data: bytes, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int)
     except json.JSONDecodeError as error:
-        cut = ": it ends too early (cut short?)" if error.pos >= len(text.rstrip()) else f": {error.msg}"
-        raise MalformedError(f"{what} is not JSON{cut}", where=f"line {error.lineno}, column {error.colno}") from error
+        raise _not_json(error, text, what) from error
     except ValueError as error:
         raise MalformedError(f"{what} is not JSON that can be trusted: {error}") from error
+
+
+def _not_json(error: json.JSONDecodeError, text: str, what: str) -> MalformedError:
+    where = f"line {error.lineno}, column {error.colno}"
+    if text.startswith("<<<<<<< ", text.rfind("\n", 0, error.pos) + 1):
+        return MalformedError(f"{what} is in the middle of a merge conflict", hint="settle the conflict", where=where)
+    # A string that is not closed is reported where it begins, and reaches to the end.
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return MalformedError(
+            f"{what} is not JSON: it ends too early", hint="it was cut short; make it again", where=where
+        )
+    return MalformedError(f"{what} is not JSON: {error.msg}", hint="it was edited or cut; make it again", where=where)
 
 
 def _refuse_depth(text: str, what: str) -> None:

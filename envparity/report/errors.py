@@ -22,9 +22,14 @@ def json(error: EnvparityError) -> str:
     body = {
         "code": error.code,
         "status": int(error.status),
-        "message": error.message,
-        "where": error.where,
-        "hint": error.hint,
-        "details": list(error.details),
+        "message": _text(error.message),
+        "where": _text(error.where),
+        "hint": _text(error.hint),
+        "details": [_text(detail) for detail in error.details],
     }
     return msgspec.json.encode({"error": body}).decode()
+
+
+def _text(value: str) -> str:
+    # A file name may hold bytes that are no UTF-8, and JSON may not.
+    return value.encode("utf-8", "backslashreplace").decode()

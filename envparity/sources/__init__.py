@@ -69,6 +69,8 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
         UnreachableError, TimeLimitError: it cannot be reached.
     """
     options = options or Options()
+    if not reference:
+        raise UsageError("the name of a source is empty", hint=f"what can be read: {GRAMMAR}")
     if reference == "-":
         return _standard_input(options)
     scheme, colon, rest = reference.partition(":")
@@ -151,7 +153,10 @@ def _of_content(data: bytes, reference: str, folder: Path, kind: recognition.Kin
         return saved.parse(data, reference)
     if kind.key == recognition.PYLOCK:
         return pylock.parse(data, reference)
-    raise UnsupportedError(f"`{reference}` looks like {kind.title}, which is not supported yet", hint=kind.remedy)
+    raise UnsupportedError(
+        f"`{reference}` looks like {kind.title}, which is not supported yet",
+        hint=kind.remedy or f"what can be read: {GRAMMAR}",
+    )
 
 
 def _of_folder(reference: str, path: Path, options: Options) -> Environment:

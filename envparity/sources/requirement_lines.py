@@ -109,6 +109,12 @@ def logical_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
             yield number, kept
 
 
+def ends_inside_a_line(text: str) -> bool:
+    """Whether the text ends right behind a backslash that promises another line."""
+    last = re.split(r"\r\n|\n|\r", re.sub(r"(\r\n|\n|\r)\Z", "", text))[-1]
+    return last.endswith("\\") and not last.lstrip().startswith("#")
+
+
 def _physical(text: str, name: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if re.match(r"(<{7}|>{7}|\|{7})( |$)|={7}$", line):

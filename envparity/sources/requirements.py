@@ -19,7 +19,15 @@ from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
 from envparity.sources import recognise
 from envparity.sources.reading import Fact, Options, all_but, later, not_recorded, origin, without_secrets
-from envparity.sources.requirement_lines import MOST_BYTES, Entry, Place, checked_hashes, entries
+from envparity.sources.requirement_lines import (
+    MOST_BYTES,
+    Entry,
+    Place,
+    checked_hashes,
+    decode,
+    ends_inside_a_line,
+    entries,
+)
 from envparity.values import Environment
 
 if TYPE_CHECKING:
@@ -75,9 +83,13 @@ def parse(data: bytes, name: str, folder: Path) -> Environment:
             hint=kind.remedy or "give it the name that belongs to its format",
             where=error.where,
         ) from error
+    cut = [gap("distributions", "unread", _CUT, f"the end of {name}")] if ends_inside_a_line(decode(data, name)) else []
     unknown = not_recorded(all_but("distributions"), "a requirements file cannot carry it")
-    return codec.environment([*facts, *unknown, *later()], origin("requirements", name), open=True)
+    return codec.environment([*facts, *cut, *unknown, *later()], origin("requirements", name), open=True)
 
+
+_CUT = "its last line goes on, and there is no more: it was cut short"
+"""pip reads such a file without a word; what stood behind the cut is not known."""
 
 _URL = re.compile(r"(https?|file|ftp|(git|hg|svn|bzr)(\+[a-z]+)?|ssh|sftp):", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")

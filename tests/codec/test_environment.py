@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -165,3 +166,13 @@ def test_the_shipped_schema_is_the_one_that_the_types_give() -> None:
     shipped = msgspec.json.decode(resources.data("environment.schema.json"))
 
     assert shipped == codec.environment_schema()
+
+
+def test_a_saved_environment_is_valid_by_the_shipped_schema_and_a_damaged_one_is_not() -> None:
+    """By somebody else's validator: a schema that accepts everything would agree with any type."""
+    validator = jsonschema.Draft202012Validator(json.loads(resources.data("environment.schema.json")))
+    document = json.loads(codec.dump_environment(training()))
+
+    assert list(validator.iter_errors(document)) == []
+    assert list(validator.iter_errors(document | {"python": {"version": 3.11}})) != []
+    assert list(validator.iter_errors({**document, "schema": None})) != []

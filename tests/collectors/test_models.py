@@ -141,7 +141,7 @@ def test_a_stack_or_a_memo_without_end_breaks_a_limit():
 
 def test_a_bomb_is_stopped_at_a_limit():
     inside = b"\x80\x05\x8e" + (1 << 40).to_bytes(8, "little") + b"\0" * (32 << 20)
-    for packed in (zlib.compress(inside), gzip.compress(inside), bz2.compress(inside)):
+    for packed in (zlib.compress(inside), gzip.compress(inside, mtime=0), bz2.compress(inside)):
         assert read(packed, unpacked_bytes=8 << 20)[1] == [("unread", f"it unfolds to more than {8 << 20} bytes")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import envparity
 from tests.tools import needs_uv
 
 TRAINING = """
@@ -52,20 +52,6 @@ class Pipeline:
     lock: Path
     image: Path
     predictions: str
-
-
-def envparity(*arguments: str | Path, status: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as a user types it; a status that was not expected fails with what was printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "envparity", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **variables},
-        stdin=subprocess.DEVNULL,
-    )
-    assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from envparity.oci.places import open_image
-
 from tests.e2e.pipeline import PREDICTING, Pipeline, envparity, pipeline, predictions
 from tests.tools import needs_tool
 

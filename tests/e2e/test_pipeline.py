@@ -16,9 +16,12 @@ from envparity import codec, lockfile, verify
 from envparity.cache import Cache
 from envparity.fetch import Fetcher
 from envparity.network import Client
+from envparity.oci.places import open_image
+from envparity.oci.tree import merge
 from envparity.values import Severity
-from tests.e2e.pipeline import PREDICTING, Pipeline, envparity, pipeline, predictions
-from tests.tools import needs_tool
+from tests.commands import envparity
+from tests.e2e.pipeline import PREDICTING, Pipeline, pipeline, predictions
+from tests.tools import needs_tool, needs_uv
 
 __all__ = ["pipeline"]
 
@@ -289,3 +292,49 @@ def test_a_place_that_is_not_supported_yet_says_so(pipeline: Pipeline) -> None:
 
 def test_a_build_without_a_place_is_a_usage_error(pipeline: Pipeline) -> None:
     assert "--output" in envparity("build", pipeline.lock, status=2).stderr
+
+
+def test_the_lock_is_the_same_with_envparity_installed_beside_the_model(
+    pipeline: Pipeline, checkout: Path, tmp_path: Path
+) -> None:
+    """Whoever installs the tool where the model is trained must not ship the tool, nor get another lock for it."""
+    uv = needs_uv()
+    pins = [f"{item.name}=={item.version}" for item in lockfile.read(pipeline.lock)[0].distributions]
+    base = getattr(sys, "_base_executable", sys.executable)
+    inside = tmp_path / "train"
+    subprocess.run([uv, "venv", "-q", "--no-config", "-p", base, inside], check=True)
+    install = [uv, "pip", "install", "-q", "--no-config", "--python", inside / "bin" / "python"]
+    subprocess.run([*install, *pins, checkout], check=True)
+    take = "from envparity import snapshot; snapshot.take('model.env.json', models=['model.joblib'], strict=True)"
+    shutil.copy(pipeline.model, tmp_path)
+    subprocess.run([inside / "bin" / "python", "-c", take], check=True, cwd=tmp_path)
+
+    envparity("lock", tmp_path / "model.env.json", "-o", tmp_path / "pylock.toml")
+
+    snapshot = codec.load_environment((tmp_path / "model.env.json").read_bytes(), "the snapshot")
+    assert "envparity" in {item.name for item in snapshot.distributions or () if item.tooling}
+    assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
+
+
+def test_another_base_carries_the_same_model(pipeline: Pipeline, namespace: tuple[str, ...], tmp_path: Path) -> None:
+    """Debian trixie for real: another libc, so a finding, and here the same predictions."""
+    envparity("lock", pipeline.snapshot, "--base", "debian:trixie", "-o", tmp_path / "pylock.toml")
+    envparity("build", tmp_path / "pylock.toml", "--model", pipeline.model, "--output", f"oci:{tmp_path / 'image'}")
+    reference = f"oci:{tmp_path / 'image'}"
+
+    verdict = verify.against(verify.Request(reference, str(pipeline.snapshot)), fetcher=Fetcher(Client(), Cache()))
+    served = envparity("run", reference, "--", "python", "-c", PREDICTING, "/opt/model/model.joblib").stdout
+
+    assert predictions(served) == predictions(pipeline.predictions)
+    told = {item.difference.item: item.severity for item in verdict.findings}
+    if lockfile.read(pipeline.lock)[0].targets[0].base == "debian:bookworm":
+        assert told["libc6"].at_least(Severity.MEDIUM)
+
+
+def test_the_image_holds_nothing_that_builds_or_installs(pipeline: Pipeline) -> None:
+    tree = merge(open_image(f"oci:{pipeline.image}"))
+    paths = [node.path for node in tree.walk() if node.kind == "file"]
+    names = {path.rpartition("/")[2] for path in paths}
+
+    assert names & {"pip", "pip3", "gcc", "cc", "make", "apt", "apt-get", "dpkg", ".bash_history"} == set()
+    assert [path for path in paths if "/site-packages/pip/" in path or path.endswith((".pyc", ".a"))] == []

@@ -19,7 +19,8 @@ from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.places import open_image
 from envparity.values import Verdict
-from tests.e2e.pipeline import Pipeline, envparity, pipeline
+from tests.commands import envparity
+from tests.e2e.pipeline import Pipeline, pipeline
 from tests.e2e.tampering import entries_of, layer_with, tampered
 
 __all__ = ["pipeline"]
