@@ -21,7 +21,7 @@ def artifact(folder: Path, *entries: Entry) -> Path:
     sink = io.BytesIO()
     write_layer(sink, entries)
     path = folder / "cpython-3.11.7-linux-x86_64.tar.gz"
-    path.write_bytes(gzip.compress(sink.getvalue(), mtime=0, mtime=0))
+    path.write_bytes(gzip.compress(sink.getvalue(), mtime=0))
     return path
 
 

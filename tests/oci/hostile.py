@@ -126,7 +126,7 @@ class Blobs:
     ) -> dict[str, Any]:
         """Config and manifest of some tars; the descriptor of the manifest comes back."""
         suffix = "" if codec == "none" else f"+{codec}"
-        packed = [gzip.compress(layer, 1, mtime=0, mtime=0) if codec == "gzip" else layer for layer in layers]
+        packed = [gzip.compress(layer, 1, mtime=0) if codec == "gzip" else layer for layer in layers]
         document = {
             "architecture": "amd64",
             "os": "linux",

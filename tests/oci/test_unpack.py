@@ -48,7 +48,7 @@ def unpacked(
 
 TAR = b"tar " * 5000
 ZSTD = zstandard.ZstdCompressor().compress(TAR)
-GZIP = gzip.compress(TAR, mtime=0, mtime=0)
+GZIP = gzip.compress(TAR, mtime=0)
 
 
 @pytest.mark.parametrize(
