@@ -46,18 +46,19 @@ class EnvparityError(Exception):
 
     Args:
         message: what could not be done, to what, and the cause, in one line.
-        hint: what to try next; shown on a line of its own.
+        hint: what to try next; shown on a line of its own. Where none is given, the class's own `usual_hint`.
         details: one line each, where a single error stands for several (all wheels that cannot be locked, say).
         where: the place in the input, as `file:line` or `packages[3].wheels[0].size`; it grows while the error unwinds.
     """
 
     status = ExitStatus.BUG
     code = "bug"
+    usual_hint = ""
 
     def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = (), where: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.details = details
         self.where = where
 
@@ -124,6 +125,7 @@ class MalformedError(EnvparityError):
 
     status = ExitStatus.MALFORMED
     code = "malformed"
+    usual_hint = "it was cut, edited, or made by something else: make it again with the tool that it comes from"
 
 
 class IntegrityError(EnvparityError):
@@ -131,3 +133,4 @@ class IntegrityError(EnvparityError):
 
     status = ExitStatus.INTEGRITY
     code = "integrity"
+    usual_hint = "something changed it since: fetch it or make it again, and do not use it as it is"

@@ -24,3 +24,21 @@ def envparity(
     )
     assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def refused(
+    *arguments: str | Path, status: int, says: str, cwd: Path | None = None, stdin: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """
+    A command that must fail, as every one of them must: one `error:` line with these words, a hint of what to try, no
+    traceback, nothing on standard output, and with `--debug` the same exit status.
+    """
+    done = envparity(*arguments, status=status, cwd=cwd, stdin=stdin, **variables)
+    lines = done.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert says in errors[0], errors[0]
+    assert [line for line in lines if line.startswith("hint: ")], f"there is no hint: {done.stderr}"
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done

@@ -39,7 +39,10 @@ def command(common: Common, source: str, output: str, base: str | None, index: s
     from envparity.sources import read
 
     if output == "-":
-        raise UsageError("a lock of a snapshot needs artifacts beside it, so it cannot go to standard output")
+        raise UsageError(
+            "a lock of a snapshot needs artifacts beside it, so it cannot go to standard output",
+            hint="name a file: `-o pylock.toml`",
+        )
     check_name(Path(output))
     environment = read(source)
     with private_folder() as workplace, common.fetcher() as fetcher:

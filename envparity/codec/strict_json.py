@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -12,23 +13,29 @@ MOST_BYTES = 200 << 20
 DEEPEST = 40
 
 
-def load_json(data: bytes, what: str) -> Any:
+def load_json(data: bytes, what: str, *, limit: int = MOST_BYTES) -> Any:
     """
     JSON, strictly: duplicate keys (RFC 8259, 4, leaves their meaning open), NaN and huge numbers are errors.
 
     Raises:
         MalformedError: with line and column.
     """
-    if len(data) > MOST_BYTES:
-        raise MalformedError(f"{what} is larger than the limit of {MOST_BYTES:,} bytes")
+    if len(data) > limit:
+        raise MalformedError(f"{what} has {len(data):,} bytes, and the limit is {limit:,}")
+    if data.startswith(codecs.BOM_UTF8):
+        # "Implementations MUST NOT add a byte order mark" (RFC 8259, 8.1): readers differ about one.
+        raise MalformedError(f"{what} begins with a byte order mark, which JSON does not have")
     text = decoded(data, what)
-    _refuse_depth(text, what)
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int)
+        document = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int)
     except json.JSONDecodeError as error:
         raise _not_json(error, text, what) from error
+    except RecursionError as error:
+        raise MalformedError(f"{what} is nested deeper than {DEEPEST} levels") from error
     except ValueError as error:
         raise MalformedError(f"{what} is not JSON that can be trusted: {error}") from error
+    _refuse_depth(document, what)
+    return document
 
 
 def _not_json(error: json.JSONDecodeError, text: str, what: str) -> MalformedError:
@@ -43,28 +50,14 @@ def _not_json(error: json.JSONDecodeError, text: str, what: str) -> MalformedErr
     return MalformedError(f"{what} is not JSON: {error.msg}", hint="it was edited or cut; make it again", where=where)
 
 
-def _refuse_depth(text: str, what: str) -> None:
-    # Before the parser recurses: brackets outside of strings.
-    depth = 0
-    in_string = escaped = False
-    if text.count("[") + text.count("{") < DEEPEST:
-        return
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > DEEPEST:
-                raise MalformedError(f"{what} is nested deeper than {DEEPEST} levels")
-        elif character in "]}":
-            depth -= 1
+def _refuse_depth(document: Any, what: str) -> None:
+    level, depth = [document], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise MalformedError(f"{what} is nested deeper than {DEEPEST} levels")
+        held = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [inner for values in held if not isinstance(values, str | int | float | None) for inner in values]
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def completed(options: Options, models: Sequence[Path], application: Path | None
 
 def _read_model(path: Path) -> LockedModel:
     if not path.is_file():
-        raise UsageError(f"model `{path}` " + ("is a folder" if path.is_dir() else "does not exist"))
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"model `{path}` {fault}", hint="name the model's file with `--model`")
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return LockedModel(name=path.name, size_bytes=path.stat().st_size, sha256=digest)

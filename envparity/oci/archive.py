@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from envparity import files
+from envparity.codec import canonical
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.image import BuiltImage, Image, load_image
@@ -34,7 +35,6 @@ from envparity.oci.spec import (
     REF_NAME,
     Descriptor,
     blob_path,
-    canonical,
     digest_of,
     parse_config,
     parse_index,

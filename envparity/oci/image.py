@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from envparity.codec import canonical
 from envparity.errors import IntegrityError, MalformedError, UnsupportedError
 from envparity.oci.entries import shown
 from envparity.oci.pack import BuiltLayer
@@ -21,7 +22,6 @@ from envparity.oci.spec import (
     Config,
     Descriptor,
     Manifest,
-    canonical,
     digest_of,
     parse_config,
     parse_manifest,

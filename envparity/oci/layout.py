@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from envparity import files
+from envparity.codec import canonical
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.oci.entries import shown
 from envparity.oci.image import BuiltImage, Image, Place, load_image, read_blob
@@ -31,7 +32,6 @@ from envparity.oci.spec import (
     Descriptor,
     Index,
     blob_path,
-    canonical,
     digest_of,
     parse_index,
     parse_layout,

@@ -32,7 +32,6 @@ __all__ = [
     "Runtime",
     "Table",
     "blob_path",
-    "canonical",
     "digest_of",
     "parse_config",
     "parse_descriptor",
@@ -46,7 +45,6 @@ __all__ = [
 import base64
 import binascii
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -55,6 +53,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from envparity.codec import load_json
 from envparity.errors import IntegrityError, MalformedError, UsageError
 from envparity.oci.entries import shown
 
@@ -80,7 +79,6 @@ CONFIG_LIMIT = 16 << 20
 LAYER_COUNT_LIMIT = 4096
 HISTORY_LIMIT = 65536
 INDEX_COUNT_LIMIT = 65536
-DEPTH_LIMIT = 64
 
 # RFC 6838, 4.2, as the specification's own schema writes it.
 _MEDIA_TYPE = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$"
@@ -257,11 +255,6 @@ def blob_path(digest: str) -> str:
     return f"blobs/{algorithm}/{encoded}"
 
 
-def canonical(document: object) -> bytes:
-    """JSON with sorted keys, no spaces, UTF-8: equal documents have equal bytes."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
 def parse_platform(text: str) -> Platform:
     """`linux/amd64` or `linux/arm64/v8`. Raises UsageError for anything else."""
     parts = text.split("/")
@@ -275,7 +268,7 @@ def parse_manifest(data: bytes, *, what: str = "manifest") -> Manifest:
     Raises:
         MalformedError: not a manifest, or one that another reader could take for an index (CVE-2021-41190).
     """
-    document = _document(data, MANIFEST_LIMIT, what)
+    document = load_json(data, f"the {what}", limit=MANIFEST_LIMIT)
     _one_kind(document, what, Manifest, ("manifests", "fsLayers", "signatures"))
     manifest = _convert(document, Manifest, what)
     if manifest.media_type is not None and manifest.media_type not in MANIFEST_TYPES:
@@ -295,7 +288,7 @@ def parse_index(data: bytes, *, what: str = "index") -> Index:
     Raises:
         MalformedError: not an index, or one that another reader could take for a manifest.
     """
-    document = _document(data, MANIFEST_LIMIT, what)
+    document = load_json(data, f"the {what}", limit=MANIFEST_LIMIT)
     _one_kind(document, what, Index, ("layers", "config", "fsLayers", "signatures"))
     index = _convert(document, Index, what)
     if index.media_type is not None and index.media_type not in INDEX_TYPES:
@@ -317,7 +310,7 @@ def parse_config(data: bytes, *, what: str = "config", strict: bool = True) -> C
         strict: as the specification's own tests ask. Without it, what engines let pass is read too: an `Env` line
             without `=`, an `Entrypoint` or `Cmd` that is one string.
     """
-    document = _document(data, CONFIG_LIMIT, what)
+    document = load_json(data, f"the {what}", limit=CONFIG_LIMIT)
     if not strict:
         _forgive(document)
     config = _convert(document, Config, what)
@@ -332,56 +325,14 @@ def parse_config(data: bytes, *, what: str = "config", strict: bool = True) -> C
 
 def parse_layout(data: bytes, *, what: str = "oci-layout") -> Layout:
     """The marker of a layout. Raises MalformedError for another version."""
-    return _convert(_document(data, MANIFEST_LIMIT, what), Layout, what)
+    return _convert(load_json(data, f"the {what}", limit=MANIFEST_LIMIT), Layout, what)
 
 
 def parse_descriptor(data: bytes, *, what: str = "descriptor") -> Descriptor:
     """One descriptor by itself."""
-    descriptor = _convert(_document(data, MANIFEST_LIMIT, what), Descriptor, what)
+    descriptor = _convert(load_json(data, f"the {what}", limit=MANIFEST_LIMIT), Descriptor, what)
     _descriptor_rules(descriptor, what, "")
     return descriptor
-
-
-def _document(data: bytes, limit: int, what: str) -> Any:
-    """The JSON of a document, with every doubt about its meaning refused."""
-    if len(data) > limit:
-        raise MalformedError(f"the {what} has {len(data)} bytes; the limit is {limit}")
-    try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise MalformedError(f"the {what} is nested too deep") from error
-    except ValueError as error:
-        raise MalformedError(f"the {what} is not valid JSON: {shown(str(error))}") from error
-    _depth(document, what)
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key `{shown(twice)}` appears twice in one object")
-    return table
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"`{text}` is not a number in JSON")
-
-
-def _depth(document: Any, what: str) -> None:
-    layer, depth = [document], 0
-    while layer:
-        depth += 1
-        if depth > DEPTH_LIMIT:
-            raise MalformedError(f"the {what} is nested more than {DEPTH_LIMIT} deep")
-        inner: list[Any] = []
-        for value in layer:
-            if isinstance(value, dict):
-                inner.extend(value.values())
-            elif isinstance(value, list):
-                inner.extend(value)
-        layer = inner
 
 
 _Document = TypeVar("_Document", Manifest, Index, Config, Layout, Descriptor)

@@ -77,7 +77,10 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
     # A path may hold a colon too; a file of that very name is what the user means.
     if colon and re.fullmatch(r"[a-z][a-z0-9-]+", scheme) and not os.path.lexists(options.base_dir / reference):
         return _of_scheme(scheme, rest, options)
-    return _of_path(reference, options)
+    try:
+        return _of_path(reference, options)
+    except OSError as error:
+        raise files.translated(error, f"read `{reference}`") from error
 
 
 def recognise(path_or_text: str | bytes) -> str:

@@ -103,7 +103,12 @@ class LockedModel(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Packer(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What turns a tar into a blob: another library or level gives other bytes for the same layer."""
+    """
+    What turns locked files into blobs: another library or level gives other bytes for the same layer.
+
+    `layout` is the number of the rules that make entries of packages, wheels and interpreters; it is raised whenever
+    those rules change, so that no kept layer is taken for one made by other rules.
+    """
 
     codec: str = "gzip"
     library: str = "libdeflate"

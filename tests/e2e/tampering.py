@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from envparity.codec import canonical
 from envparity.oci.entries import Entry
 from envparity.oci.image import BuiltImage, Image
 from envparity.oci.layout import write_layout
 from envparity.oci.pack import current_packer, pack
 from envparity.oci.places import open_image
-from envparity.oci.spec import canonical, digest_of, parse_manifest
+from envparity.oci.spec import digest_of, parse_manifest
 from envparity.oci.tar import read_layer, write_layer
 from envparity.oci.unpack import open_layer
 

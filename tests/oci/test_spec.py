@@ -58,7 +58,7 @@ def test_the_whole_corpus_is_there() -> None:
         ("manifest", {"schemaVersion": 1}, "schemaVersion"),
         ("manifest", {"mediaType": spec.OCI_INDEX}, "not the media type of a manifest"),
         ("index", {"mediaType": spec.OCI_MANIFEST}, "not the media type of an index"),
-        ("manifest", {"layers": [{**BLOB, "size": 2**70}]}, r"layers\[0\]\.size"),
+        ("manifest", {"layers": [{**BLOB, "size": 2**70}]}, r"number has 22 digits"),
         ("manifest", {"layers": [{**BLOB, "digest": "sha256:../../x"}]}, r"layers\[0\]\.digest"),
         ("manifest", {"layers": [{**BLOB, "digest": "sha256:abc"}]}, "not a sha256 digest"),
         ("manifest", {"layers": [{**BLOB, "annotations": {"a": 1}}]}, "object of strings"),
@@ -77,16 +77,16 @@ def test_a_document_that_could_be_read_in_two_ways_is_refused(kind: str, changes
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b'{"schemaVersion":2,"schemaVersion":2}', "appears twice"),
-        (b"[" * 60_000, "nested too deep"),
-        (b'{"a":' * 70 + b"1" + b"}" * 70, "nested more than 64"),
-        (b'{"a":NaN}', "not a number in JSON"),
-        (b'{"a":' + b"1" * 5000 + b"}", "not valid JSON"),
-        (b"\xff\xfe{\0}\0", "not valid JSON"),
-        (b"\xef\xbb\xbf{}", "not valid JSON"),
-        (b"", "not valid JSON"),
+        (b'{"schemaVersion":2,"schemaVersion":2}', "stands there twice"),
+        (b"[" * 60_000, "nested deeper than 40"),
+        (b'{"a":' * 70 + b"1" + b"}" * 70, "nested deeper than 40"),
+        (b'{"a":NaN}', "not a JSON number"),
+        (b'{"a":' + b"1" * 5000 + b"}", "5000 digits"),
+        (b"\xff\xfe{\0}\0", "not UTF-8"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        (b"", "ends too early"),
         (b"[]", "expected `object`"),
-        (b" " * (spec.MANIFEST_LIMIT + 1), "the limit is 4194304"),
+        (b" " * (spec.MANIFEST_LIMIT + 1), "the limit is 4,194,304"),
     ],
 )
 def test_json_that_is_not_plain_is_refused(data: bytes, says: str) -> None:
@@ -127,10 +127,6 @@ def test_only_a_digest_that_can_be_checked_becomes_part_of_a_path(digest: str) -
     with pytest.raises(MalformedError, match="not a digest that can be checked"):
         spec.blob_path(digest)
     assert spec.blob_path(SHA) == f"blobs/sha256/{'0' * 64}"
-
-
-def test_canonical_json_has_one_form() -> None:
-    assert spec.canonical({"b": [1, None], "a": "ü"}) == '{"a":"ü","b":[1,null]}'.encode()
 
 
 @pytest.mark.parametrize("text", ["linux", "linux/amd64/v8/x", "linux/am d64", ""])

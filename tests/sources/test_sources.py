@@ -123,7 +123,7 @@ def test_a_scheme_that_is_not_built_yet_says_so_and_what_works(scheme: str) -> N
         ("python3.11", "python:python3.11"),
         ("/no/such/bin/python3", "python:/no/such/bin/python3"),
         ("venv:", "names nothing"),
-        ("", "folder"),
+        ("", "empty"),
         ("-", "standard input"),
     ],
 )
