@@ -20,7 +20,7 @@ from envparity import codec, lockfile
 from envparity.collectors import models as model_files
 from envparity.errors import MalformedError
 from envparity.fetch import Fetcher
-from envparity.image import configuration, layers, preflight
+from envparity.image import app, configuration, layers, preflight
 from envparity.image.plan import plan
 from envparity.image.supply import completed, supply, the_target
 from envparity.oci import check, places
@@ -45,7 +45,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Built:
-    """An image, the plan that made it, the size of each layer's blob in bytes, and what its builder should know."""
+    """
+    An image, the plan that made it, the size of each layer's blob in bytes, and what its builder should know.
+
+    It lies in its destinations. Layers that no other image shares (model, application, papers) are not kept elsewhere.
+    """
 
     image: BuiltImage
     plan: Plan
@@ -84,20 +88,22 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
     )
     # 4
     decided = plan(lock, target, options, lock_sha256)
+    layers.check_conflicts(supplies, fetcher.cache)
     packed = []
-    with fetcher.progress.task("layers", len(decided.layers)) as advance:
-        for layer in decided.layers:
-            packed.append(layers.packed(layer, supplies, lock.packer, fetcher.cache))
-            advance(1)
-    runtime = configuration.runtime(lock, target, options, lock_sha256)
-    annotations = configuration.identity(lock, target, lock_sha256)
-    image = assembled(packed, runtime, annotations, target.platform)
-    # 5 and 6
-    for output in request.outputs:
-        digest = places.write_image(output, image, request.name)
-        written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
-        check.require_valid(places.open_image(str(written)))
-    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(lock))
+    with fetcher.cache.workplace() as workplace:
+        with fetcher.progress.task("layers", len(decided.layers)) as advance:
+            for layer in decided.layers:
+                packed.append(layers.packed(layer, supplies, lock.packer, fetcher.cache, workplace))
+                advance(1)
+        runtime = configuration.runtime(lock, target, options, lock_sha256)
+        annotations = configuration.identity(lock, target, lock_sha256)
+        image = assembled(packed, runtime, annotations, target.platform)
+        # 5 and 6
+        for output in request.outputs:
+            digest = places.write_image(output, image, request.name)
+            written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
+            check.require_valid(places.open_image(str(written)))
+    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(lock, request.app))
 
 
 def _refers_to(path: Path) -> tuple[str, Artifact]:
@@ -109,11 +115,15 @@ def _refers_to(path: Path) -> tuple[str, Artifact]:
     return path.name, facts.artifacts[0]
 
 
-def _notes(lock: Lock) -> tuple[str, ...]:
+def _notes(lock: Lock, application: Path | None) -> tuple[str, ...]:
+    notes = []
     here = current_packer(lock.packer.codec)
-    if here == lock.packer:
-        return ()
-    return (
-        f"packed with {here.library_version}, and the lock says {lock.packer.library_version}: the layers hold the same"
-        " files (equal diffIDs), and their compressed bytes may differ",
-    )
+    if here != lock.packer:
+        notes.append(
+            f"packed with {here.library_version}, and the lock says {lock.packer.library_version}: the layers hold the"
+            " same files (equal diffIDs), and their compressed bytes may differ"
+        )
+    dropped = app.left_out(application) if application is not None else ""
+    if dropped:
+        notes.append(f"left out of the application, as every image leaves them out: {dropped}")
+    return tuple(notes)

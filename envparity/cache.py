@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from envparity.errors import IntegrityError
-from envparity.files import make_folder, replacing, write_bytes
+from envparity.errors import IntegrityError, UnreachableError
+from envparity.files import make_folder, private_folder, replacing, translated, write_bytes
+
+T = TypeVar("T")
 
 _MARK = "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag of envparity.\n"
 
@@ -34,6 +36,7 @@ class Cache:
 
     def blob(self, sha256: str) -> Path | None:
         """The file with these bytes, if it is here. It was checked when it came; `checked_blob` checks it again."""
+        self._require_own()
         place = self._place(sha256)
         return place if place.is_file() else None
 
@@ -42,10 +45,15 @@ class Cache:
         place = self.blob(sha256)
         if place is None:
             return None
-        with place.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
-                return place
-        place.unlink(missing_ok=True)
+        try:
+            with place.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+                    return place
+            place.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return None  # another process found it damaged too, and was faster
+        except OSError as error:
+            raise translated(error, f"use the cached `{place}`") from error
         return None
 
     def adopt(self, chunks: Iterable[bytes], *, sha256: str, size_bytes: int | None, what: str) -> Path:
@@ -87,13 +95,25 @@ class Cache:
                 place = self._place(unnamed.sha256)
                 make_folder(place.parent)
                 incoming.replace(place)
+        except OSError as error:
+            raise translated(error, f"keep something in the cache `{self.folder}`") from error
         finally:
-            incoming.unlink(missing_ok=True)
+            with suppress(OSError):
+                incoming.unlink(missing_ok=True)
 
-    def note(self, key: str) -> bytes | None:
-        """What was noted under a key (hexadecimal), or `None`."""
-        place = self.folder / "notes" / f"{key}.json"
-        return place.read_bytes() if place.is_file() else None
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """A folder on the cache's disk for what is large and not worth keeping; it is gone after the block."""
+        with private_folder(self._folder("incoming")) as folder:
+            yield folder
+
+    def note(self, key: str, kind: type[T]) -> T | None:
+        """What was noted under a key, or `None`: also where it is damaged, since it can be found out again."""
+        self._require_own()
+        try:
+            return msgspec.json.decode((self.folder / "notes" / f"{key}.json").read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
     def write_note(self, key: str, value: object) -> None:
         """Note a small JSON value."""
@@ -102,7 +122,23 @@ class Cache:
     def _place(self, sha256: str) -> Path:
         return self.folder / "blobs" / "sha256" / sha256[:2] / sha256
 
+    def _require_own(self) -> None:
+        # What lies in the cache is trusted, notes more than blobs: nobody else may put something there.
+        try:
+            found = self.folder.stat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise translated(error, f"use the cache `{self.folder}`") from error
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            fault = "belongs to another user" if found.st_uid != os.geteuid() else "can be written by other users"
+            raise UnreachableError(
+                f"the cache `{self.folder}` {fault}, so what lies in it cannot be trusted",
+                hint="name a folder of your own in ENVPARITY_CACHE_DIR, or take the right from others: chmod go-w",
+            )
+
     def _folder(self, name: str) -> Path:
+        self._require_own()
         if not self.folder.is_dir():
             make_folder(self.folder, mode=0o700)
             write_bytes(self.folder / "CACHEDIR.TAG", _MARK.encode())

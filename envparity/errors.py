@@ -67,7 +67,7 @@ class EnvparityError(Exception):
 
     def inside(self, where: str) -> EnvparityError:
         """The same error, one step further out: `size` inside `wheels[0]` becomes `wheels[0].size`."""
-        joint = "" if not self.where or self.where.startswith("[") else "."
+        joint = "" if not self.where or not where or self.where.startswith("[") else "."
         self.where = f"{where}{joint}{self.where}"
         return self
 

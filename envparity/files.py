@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,10 +28,12 @@ def translated(error: OSError, doing: str) -> EnvparityError:
     if error.errno in _FULL:
         return DiskFullError(f"cannot {doing}: {cause}", hint="free some space, or write to another disk")
     if error.errno in {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}:
-        return UsageError(f"cannot {doing}: {cause}")
+        return UsageError(f"cannot {doing}: {cause}", hint="name another place")
     if error.errno == errno.ENOENT:
         return UsageError(f"cannot {doing}: {cause}", hint="make the folder first, or name another place")
-    return UnreachableError(f"cannot {doing}: {cause}")
+    return UnreachableError(
+        f"cannot {doing}: {cause}", hint="check who may read and write there, or name another place"
+    )
 
 
 def finished(error: OSError) -> EnvparityError:
@@ -53,11 +56,11 @@ def read_bytes(path: str | Path, *, limit: int = 256 << 20, what: str = "file") 
     path = Path(path)
     try:
         if path.is_dir():
-            raise UsageError(f"{what} `{path}` is a folder, and a file is due here")
+            raise UsageError(f"{what} `{path}` is a folder, and a file is due here", hint="name a file")
         if not path.exists():
             raise UsageError(f"{what} `{path}` does not exist", hint="check the name")
         if not path.is_file():
-            raise UsageError(f"{what} `{path}` is not a regular file")
+            raise UsageError(f"{what} `{path}` is not a regular file", hint="copy its content into one")
         with path.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:
@@ -89,13 +92,20 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """
     A binary file beside `path`, which takes its place when the block ends well and vanishes when it does not.
 
-    A symbolic link at `path` is followed, so that the file it names is replaced and the link stays. `mode` is subject
-    to the umask.
+    A symbolic link at `path` is followed, so that the file it names is replaced and the link stays. A device or FIFO
+    (`/dev/null`) is written to, and never replaced. `mode` is subject to the umask.
     """
+    if _is_stream(path):
+        try:
+            with Path(path).open("wb") as stream:
+                yield stream
+        except OSError as error:
+            raise translated(error, f"write `{path}`") from error
+        return
     try:
         place = Path(os.path.realpath(path))  # a relative one fails where the working directory was removed
         if place.is_dir():
-            raise UsageError(f"cannot write `{path}`: it is a folder")
+            raise UsageError(f"cannot write `{path}`: it is a folder", hint="name a file in it, or another place")
         handle, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
     except OSError as error:
         raise translated(error, f"write `{path}`") from error
@@ -104,7 +114,7 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
             with os.fdopen(handle, "wb") as stream:
                 yield stream
                 stream.flush()
-                os.fchmod(stream.fileno(), mode & ~_umask())
+                os.fchmod(stream.fileno(), mode & ~_UMASK)
                 os.fsync(stream.fileno())
             Path(temporary).replace(place)
             _sync_folder(place.parent)
@@ -137,7 +147,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            temporary.chmod(0o777 & ~_UMASK)
             if place.exists():
                 place.rename(aside)
             temporary.rename(place)
@@ -152,16 +162,35 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder that only this user can enter, for what need not outlive the block."""
+def private_folder(inside: Path | None = None) -> Iterator[Path]:
+    """A folder that only this user can enter, for what need not outlive the block: a temporary one, or in `inside`."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="envparity-"))
+        folder = Path(tempfile.mkdtemp(prefix="envparity-", dir=inside))
     except OSError as error:
         raise translated(error, "make a temporary folder") from error
     try:
         yield folder
     finally:
+        _make_removable(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_removable(folder: Path) -> None:
+    # What lies in a folder that may not be written (an image has such) can be removed by nobody but root.
+    if os.geteuid() != 0:
+        for parent, folders, _ in os.walk(folder):
+            for place in (Path(parent, name) for name in folders):
+                with suppress(OSError):
+                    if not place.is_symlink():
+                        place.chmod(0o700)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise translated(error, f"remove `{path}`") from error
 
 
 def make_folder(path: str | Path, *, mode: int = 0o777) -> Path:
@@ -170,7 +199,9 @@ def make_folder(path: str | Path, *, mode: int = 0o777) -> Path:
     try:
         place.mkdir(mode=mode, parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"cannot make the folder `{path}`: a file is in its place") from error
+        raise UsageError(
+            f"cannot make the folder `{path}`: a file is in its place", hint="name another place"
+        ) from error
     except OSError as error:
         raise translated(error, f"make the folder `{path}`") from error
     return place
@@ -238,11 +269,18 @@ def locked(path: str | Path, *, timeout_s: float = 60.0) -> Iterator[None]:
         raise translated(error, f"lock `{path}`") from error
 
 
-def _umask() -> int:
-    # There is no call that only reads it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _is_stream(path: str | Path) -> bool:
+    try:
+        mode = Path(path).stat().st_mode  # not of the resolved path: `/dev/stdout` leads to a pipe that has no path
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+# There is no call that only reads it, and to set it and set it back while other threads make files lets them make them
+# with the wrong mode: so it is read once, before there are any.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 
 
 def _sync_folder(folder: Path) -> None:

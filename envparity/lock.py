@@ -23,6 +23,7 @@ from envparity.lockfile import Recovered
 from envparity.oci import pack
 from envparity.resolvers import debian, index, interpreter
 from envparity.values import (
+    ARCHITECTURES,
     Artifact,
     Basis,
     Distribution,
@@ -38,14 +39,17 @@ from envparity.values import (
     Variable,
 )
 
-PLATFORMS = {"x86_64": ("linux/amd64", "amd64"), "aarch64": ("linux/arm64", "arm64")}
-"""What `uname -m` says, to the platform of an image and the architecture of Debian's packages."""
+LOCKABLE = ("x86_64", "aarch64")
+"""The processors that a lock can be made for, as `uname -m` says them."""
 
 INSTALLERS = ("pip", "setuptools", "wheel")
 """They install and do not predict. pip never goes into an image; the others only where something requires them."""
 
 NUMERIC_SETTINGS = ("BLIS_", "GOTO_", "KMP_", "MKL_", "NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYTHONHASHSEED")
-"""Variables that move numbers, by prefix: an image sets them as the training environment had them."""
+"""
+Variables that move numbers, by prefix: an image sets them as the training environment had them. One that names a path
+is not among them, since that path is of the training host.
+"""
 
 
 def recover(
@@ -77,7 +81,7 @@ def recover(
     found = index.find_wheels(
         chosen, client=fetcher.client, index=index_url, python_version=python.version, progress=fetcher.progress
     )
-    distributions = _settled(found)
+    distributions = _settled((*_changed_since(chosen), *found))
     files = fetcher.blobs([wheel_wanted(item) for item in distributions], "wheels")
     sonames = frozenset[str]().union(
         *(_needs(fetcher, item, file) for item, file in zip(distributions, files, strict=True))
@@ -142,12 +146,13 @@ def _sections(environment: Environment, allow_incomplete: bool) -> tuple[Python,
 
 
 def _platform(system: System) -> tuple[str, str]:
-    if system.os != "linux" or system.machine not in PLATFORMS:
+    if system.os != "linux" or system.machine not in LOCKABLE:
         raise UnsupportedError(
             f"locking for {system.os or 'an unknown system'} {system.machine} is not supported yet",
             hint="take the snapshot on Linux (x86_64 or aarch64)",
         )
-    return PLATFORMS[system.machine]
+    architecture = ARCHITECTURES[system.machine]
+    return f"linux/{architecture}", architecture
 
 
 def _chosen(installed: tuple[Distribution, ...], markers: dict[str, str]) -> tuple[list[Distribution], list[LeftOut]]:
@@ -162,6 +167,21 @@ def _chosen(installed: tuple[Distribution, ...], markers: dict[str, str]) -> tup
         else:
             chosen.append(item)
     return chosen, left_out
+
+
+def _changed_since(chosen: list[Distribution]) -> tuple[index.Problem, ...]:
+    """What `--verify-files` found changed: a published wheel of it is not what trained the model."""
+    advice = "install it again, train again, and take the snapshot with --verify-files"
+    return tuple(
+        index.Problem(
+            item.name,
+            item.version,
+            f"{len(item.modified or ()) + len(item.missing or ())} of its files were changed after it was installed",
+            advice,
+        )
+        for item in chosen
+        if item.modified or item.missing
+    )
 
 
 def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[LockedDistribution, ...]:
@@ -191,11 +211,9 @@ def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> frozenset[
 
 
 def _noted(fetcher: Fetcher, key: str, compute: Callable[[], list[str]]) -> list[str]:
-    import msgspec
-
-    noted = fetcher.cache.note(key)
+    noted = fetcher.cache.note(key, list[str])
     if noted is not None:
-        return msgspec.json.decode(noted, type=list[str])
+        return noted
     value = compute()
     fetcher.cache.write_note(key, value)
     return value
@@ -210,7 +228,8 @@ def _settings(environment: Environment) -> tuple[Variable, ...]:
     return tuple(
         item
         for item in variables
-        if item.name.startswith(NUMERIC_SETTINGS) or (item.name in _LOCALE and item.value.upper() in _ANYWHERE)
+        if (item.name.startswith(NUMERIC_SETTINGS) and not codec.names_a_place(item))
+        or (item.name in _LOCALE and item.value.upper() in _ANYWHERE)
     )
 
 
@@ -228,10 +247,12 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
         f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
     ]
     lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
-    changed = [f"{item.name} {item.before} -> {item.after}" for item in target.substituted]
-    if changed:
-        lines.append(f"  substituted: {len(changed)} OS packages whose version has left the archive")
-        lines += [f"    {line}" for line in changed] if verbose or len(changed) <= _MOST_SHOWN else []
+    if target.substituted:
+        lines.append(
+            f"  substituted: {len(target.substituted)} OS packages that are not there in the snapshot's version"
+        )
+    telling = [item for item in target.substituted if verbose or item.name.startswith(_TELLING)]
+    lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
         lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
@@ -241,7 +262,8 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(line, 80, subsequent_indent="    ")]
 
 
-_MOST_SHOWN = 5
+_TELLING = ("libc6", "libstdc++6", "libgomp1", "libgcc-s1", "python3")
+"""Packages whose substitution is always shown: numbers are made in them, or they are the interpreter."""
 
 
 def _yanked(lock: Lock) -> list[LockedDistribution]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envparity import codec
-from envparity.errors import UsageError
-from envparity.files import make_folder, read_bytes, write_bytes
+from envparity.errors import MalformedError, UsageError
+from envparity.files import locked, make_folder, read_bytes, remove, write_bytes
 from envparity.values import Lock
 
 
@@ -27,17 +27,31 @@ def artifacts_folder(lock_path: Path) -> Path:
 def write(recovered: Recovered, path: Path) -> None:
     """
     Write a lock and its artifacts. The artifacts come first, under names that carry their digest, so that an older lock
-    at the same place stays whole until the new one takes its name.
+    at the same place stays whole until the new one takes its name; then what only that one named is removed.
+
+    Of two that write at once one waits for the other, by the hidden file `.pylock.toml.lock` beside the lock. It is
+    empty and stays: whoever removed it would let a third one in beside a second that still waits for it.
     """
     check_name(path)
     folder = make_folder(artifacts_folder(path))
-    for name, source in recovered.artifacts.items():
-        data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
-        write_bytes(folder / name, data)
-    write_bytes(path, codec.dump_lock(recovered.lock).encode())
-    for stale in set(folder.iterdir()) - {folder / name for name in recovered.artifacts}:
-        if stale.is_file() and stale.name.startswith(("snapshot-", "cpython-")):
-            stale.unlink(missing_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        replaced = _artifacts_of(path)
+        for name, source in recovered.artifacts.items():
+            data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
+            write_bytes(folder / name, data)
+        write_bytes(path, codec.dump_lock(recovered.lock).encode())
+        for name in replaced - recovered.artifacts.keys():
+            remove(folder / name)
+
+
+def _artifacts_of(path: Path) -> set[str]:
+    """The names of the artifacts of the lock that lies there; none where it is not there, or is no lock of ours."""
+    try:
+        lock, _ = read(path)
+    except (MalformedError, UsageError):
+        return set()
+    interpreters = [target.interpreter.artifact for target in lock.targets]
+    return {artifact.name for artifact in (lock.snapshot, *interpreters) if artifact is not None}
 
 
 def check_name(path: Path) -> None:

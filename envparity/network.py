@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
+from envparity.collectors.urls import public_url
 from envparity.errors import MalformedError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -40,12 +41,27 @@ class Response:
 
 
 def printable(url: str) -> str:
-    """A URL as it may be shown: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.port:
-        host = f"{host}:{parts.port}"
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    """An address as it may be shown: as it may be recorded (`public_url`), and without query and fragment."""
+    return public_url(url).partition("#")[0].partition("?")[0]
+
+
+def address_fault(url: str) -> str:
+    """Why an address cannot be asked, or ""."""
+    if any(character < " " or character == "\x7f" for character in url):
+        return "it holds a control character"  # which `urlsplit` would drop in silence
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            return "it is not an http or https address"
+    except ValueError as error:  # a port over 65535, a bracket that is not closed
+        return f"it is not an http or https address ({error})"
+    if parts.scheme == "http" and "@" in parts.netloc and not _is_here(parts.hostname):
+        return "its password would travel in the clear, and only https protects it"
+    return ""
+
+
+def _is_here(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 class Client:
@@ -151,7 +167,8 @@ class Client:
     def _ask(self, url: str, accept: str, good: frozenset[int], use: Callable[[httpx.Response], T]) -> T:
         import httpx
 
-        host = urlsplit(url).hostname or url
+        _require_address(url)
+        host = urlsplit(url).hostname
         if self.offline:
             raise UnreachableError(
                 f"{printable(url)} is needed, and --offline forbids to ask {host}",
@@ -185,15 +202,14 @@ class Client:
     def _answer(self, url: str, accept: str) -> Iterator[httpx.Response]:
         client = self._client()
         for _ in range(_MOST_REDIRECTS + 1):
-            if urlsplit(url).scheme not in {"http", "https"}:
-                raise UsageError(f"cannot fetch `{printable(url)}`: only http and https are supported")
+            _require_address(url)
             # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
             headers = {"accept": accept, "accept-encoding": "identity"}
             with client.stream("GET", url, headers=headers, extensions={"trace": self._remember}) as response:
                 if response.status_code not in _REDIRECTS:
                     yield response
                     return
-                target = urljoin(url, response.headers.get("location", ""))
+                target = _joined(url, response.headers.get("location", ""))
                 if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
                     raise UnreachableError(f"{printable(url)} redirects from https to `{printable(target)}`")
                 url = target
@@ -220,6 +236,28 @@ _HINTS = {
     404: "it is gone from there",
     407: "the proxy wants credentials: put them into HTTPS_PROXY",
 }
+
+
+_WHICH = "name an address that begins with https:// and a host"
+
+
+def _require_address(url: str) -> None:
+    import httpx
+
+    fault = address_fault(url)
+    try:
+        _ = fault or httpx.URL(url).host
+    except (httpx.InvalidURL, UnicodeError) as error:  # UnicodeError: of a host that IDNA does not allow
+        fault = str(error)
+    if fault:
+        raise UsageError(f"cannot fetch `{printable(url)}`: {fault}", hint=_WHICH)
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise UnreachableError(f"{printable(url)} redirects to what is no address: {error}") from error
 
 
 def _asked_wait_s(header: str, otherwise_s: float) -> float:

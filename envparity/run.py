@@ -1,8 +1,9 @@
 """
 A command inside an image, without an engine: unpacked into a private folder, and started with that folder as its root.
 
-This runs what the image holds, and only because a user asked for it by name. There is no network inside, and no host
-file but standard input, output and error. It is not a wall against a hostile model: for that, use a virtual machine.
+This runs what the image holds, and only because a user asked for it by name. It sees no file of the host but standard
+input, output and error. Whether it has a network, and which user it is, depends on what this machine allows: the way
+that was taken says so before anything starts. None is a wall against a hostile model: for that, use a virtual machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from envparity.oci.image import Image
 from envparity.oci.tree import ImageTree, merge
 from envparity.process import Command, run
 from envparity.progress import SILENT, Progress
+from envparity.values import ARCHITECTURES
 
 _MOST_TRIAL_S = 20.0
 
@@ -38,11 +40,20 @@ class Inside:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to give a process another root: its name, whether this machine allows it, and its command line."""
+    """
+    One way to give a process another root.
+
+    Args:
+        name: what it is called.
+        trial: a command that succeeds where this machine allows the way; `None` where a tool is missing.
+        argv: its command line.
+        said: as whom the process runs and with which network, for whoever started it.
+    """
 
     name: str
     trial: Callable[[], tuple[str, ...] | None]
     argv: Callable[[Inside], tuple[str, ...]]
+    said: Callable[[Inside], str]
 
 
 def inside(
@@ -61,7 +72,7 @@ def inside(
     """
     image = places.open_image(reference)
     machine = os.uname().machine
-    if image.config.os != "linux" or _ARCHITECTURES.get(machine) != image.config.architecture:
+    if image.config.os != "linux" or ARCHITECTURES.get(machine) != image.config.architecture:
         raise UsageError(f"`{reference}` is for {image.platform}, and this machine is {machine}")
     way = the_way()
     with private_folder() as folder:
@@ -72,11 +83,9 @@ def inside(
         with progress.task("unpack", None):
             populate(root, _members(tree))
         what = _inside(image, root, tuple(argv))
-        say(f"inside {reference} by {way.name}, as user {what.user}, without a network")
+        say(f"inside {reference} by {way.name}, {way.said(what)}")
         return run(Command(way.argv(what), env=_HOST_VARIABLES, timeout_s=None, inherit=True)).status
 
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _HOST_VARIABLES = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """What the helper on this host is started with. The image's own variables are set inside, and never reach it."""
@@ -146,27 +155,34 @@ def _bubblewrap(what: Inside) -> tuple[str, ...]:
     )
 
 
-def _namespace_trial() -> tuple[str, ...] | None:
+def _mapped(root: str, user: str, group: str, *argv: str) -> tuple[str, ...] | None:
     tool = _tool("unshare")
-    return tool and (tool, "--user", "--map-root-user", "--net", "chroot", "/", "true")  # type: ignore[return-value]
+    options = ("--user", f"--map-user={user}", f"--map-group={group}", *_ALONE, f"--root={root}", "--")
+    return tool and (tool, *options, *argv)  # type: ignore[return-value]
 
 
-def _namespace(what: Inside) -> tuple[str, ...]:
-    return (str(_tool("unshare")), "--user", "--map-root-user", "--net", "chroot", str(what.root), *_with_env(what))
+def _as_root(root: str, *argv: str) -> tuple[str, ...] | None:
+    tool = _tool("unshare")
+    return tool and (tool, "--user", "--map-root-user", *_ALONE, "chroot", root, *argv)  # type: ignore[return-value]
 
 
-def _chroot_trial() -> tuple[str, ...] | None:
+def _unshared_chroot(root: str, user: str, group: str, *argv: str) -> tuple[str, ...] | None:
+    tool, chroot = _tool("unshare"), _chroot(root, user, group, *argv)
+    return chroot and tool and (tool, *_ALONE, *chroot)  # type: ignore[return-value]
+
+
+def _chroot(root: str, user: str, group: str, *argv: str) -> tuple[str, ...] | None:
     tool = _tool("chroot")
-    return tool and (tool, "/", "true")  # type: ignore[return-value]
+    # "--groups=" keeps the supplementary groups of whoever started this out (coreutils, chroot).
+    return tool and (tool, f"--userspec={user}:{group}", "--groups=", root, *argv)  # type: ignore[return-value]
 
 
-def _chroot(what: Inside) -> tuple[str, ...]:
-    return (
-        str(_tool("chroot")),
-        f"--userspec={what.user}:{what.group}",
-        str(what.root),
-        *_with_env(what),
-    )
+_ALONE = ("--net", "--mount", "--pid", "--fork", "--kill-child")
+_TRIAL = ("/", "10001", "10001", "true")
+
+
+def _by(command: Callable[..., tuple[str, ...] | None]) -> Callable[[Inside], tuple[str, ...]]:
+    return lambda what: command(str(what.root), what.user, what.group, *_with_env(what)) or ()
 
 
 def _with_env(what: Inside) -> tuple[str, ...]:
@@ -175,9 +191,36 @@ def _with_env(what: Inside) -> tuple[str, ...]:
     return ("/usr/bin/env", "-i", f"--chdir={what.workdir}", *settings, *what.argv)
 
 
+def _as_user(what: Inside) -> str:
+    return f"as user {what.user}, without a network"
+
+
+def _as_user_of_this_host(what: Inside) -> str:
+    # "This call does not intend to be used for any kind of security purpose" (chroot(2)): root walks out of it.
+    warning = ", which is root on this host and can leave a chroot" if what.user == "0" else ""
+    return f"as user {what.user}{warning}"
+
+
 WAYS = (
-    Way("bubblewrap", _bubblewrap_trial, _bubblewrap),
-    Way("a user namespace", _namespace_trial, _namespace),
-    Way("chroot", _chroot_trial, _chroot),
+    Way("bubblewrap", _bubblewrap_trial, _bubblewrap, _as_user),
+    Way("a user namespace", lambda: _mapped(*_TRIAL), _by(_mapped), _as_user),
+    Way(
+        "a user namespace",
+        lambda: _as_root("/", "true"),
+        lambda what: _as_root(str(what.root), *_with_env(what)) or (),
+        lambda what: f"as root of that namespace and not as user {what.user}, without a network",
+    ),
+    Way(
+        "chroot",
+        lambda: _unshared_chroot(*_TRIAL),
+        _by(_unshared_chroot),
+        lambda what: f"{_as_user_of_this_host(what)}, without a network",
+    ),
+    Way(
+        "chroot",
+        lambda: _chroot(*_TRIAL),
+        _by(_chroot),
+        lambda what: f"{_as_user_of_this_host(what)}, with the host's network",
+    ),
 )
-"""In order of preference."""
+"""In order of preference. An old `unshare` knows no `--map-user`; a container often allows no namespace at all."""

@@ -31,7 +31,7 @@ def take(
     path: str | Path | None = None,
     *,
     source: str | None = None,
-    models: Sequence[str | Path] = (),
+    models: str | Path | Sequence[str | Path] = (),
     verify_files: bool = False,
     strict: bool = False,
 ) -> Environment | None:
@@ -51,6 +51,7 @@ def take(
             training is no time to fail.
     """
     options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
+    models = [models] if isinstance(models, str | Path) else models
     try:
         environment = of(source, models=models, options=options) if source else _of_this_process(models, options)
         if path is not None:

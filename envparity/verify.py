@@ -11,14 +11,17 @@ Proof that an image is the environment that it claims to be, in numbered steps. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envparity import codec, lockfile
 from envparity.compare import compare, compared
 from envparity.errors import ExitStatus, IncompleteError, MalformedError, UsageError, worst
 from envparity.fetch import Fetcher
-from envparity.image import evidence
+from envparity.files import read_bytes
+from envparity.image.against_lock import against_lock
+from envparity.image.against_snapshot import against_snapshot
+from envparity.image.findings import is_integrity
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
 from envparity.oci import check, places
@@ -27,7 +30,7 @@ from envparity.resolvers import debian
 from envparity.sources import image as image_source
 from envparity.sources import read
 from envparity.sources.pylock import environment_of_lock
-from envparity.values import Difference, Finding, Gap, GapKind, Lock, Severity, Target, Verdict
+from envparity.values import Difference, Finding, Gap, GapKind, Lock, Options, Severity, Target, Verdict
 
 OWN_LOCK = "/usr/share/envparity/pylock.toml"
 """Where an image that was built here holds its lock."""
@@ -35,11 +38,16 @@ OWN_LOCK = "/usr/share/envparity/pylock.toml"
 
 @dataclass(frozen=True)
 class Request:
-    """What to verify, against what, and how strictly."""
+    """
+    What to verify, against what, and how strictly.
+
+    `expected` are the options that the image was built with, as far as the caller says: entry point, variables, user.
+    """
 
     image: str
     against: str
     app: Path | None = None
+    expected: Options = field(default_factory=Options)
     fail_on: Severity = Severity.HIGH
     strict: bool = False
     allow_incomplete: bool = False
@@ -51,69 +59,81 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
 
     Raises:
         IntegrityError: the image contradicts itself (step 1); nothing else can then be said of it.
-        IncompleteError: nothing could be compared. UsageError: the reference is neither a lock nor a snapshot.
-        And what reading the two references raises.
+        IncompleteError: nothing could be compared, or the image does not say how it was built.
+        UsageError: the reference is neither a lock of ours nor a snapshot. And what reading the two raises.
     """
-    is_lock = Path(request.against).name.startswith("pylock.") and request.against.endswith(".toml")
+    # What the caller named is small, and a mistake in it is said before an image of gigabytes is read.
+    lock, lock_bytes = _lock(request.against)
+    if lock is not None:
+        wanted = environment_of_lock(lock, the_target(lock).platform)
+    else:
+        wanted = read(request.against)
+        if wanted.origin.kind not in _SNAPSHOTS:
+            raise UsageError(
+                f"`{request.against}` is neither a snapshot nor a lock of envparity, so it proves nothing about files",
+                hint="`envparity diff` compares any two sources; take a snapshot, or lock one, to verify against it",
+            )
     # 1
     image = places.open_image(request.image)
     report = check.require_valid(image)
     checked = [("blobs have the digest, size and diffID that is promised", report.blobs)]
     # 2
     tree = merge(image, keep=image_source.kept, progress=fetcher.progress)
-    found = image_source.environment(image, tree, request.image)
+    hashed = any(item.modified is not None for item in wanted.distributions or ())
+    found = image_source.environment(image, tree, request.image, verify_files=hashed)
     # 3
-    lock = None
-    if is_lock:
-        lock, lock_bytes = lockfile.read(Path(request.against))
-        wanted = environment_of_lock(lock, the_target(lock).platform)
-        declared_by: Lock | None = lock
-    else:
-        wanted = read(request.against)
-        declared_by = _own_lock(tree)
     count = compared(wanted, found)
     if not count:
         raise IncompleteError(f"`{request.image}` and `{request.against}` share no fact that could be compared")
     checked.append(("facts compared", count))
     # 4
-    differences, declared = _undeclared(compare(wanted, found), declared_by)
-    findings = list(judge(wanted, found, differences))
-    gaps = [*wanted.gaps, *found.gaps]
+    differences, declared = _undeclared(compare(wanted, found), lock or _own_lock(tree))
+    judged = judge(wanted, found, differences)
     # 5
     if lock is not None:
         artifacts = lockfile.artifacts_folder(Path(request.against))
         supplies = supply(
             lock, lock_bytes, artifacts, fetcher=fetcher, mirrors=debian.package_urls, application=request.app
         )
-        evidence_found = evidence.against_lock(image, tree, supplies, progress=fetcher.progress)
+        evidence = against_lock(image, tree, supplies, request.expected, progress=fetcher.progress)
     else:
-        evidence_found = evidence.against_records(tree, found, wanted)
-    checked += evidence_found.checked
-    declared += evidence_found.declared
-    findings = [*evidence_found.findings, *findings]
-    gaps += evidence_found.gaps
+        evidence = against_snapshot(image, tree, found, wanted, request.expected)
     # 6
-    unique = tuple(sorted(set(gaps)))
-    status = _status(findings, unique, request)
+    findings = tuple(sorted((*evidence.findings, *judged), key=lambda item: -item.severity.rank))
+    gaps = tuple(sorted({*wanted.gaps, *found.gaps, *evidence.gaps}))
+    status = _status(findings, gaps, request)
     return Verdict(
         passed=status is ExitStatus.OK,
         status=status,
         image=request.image,
         against=request.against,
         digest=image.digest,
-        findings=tuple(findings),
-        gaps=unique,
-        checked=tuple(checked),
-        declared=tuple(declared),
+        findings=findings,
+        gaps=gaps,
+        checked=(*checked, *evidence.checked),
+        declared=(*declared, *evidence.declared),
     )
 
 
-def _status(findings: list[Finding], gaps: tuple[Gap, ...], request: Request) -> ExitStatus:
-    unread = any(gap.kind is GapKind.UNREAD for gap in gaps)
+_SNAPSHOTS = frozenset({"live", "content"})
+"""Origins that were read where a model was trained, or are the content of what was."""
+
+
+def _lock(reference: str) -> tuple[Lock | None, bytes]:
+    """The lock that a reference names, if it is one of ours, whatever its file is called."""
+    path = Path(reference)
+    if not path.name.endswith(".toml") or not path.is_file():
+        return None, b""
+    data = read_bytes(path, limit=64 << 20, what="lock")
+    return codec.load_lock(data, f"lock `{path}`"), data
+
+
+def _status(findings: tuple[Finding, ...], gaps: tuple[Gap, ...], request: Request) -> ExitStatus:
+    missing = any(gap.kind is GapKind.UNREAD for gap in gaps)
     return worst(
-        ExitStatus.INTEGRITY if any(evidence.is_integrity(item) for item in findings) else ExitStatus.OK,
+        ExitStatus.INTEGRITY if any(map(is_integrity, findings)) else ExitStatus.OK,
         ExitStatus.FINDINGS if any(item.severity.at_least(request.fail_on) for item in findings) else ExitStatus.OK,
-        ExitStatus.UNFINISHED if unread and not request.allow_incomplete else ExitStatus.OK,
+        ExitStatus.UNFINISHED if missing and not request.allow_incomplete else ExitStatus.OK,
         ExitStatus.UNFINISHED if gaps and request.strict else ExitStatus.OK,
     )
 
@@ -156,17 +176,17 @@ def _declaration(difference: Difference, target: Target) -> str:
     name = difference.item.partition(":")[0]
     if difference.section == "distributions":
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}
-        return "left out" if difference.change == "removed" and name in left_out & _INSTALLERS else ""
+        return "left out by the lock" if difference.change == "removed" and name in left_out & _INSTALLERS else ""
     if difference.section != "os_packages":
         return ""
     locked = {item.name: item.version for item in target.os_packages}
-    if difference.change == "removed" and name not in locked:
-        return "left out"
+    if difference.change == "removed" and name not in locked and name not in _NUMERIC_PACKAGES:
+        return "left out by the lock"
     if difference.change == "added" and locked.get(name) == difference.after:
-        return "added by the base"
+        return "added by the lock"
     substituted = {(item.name, item.before, item.after) for item in target.substituted}
     replaced = (name, difference.before, difference.after) in substituted and name not in _NUMERIC_PACKAGES
-    return "substituted" if replaced else ""
+    return "substituted by the lock" if replaced else ""
 
 
 _MOST_NAMED = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from envparity import files
 from envparity.errors import DiskFullError, MalformedError, UnreachableError, UsageError
-from tests.tools import needs_tool
+from tests.tools import by_nobody, needs_tool, not_here
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -42,13 +43,74 @@ def test_a_symbolic_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> 
 
 
 def test_outputs_obey_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0o027)
-    try:
-        files.write_bytes(tmp_path / "out", b"")
-    finally:
-        os.umask(old)
+    program = "import sys; from envparity import files; files.write_bytes(sys.argv[1], b'')"
+    subprocess.run([sys.executable, "-c", program, tmp_path / "out"], umask=0o027, check=True)
 
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
+
+
+def test_writing_in_many_threads_leaves_the_umask_alone(tmp_path: Path) -> None:
+    """To read the umask it has to be set: two threads that do so at once would leave the process with the wrong one."""
+    program = (
+        "import os, sys; from concurrent.futures import ThreadPoolExecutor; from pathlib import Path\n"
+        "from envparity import files; sys.setswitchinterval(1e-6)\n"
+        "def write(n): files.write_bytes(Path(sys.argv[1], str(n)), b'')\n"
+        "with ThreadPoolExecutor(8) as pool: list(pool.map(write, range(50)))\n"
+        "print(oct(os.umask(0)))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, umask=0o027, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "0o27"
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def device(place: Path, minor: int) -> Path:
+    """A device of its own (`null` is 3, `full` is 7): a fault would replace that of the machine."""
+    try:
+        os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        place.write_bytes(b"")
+    except OSError as error:
+        not_here(f"this user makes no devices: {error}")
+    return place
+
+
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    """Root may replace `/dev/null` by a file; every program of the machine would then fill it."""
+    files.write_bytes(device(tmp_path / "null", 3), b"gone")
+
+    assert (tmp_path / "null").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["null"]
+
+
+def test_a_fifo_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_bytes(tmp_path / "fifo", b"content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+
+    assert (tmp_path / "fifo").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
+
+
+def test_a_full_device_is_said_as_such(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="No space left"):
+        files.write_bytes(device(tmp_path / "full", 7), b"x")
+
+
+def test_a_private_folder_is_gone_even_if_it_holds_folders_that_may_not_be_written() -> None:
+    def use(folder: Path) -> bool:
+        with files.private_folder(folder) as private:
+            (private / "a" / "b").mkdir(parents=True)
+            (private / "a" / "b" / "file").touch()
+            (private / "a" / "b").chmod(0o555)
+            (private / "a").chmod(0)
+        return private.exists()
+
+    assert by_nobody(use) == "False"
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused() -> None:
     with (
         serving({"/": [plain(b"", 302, location="file:///etc/passwd")]}) as served,
         Client(attempts=1) as client,
-        pytest.raises(UsageError, match="only http and https"),
+        pytest.raises(UsageError, match="not an http or https address"),
     ):
         client.get(f"{served.url}/")
 
@@ -102,6 +102,45 @@ def test_a_url_is_shown_without_its_secrets() -> None:
         printable("https://ada:s3cret@index.example:8443/simple/?token=s3cret#x")
         == "https://index.example:8443/simple/"
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h:99999/x",
+        "https://[x/x",
+        "https://h:x/x",
+        "https://ex\x01ample/",
+        "https://example/\x00",
+        "https://example/a\nb",
+        "https:///x",
+        "https://xn--/x",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
+    """It may stand in a lock or on an index's page, so it is nobody's bug and never a traceback."""
+    printable(url)
+
+    with Client(attempts=1) as client, pytest.raises((UsageError, UnreachableError), match="cannot"):
+        client.get(url)
+
+
+def test_a_redirect_to_no_address_is_refused() -> None:
+    with (
+        serving({"/": [plain(b"", 302, location="https://[x/")]}) as served,
+        Client(attempts=1) as client,
+        pytest.raises(UnreachableError, match="redirects to what is no address"),
+    ):
+        client.get(f"{served.url}/")
+
+
+def test_a_password_is_not_sent_in_the_clear() -> None:
+    with Client() as client, pytest.raises(UsageError, match="in the clear") as caught:
+        client.get("http://ada:s3cret@index.example/simple/")
+
+    assert "s3cret" not in str(caught.value)
 
 
 def _wanted(url: str, content: bytes, **changes: object) -> Wanted:

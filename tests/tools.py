@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from envparity.errors import EnvparityError
+from envparity.files import private_folder
 
 REQUIRED = os.environ.get("ENVPARITY_REQUIRE_ENGINE") == "1"
 
@@ -27,3 +32,36 @@ def needs_tool(name: str) -> str:
 def needs_uv() -> str:
     """The path of uv: the one that nox names, or one on PATH."""
     return os.environ.get("ENVPARITY_TEST_UV") or needs_tool("uv")
+
+
+def by_nobody(question: Callable[[Path], object]) -> str:
+    """
+    What a function answers, or `NAME: message` of what it raises, where it is asked by a user who may not read all.
+
+    Root may; so it is asked in a process of its own, which is nobody's. It is given an empty folder of that user's.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer = ""
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(_NOBODY)
+                os.setuid(_NOBODY)
+            with private_folder(Path("/tmp")) as folder:
+                try:
+                    answer = str(question(folder))
+                except EnvparityError as error:
+                    answer = f"{type(error).__name__}: {error}"
+        finally:
+            os.write(writer, answer.encode())
+            os._exit(0 if answer else 1)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        answer = stream.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return answer
+
+
+_NOBODY = 65534

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -26,7 +25,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--user", default="10001:10001", show_default=True, metavar="UID[:GID]", help="By number; never root by default."
 )
-@click.option("--workdir", default="/opt/app", show_default=True, help="Where the image starts.")
+@click.option(
+    "--workdir", default="", metavar="DIR", help="Where the image starts [default: /opt/app, or / without --app]."
+)
 @click.option(
     "--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="A port that it serves; repeatable."
 )
@@ -64,7 +65,7 @@ def command(
             hint="name a place: `--output oci:image` or `--output docker-archive:image.tar`",
         )
     chosen = options(
-        entrypoint=tuple(shlex.split(entrypoint)) if entrypoint else None,
+        entrypoint=entrypoint,
         env=env,
         labels=labels,
         user=user,

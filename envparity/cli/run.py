@@ -16,8 +16,8 @@ def command(common: Common, image: str, argv: tuple[str, ...]) -> int:
     Run a command inside an image, without an engine.
 
     The image is unpacked into a private folder, and the command started there by bubblewrap, in a user namespace or by
-    chroot, whichever this machine allows; there is no network inside. Without CMD the image's own entry point runs.
-    The exit status is that of the command.
+    chroot, whichever this machine allows; it says which, as whom, and that there is no network inside, or that there
+    is one. Without CMD the image's own entry point runs. The exit status is that of the command.
 
     \b
       envparity run oci:image -- python -c "import sys; print(sys.version)"

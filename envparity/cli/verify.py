@@ -13,11 +13,23 @@ from envparity.cli.common import Common, common_options, emit, fail_on_option, r
 @click.argument("image")
 @click.option("--against", required=True, metavar="SNAPSHOT|LOCK", help="What the image must be.")
 @click.option("--app", type=click.Path(path_type=Path), help="The folder of your code that the image was built with.")
+@click.option("--entrypoint", metavar="CMD", help="What you built it to start, if not Python.")
+@click.option("--env", multiple=True, metavar="K=V", help="A variable that you built it with; repeatable.")
+@click.option("--user", default="10001:10001", metavar="UID[:GID]", help="The user that you built it with.")
 @fail_on_option
 @report_options("verdict")
 @common_options
 def command(
-    common: Common, image: str, against: str, app: Path | None, fail_on: str, form: str, output: str | None
+    common: Common,
+    image: str,
+    against: str,
+    app: Path | None,
+    entrypoint: str | None,
+    env: tuple[str, ...],
+    user: str,
+    fail_on: str,
+    form: str,
+    output: str | None,
 ) -> int:
     """
     Prove that IMAGE is the environment of a snapshot or a lock, down to its files.
@@ -31,9 +43,11 @@ def command(
       envparity verify oci:image --against pylock.toml
     """
     from envparity import report, verify
+    from envparity.image.options import options
     from envparity.values import Severity
 
-    request = verify.Request(image, against, app, Severity(fail_on), common.strict, common.allow_incomplete)
+    expected = options(entrypoint=entrypoint, env=env, user=user)
+    request = verify.Request(image, against, app, expected, Severity(fail_on), common.strict, common.allow_incomplete)
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)
     emit(report.rendered("verdict", form, verdict, style(output), verbose=common.verbose), output)

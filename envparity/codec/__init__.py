@@ -16,6 +16,7 @@ from envparity.codec.environment import (
     environment,
     environment_schema,
     load_environment,
+    names_a_place,
     with_artifacts,
 )
 from envparity.codec.lock import dump_lock, load_lock
@@ -34,5 +35,6 @@ __all__ = [
     "load_environment",
     "load_json",
     "load_lock",
+    "names_a_place",
     "with_artifacts",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from envparity.values import (
     Gap,
     GapKind,
     Origin,
+    Variable,
 )
 
 _MANY = {"distribution": "distributions", "os-package": "os_packages", "artifact": "artifacts"}
@@ -46,7 +48,7 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
     sections: dict[str, Any] = {}
     gaps: set[Gap] = set()
     for fact in facts:
-        body = {key: value for key, value in fact.items() if key != "kind"}
+        body = {key: as_text(value) for key, value in fact.items() if key != "kind"}
         kind = fact.get("kind")
         if kind == "gap":
             body["kind"] = body.pop("gap", None)
@@ -60,9 +62,26 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
         else:
             raise MalformedError(f"a collector answered with a fact of the unknown kind {kind!r}")
     known = {name: value for name, value in sections.items() if name in SECTIONS}
-    document = {"origin": msgspec.to_builtins(origin), "open": open, **known}
+    document = {"origin": as_text(msgspec.to_builtins(origin)), "open": open, **known}
     result = converted(document, Environment, "")
     return _ordered(msgspec.structs.replace(result, gaps=tuple(sorted(gaps))))
+
+
+def as_text(value: Any) -> Any:
+    """
+    The same plain data with every text made valid Unicode: a byte of a path or variable that is no UTF-8 is written as
+    `\\xff`. The facts of a live place come like this; those of an image, a model or our own process do not.
+    """
+    if isinstance(value, str) and not value.isascii():
+        try:
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # half of a pair, as JSON may hold it
+            return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: as_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_text(item) for item in value]
+    return value
 
 
 def converted(value: Any, kind: Any, where: str) -> Any:
@@ -125,15 +144,7 @@ def load_environment(data: bytes, what: str) -> Environment:
             f"{what} is JSON, and not a saved environment of envparity",
             hint="make one with `envparity snapshot -o model.env.json`",
         )
-    schema = document.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise MalformedError(
-            f"{what} has schema {schema}, and this envparity ({__version__}) knows schemas up to {SCHEMA}",
-            hint="read it with a newer envparity",
-            where="schema",
-        )
-    if schema != SCHEMA:
-        raise MalformedError(f"{what} has the schema {schema!r}, and {SCHEMA} is due", where="schema")
+    require_schema(document.get("schema"), what, "schema")
     body = {key: value for key, value in document.items() if key not in {"envparity", "content_digest"}}
     try:
         result = converted(body, Environment, "")
@@ -149,6 +160,18 @@ def load_environment(data: bytes, what: str) -> Environment:
             where="content_digest",
         )
     return _ordered(result)
+
+
+def require_schema(schema: Any, what: str, where: str) -> None:
+    """Raise MalformedError unless it is the number of the schema that this version reads and writes."""
+    if type(schema) is int and schema > SCHEMA:
+        raise MalformedError(
+            f"{what} has schema {schema}, and this envparity ({__version__}) knows schemas up to {SCHEMA}",
+            hint="read it with a newer envparity",
+            where=where,
+        )
+    if type(schema) is not int or schema != SCHEMA:
+        raise MalformedError(f"{what} has the schema {schema!r}, and {SCHEMA} is due", where=where)
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -189,7 +212,9 @@ def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, tooling and names of variables.
 
-    Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot.
+    Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
+    strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
+    name, and no value), an address, a requirement or a reason.
     """
     replace = msgspec.structs.replace
     python = environment.python
@@ -198,7 +223,12 @@ def content(environment: Environment) -> Environment:
     distributions = environment.distributions
     if distributions is not None:
         distributions = tuple(
-            replace(item, **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES})
+            replace(
+                item,
+                direct_url=_without_places(item.direct_url),
+                requires=tuple(map(_without_places, item.requires)),
+                **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES},
+            )
             for item in distributions
             if not item.tooling
         )
@@ -207,7 +237,13 @@ def content(environment: Environment) -> Environment:
         artifacts = tuple(replace(item, path="") for item in artifacts)
     settings = environment.settings
     if settings is not None:
-        settings = replace(settings, names_only=())
+        variables = (Variable(item.name, "") if names_a_place(item) else item for item in settings.variables)
+        settings = replace(settings, variables=tuple(variables), names_only=())
+    gaps = (
+        replace(gap, reason=_without_places(gap.reason), item=_ITS_PLACE if "/" in gap.item else gap.item)
+        for gap in environment.gaps
+        if gap.kind is GapKind.UNREAD
+    )
     return _ordered(
         replace(
             environment,
@@ -217,9 +253,49 @@ def content(environment: Environment) -> Environment:
             distributions=distributions,
             artifacts=artifacts,
             settings=settings,
-            gaps=tuple(gap for gap in environment.gaps if gap.kind is GapKind.UNREAD),
+            gaps=tuple(gaps),
         )
     )
+
+
+_PATH_VARIABLES = frozenset(
+    [
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+        "PYTHONEXECUTABLE",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "PYTHON_HISTORY",
+    ]
+)
+"""Variables that hold nothing but paths, relative ones too."""
+
+_ITS_PLACE = "(path)"
+_IN_QUOTES = re.compile(r"`[^`]*[/\\][^`]*`|'[^']*[/\\][^']*'")
+_ADDRESS_OF_FILE = re.compile(r"\bfile:[^\s;]*")
+_ABSOLUTE = re.compile(r"(?:^|(?<=[\s=:,;\"'(\[<`@]))(?:~|[A-Za-z]:\\|/)[^\s\"'`]*")
+
+
+def names_a_place(variable: Variable) -> bool:
+    """Whether the value of a variable is, or holds, a path of the machine where it was read."""
+    return variable.name in _PATH_VARIABLES or _ABSOLUTE.search(variable.value) is not None
+
+
+def _without_places(text: str) -> str:
+    """A text whose paths are cut out: `file:///home/ada/x` is `file:`, and any other is `(path)`."""
+    if "/" not in text and "\\" not in text:
+        return text
+    kept = [_ABSOLUTE.sub(_place_of, part) for part in _ADDRESS_OF_FILE.split(_IN_QUOTES.sub(f"`{_ITS_PLACE}`", text))]
+    return "file:".join(kept)
+
+
+def _place_of(found: re.Match[str]) -> str:
+    # What follows the scheme of an address names another machine, and stays.
+    is_address = found[0].startswith("//") and found.string[: found.start()].endswith(":")
+    return found[0] if is_address else _ITS_PLACE
 
 
 def _empty(value: msgspec.Struct, name: str) -> Any:

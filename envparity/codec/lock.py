@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import tomllib
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from envparity import __version__
-from envparity.codec.environment import converted
+from envparity.codec.environment import converted, require_schema
 from envparity.errors import MalformedError, UsageError
 from envparity.files import decoded
-from envparity.values import SCHEMA, Lock, LockedDistribution
+from envparity.values import Lock, LockedDistribution
 
 MOST_BYTES = 64 << 20
 LOCK_VERSION = "1.0"
@@ -24,6 +24,30 @@ LOCK_VERSION = "1.0"
 _CREATED_BY = "envparity"
 _CUT = "it was cut short; make it again with `envparity lock`"
 _OWN = ("bytecode", "packer", "snapshot", "settings", "models")
+
+
+class _End(msgspec.Struct, frozen=True):
+    count: int
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    """The shape of `[tool.envparity]` around the values: what has to be right before anything is made of them."""
+
+    count: int
+    end: _End
+    target: dict[str, dict[str, Any]]
+
+
+class _PackageFrame(msgspec.Struct, frozen=True, rename="kebab"):
+    """The shape of `[packages.tool.envparity]`."""
+
+    state: str = ""
+    import_names: tuple[str, ...] = ()
+    yanked: str | None = None
+
+
+class _ToolFrame(msgspec.Struct, frozen=True):
+    envparity: dict[str, Any] | None = None
 
 
 def dump_lock(lock: Lock) -> str:
@@ -86,7 +110,16 @@ def load_lock(data: bytes, what: str) -> Lock:
         UsageError: a valid `pylock.toml` of another tool: it has no base, no interpreter and no proof of its origin.
     """
     document = load_pylock(data, what)
-    own = document.get("tool", {}).get("envparity")
+    try:
+        own = converted(document.get("tool", {}), _ToolFrame, "tool").envparity
+        return _lock(document, own, what)
+    except MalformedError as error:
+        if not error.message.startswith(what):
+            error.message = f"{what} is not a valid lock: {error.message}"
+        raise
+
+
+def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lock:
     if own is None and document.get("created-by") == _CREATED_BY:
         raise MalformedError(f"{what} ends too early: the table [tool.envparity] is missing", hint=_CUT)
     if own is None:
@@ -94,42 +127,52 @@ def load_lock(data: bytes, what: str) -> Lock:
             f"{what} was not made by envparity: it locks distributions, and neither a base nor an interpreter",
             hint="make one with `envparity lock model.env.json -o pylock.toml`",
         )
-    schema = own.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise MalformedError(
-            f"{what} has schema {schema}, and this envparity ({__version__}) knows schemas up to {SCHEMA}",
-            hint="read it with a newer envparity",
-            where="tool.envparity.schema",
-        )
+    require_schema(own.get("schema"), what, "tool.envparity.schema")
     if "end" not in own:
         raise MalformedError(f"{what} ends too early: its last table is missing", hint=_CUT, where="tool.envparity")
+    frame = converted(own, _Frame, "tool.envparity")
     body = {
-        "schema": schema,
+        "schema": own["schema"],
         "requires_python": document.get("requires-python", ""),
         "environments": document.get("environments", []),
-        "distributions": [_distribution(package) for package in document["packages"]],
-        "targets": [{"platform": platform, **target} for platform, target in own.get("target", {}).items()],
+        "distributions": [_distribution(package, index) for index, package in enumerate(document["packages"])],
+        "targets": [{**target, "platform": platform} for platform, target in frame.target.items()],
         "packer": {},  # written only where it is not the plain one
         **{name: own[name] for name in _OWN if name in own},
     }
     try:
         lock: Lock = converted(body, Lock, "")
     except MalformedError as error:
-        error.message = f"{what} is not a valid lock: {error.message}"
-        raise
-    if {own.get("count"), own["end"].get("count")} != {_count(lock)}:
+        inside = error.where.partition("[")[0].partition(".")[0] in _OWN
+        raise error.inside("tool.envparity" if inside else "") from error.__cause__
+    _refuse_twice(lock)
+    if {frame.count, frame.end.count} != {_count(lock)}:
         raise MalformedError(
-            f"{what} locks {_count(lock)} things, and says that it locks {own.get('count')}: it was cut or edited",
+            f"{what} locks {_count(lock)} things, and says that it locks {frame.count}: it was cut or edited",
             hint="make it again with `envparity lock`",
             where="tool.envparity.count",
         )
     return lock
 
 
-def _distribution(package: dict[str, Any]) -> dict[str, Any]:
-    own = package.get("tool", {}).get("envparity", {})
-    wheels = package.get("wheels") or [{}]
+def _refuse_twice(lock: Lock) -> None:
+    names = [item.name for item in lock.distributions]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise MalformedError(f"`{name}` is locked twice", where=f"packages[{index}]")
+
+
+def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
+    where = f"packages[{index}]"
+    frame = converted(package.get("tool", {}), _ToolFrame, f"{where}.tool")
+    own = converted(frame.envparity or {}, _PackageFrame, f"{where}.tool.envparity")
+    wheels = package.get("wheels") or []
+    others = sorted({"marker", "vcs", "directory", "archive", "sdist"} & package.keys())
+    if len(wheels) != 1 or others:
+        found = f"`{others[0]}`" if others else f"{len(wheels)} wheels"
+        raise MalformedError(f"one wheel for every case is due here, and there is {found}", where=where)
     wheel = wheels[0]
+    _require_http(wheel.get("url"), f"{where}.wheels[0].url")
     return {
         "name": package["name"],
         "version": package.get("version", ""),
@@ -141,10 +184,20 @@ def _distribution(package: dict[str, Any]) -> dict[str, Any]:
             "size_bytes": wheel.get("size"),
             "sha256": wheel.get("hashes", {}).get("sha256"),
         },
-        "state": own.get("state", ""),
-        "import_names": own.get("import-names", []),
-        "yanked": own.get("yanked"),
+        "state": own.state,
+        "import_names": own.import_names,
+        "yanked": own.yanked,
     }
+
+
+def _require_http(url: object, where: str) -> None:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port over 65535, or of a bracket that is not closed
+        fits = False
+    if not fits:
+        raise MalformedError("an http or https address is due here", where=where)
 
 
 def load_pylock(data: bytes, what: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import Any
 
 from envparity.errors import MalformedError
@@ -35,6 +36,12 @@ def load_json(data: bytes, what: str, *, limit: int = MOST_BYTES) -> Any:
     except ValueError as error:
         raise MalformedError(f"{what} is not JSON that can be trusted: {error}") from error
     _refuse_depth(document, what)
+    if re.search(r"\\u[dD][89a-fA-F]", text):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            # RFC 8259, 8.2: "the behavior of software that receives JSON texts containing such values is unpredictable"
+            raise MalformedError(f"{what} holds half of a character (a lone surrogate)") from error
     return document
 
 

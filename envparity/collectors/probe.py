@@ -75,9 +75,10 @@ def main(nonce: str, verify_files: bool) -> None:
 def printable(value: Any) -> Any:
     """The value with every text made valid Unicode: a byte of a file name that is not UTF-8 is written as `\\xff`."""
     if isinstance(value, str):
-        return (
-            value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        )
+        try:
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # half of a pair, which JSON (a direct_url.json) can spell
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, dict):
         return {key: printable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

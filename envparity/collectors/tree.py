@@ -6,13 +6,14 @@ import errno
 import hashlib
 import os
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, Callable
 
 from envparity.collectors.shapes import Fact
 
 CHUNK = 1 << 20
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _MOST_LINKS = 40
+_MOST_PARTS = 4096
 
 
 def gap(section: str, kind: str, reason: str, item: str = "") -> Fact:
@@ -24,6 +25,34 @@ def why(error: BaseException) -> str:
     """The cause of an error in a few words, without the path that the gap names anyway."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text)
+
+
+def follow(path: str, readlink: Callable[[str], str | None]) -> str:
+    """
+    The path with every link followed, `..` taken where it leads to, and nothing outside the root.
+
+    `readlink` gives the target of a link as written, and None for what is no link or is not there. Raises OSError
+    (ELOOP) for more than 40 links, as Linux has it (path_resolution(7)).
+    """
+    done: list[str] = []
+    ahead = [part for part in reversed(path.split("/")) if part]
+    links = 0
+    while ahead:
+        part = ahead.pop()
+        if part == ".":
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        done.append(part)
+        target = readlink("/" + "/".join(done))
+        if target is not None:
+            links += 1
+            if links > _MOST_LINKS or len(ahead) > _MOST_PARTS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            del done[0 if target.startswith("/") else len(done) - 1 :]
+            ahead.extend(part for part in reversed(target.split("/")) if part)
+    return "/" + "/".join(done)
 
 
 class LocalTree:
@@ -93,26 +122,11 @@ class LocalTree:
         """The path with every link in it followed, inside the root."""
         if self.root == "/":
             return os.path.realpath(path)
-        done: list[str] = []
-        ahead = [part for part in reversed(path.split("/")) if part]
-        links = 0
-        while ahead:
-            part = ahead.pop()
-            if part == ".":
-                continue
-            if part == "..":
-                del done[-1:]
-                continue
-            done.append(part)
-            real = self.root + "/" + "/".join(done)
-            if os.path.islink(real):
-                links += 1
-                if links > _MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                target = os.readlink(real)
-                del done[0 if target.startswith("/") else len(done) - 1 :]
-                ahead.extend(part for part in reversed(target.split("/")) if part)
-        return "/" + "/".join(done)
+        return follow(path, self._link)
+
+    def _link(self, path: str) -> str | None:
+        real = self.root + path
+        return os.readlink(real) if os.path.islink(real) else None
 
     def _real(self, path: str) -> str:
         if self.root == "/":

@@ -11,12 +11,14 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from envparity.codec import canonical
 from envparity.errors import RefusedError, UsageError
-from envparity.oci.entries import Entry, content_sha256
+from envparity.files import translated
+from envparity.oci.entries import Entry, content_sha256, shown
 
 PLACE = "opt/app"
 
@@ -59,18 +61,33 @@ def app_entries(folder: Path) -> list[Entry]:
 
     Raises:
         UsageError: it is not a folder, or holds more files than anybody means to ship.
-        RefusedError: it holds a private key, a link that leads out of it, or something that is no file; all are named.
+        UnreachableError: something in it may not be read.
+        RefusedError: it holds a private key, a link that leads out of it, a name that is no UTF-8, or something that is
+            no file; all are named.
     """
-    if not folder.is_dir():
-        raise UsageError(f"the application `{folder}` is not a folder")
+    try:
+        if not folder.is_dir():
+            raise UsageError(f"the application `{folder}` is not a folder")
+        return _entries(folder)
+    except OSError as error:
+        raise translated(error, f"read the application `{error.filename or folder}`") from error
+
+
+def _entries(folder: Path) -> list[Entry]:
     entries = [Entry(PLACE, "folder", 0o755)]
     problems = []
     root = folder.resolve()
-    for place in _walk(folder):
+    for place in _walk(folder)[0]:
         name = place.relative_to(folder).as_posix()
+        if not _is_text(name):
+            problems.append(f"{shown(name)}: a name that is not UTF-8")
+            continue
         path = f"{PLACE}/{name}"
         if place.is_symlink():
             target = str(place.readlink())
+            if not _is_text(target):
+                problems.append(f"{name}: a link to a name that is not UTF-8")
+                continue
             if not place.resolve().is_relative_to(root) or target.startswith("/"):
                 problems.append(f"{name}: a link to `{target}`, which is not in the image")
             entries.append(Entry(path, "link", 0o777, target=target))
@@ -97,17 +114,53 @@ def app_entries(folder: Path) -> list[Entry]:
 
 def app_digest(folder: Path) -> str:
     """What identifies the content of an application folder: the sha256 over paths, kinds, modes and contents."""
-    rows = [[entry.path, entry.kind, entry.mode, entry.target, content_sha256(entry)] for entry in app_entries(folder)]
+    entries = app_entries(folder)
+    try:
+        return digest_of(entries, {entry.path: content_sha256(entry) for entry in entries})
+    except OSError as error:
+        raise translated(error, f"read the application `{error.filename or folder}`") from error
+
+
+def digest_of(entries: Iterable[Entry], contents: Mapping[str, str]) -> str:
+    """The same of entries, and the sha256 of their contents by path."""
+    rows = [[entry.path, entry.kind, entry.mode, entry.target, contents.get(entry.path, "")] for entry in entries]
     return hashlib.sha256(canonical(rows)).hexdigest()
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder):
+def left_out(folder: Path) -> str:
+    """What of an application folder does not go into an image, as one line; "" where everything does."""
+    places: dict[str, list[str]] = {}
+    for place in _walk(folder)[1]:
+        places.setdefault(place.name, []).append(place.relative_to(folder).as_posix())
+    listed = [
+        f"`{shown(found[0])}`" if len(found) == 1 else f"`{shown(name)}` ({len(found)} places)"
+        for name, found in sorted(places.items())
+    ]
+    return ", ".join(listed)
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What goes in, and what does not; compiled modules (`*.pyc`) are of no interest and in neither."""
+    found, dropped = [], []
+    for parent, folders, names in os.walk(folder, onerror=_fail):
+        dropped += [Path(parent, name) for name in (*folders, *names) if name in LEFT_OUT]
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
         kept = [*folders, *(name for name in names if name not in LEFT_OUT and not name.endswith(".pyc"))]
         found += [Path(parent, name) for name in kept]
-    return sorted(found)
+    return sorted(found), sorted(dropped)
+
+
+def _fail(error: OSError) -> None:
+    # Without this a folder that may not be read is passed over, and the image lacks it in silence.
+    raise error
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _holds_private_key(place: Path) -> bool:

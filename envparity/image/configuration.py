@@ -6,6 +6,7 @@ import msgspec
 
 from envparity.codec import canonical
 from envparity.errors import MalformedError
+from envparity.image.app import PLACE as APP
 from envparity.image.plan import PREFIX
 from envparity.values import Lock, Options, Target
 
@@ -22,12 +23,15 @@ _BASE_NAME = "org.opencontainers.image.base.name"
 def runtime(lock: Lock, target: Target, options: Options, lock_sha256: str) -> dict[str, object]:
     """The `config` part of an image's configuration. Equal arguments give equal values, in one order."""
     # No LANG: an image has the settings of its snapshot, and Python takes UTF-8 where there is none (PEP 538, PEP 540).
-    variables = {"PATH": _PATH} | {item.name: item.value for item in (*lock.settings, *options.env)}
+    variables = {"PATH": _PATH}
+    if options.app is not None:
+        variables["PYTHONPATH"] = f"/{APP}"
+    variables |= {item.name: item.value for item in (*lock.settings, *options.env)}
     return {
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Entrypoint": list(options.entrypoint),
         "User": options.user,
-        "WorkingDir": options.workdir,
+        "WorkingDir": options.workdir or (f"/{APP}" if options.app is not None else "/"),
         "ExposedPorts": {f"{port}/tcp": {} for port in options.ports},
         "Labels": {
             **{item.name: item.value for item in options.labels},

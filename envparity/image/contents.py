@@ -15,6 +15,12 @@ from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
 from envparity.values import Lock, PlannedLayer, Step, Target
 
+LAYOUT = 1
+"""
+The number of the rules by which packages, wheels and interpreters become entries, as a lock records it (`Packer`).
+Whoever changes these rules raises it here and there.
+"""
+
 PAPERS = "usr/share/envparity"
 MODELS = "opt/model"
 
@@ -86,7 +92,7 @@ class Supplies:
             case Step.WHEELS:
                 return self._wheel_entries(layer.inputs[2:])
             case Step.MODEL:
-                return [self._model_entry(layer.inputs[0])]
+                return [self._model_entry(layer.inputs[0], int(layer.inputs[1]))]
             case Step.APP:
                 return app.app_entries(self.app) if self.app is not None else []
             case Step.PAPERS:
@@ -100,15 +106,9 @@ class Supplies:
     def _wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
         return wheels.merged([(digest, self.wheels[digest]) for digest in digests])
 
-    def _model_entry(self, name: str) -> Entry:
+    def _model_entry(self, name: str, size_bytes: int) -> Entry:
         place = self.models[name]
-        return Entry(
-            f"{MODELS}/{name}",
-            "file",
-            0o644,
-            size_bytes=place.stat().st_size,
-            content=lambda: place.open("rb"),
-        )
+        return Entry(f"{MODELS}/{name}", "file", 0o644, size_bytes=size_bytes, content=lambda: place.open("rb"))
 
     def _papers(self) -> list[Entry]:
         snapshot = self.files[self.lock.snapshot.sha256].read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 from envparity.errors import UsageError
@@ -15,12 +16,12 @@ _USER = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?")
 
 def options(
     *,
-    entrypoint: tuple[str, ...] | None,
-    env: Iterable[str],
-    labels: Iterable[str],
+    entrypoint: str | None = None,
+    env: Iterable[str] = (),
+    labels: Iterable[str] = (),
     user: str,
-    workdir: str,
-    ports: Iterable[int],
+    workdir: str = Options().workdir,
+    ports: Iterable[int] = (),
 ) -> Options:
     """
     Checked options.
@@ -30,11 +31,11 @@ def options(
     """
     if not _USER.fullmatch(user):
         raise UsageError(f"--user takes numbers, `UID` or `UID:GID`, and got `{user}`")
-    if not workdir.startswith("/") or "\0" in workdir:
+    if workdir and (not workdir.startswith("/") or "\0" in workdir):
         raise UsageError(f"--workdir takes an absolute path, and got `{workdir}`")
     plain = Options()
     return Options(
-        entrypoint=entrypoint or plain.entrypoint,
+        entrypoint=tuple(shlex.split(entrypoint)) if entrypoint else plain.entrypoint,
         env=tuple(sorted(_pair("--env", text, _NAME) for text in env)),
         labels=tuple(sorted(_pair("--label", text, _LABEL) for text in labels)),
         user=user if ":" in user else f"{user}:{user}",

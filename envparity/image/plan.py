@@ -55,3 +55,8 @@ def plan(lock: Lock, target: Target, options: Options, lock_sha256: str) -> Plan
         layers.append(PlannedLayer(step=Step.APP, title="application", inputs=(options.app,)))
     layers.append(PlannedLayer(step=Step.PAPERS, title="lock and snapshot", inputs=(lock_sha256, lock.snapshot.sha256)))
     return Plan(platform=target.platform, options=options, layers=tuple(layers))
+
+
+def history(layer: PlannedLayer) -> str:
+    """The line by which `docker history` shows a layer."""
+    return f"envparity {layer.step}: {layer.title}"

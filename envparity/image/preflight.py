@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envparity.errors import RefusedError
 from envparity.image.wheels import tag_floor
-from envparity.values import Artifact, Lock, LockedDistribution, Target
+from envparity.values import MACHINES, Artifact, Lock, LockedDistribution, Target
 
 _ADDED: tuple[tuple[tuple[int, int], str], ...] = (
     ((3, 9), "graphlib zoneinfo _aix_support _bootsubprocess _zoneinfo"),
@@ -47,7 +47,6 @@ _PYTHON_2 = frozenset(["__builtin__", "copy_reg", "exceptions", "_abcoll", "User
 
 _SHOWN = 5
 _EXTENSIONS = (".py", ".so", ".pyd")
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def stdlib_names(python_version: str) -> frozenset[str]:
@@ -91,7 +90,7 @@ def check_imports(models: Mapping[str, Artifact], lock: Lock, python_version: st
         lacking = tuple(
             module
             for module in sorted({*model.modules, *(each.partition(":")[0] for each in model.classes)})
-            if not _is_provided(module, provided, stdlib, app)
+            if not _is_provided(module, provided, stdlib, app) and not _is_cython_s_own(module, model.classes)
         )
         if lacking:
             missing[label] = lacking
@@ -111,6 +110,17 @@ def check_imports(models: Mapping[str, Artifact], lock: Lock, python_version: st
             for module in lacking
         ),
     )
+
+
+def _is_cython_s_own(module: str, classes: Iterable[str]) -> bool:
+    """
+    Whether a module is a short name that only Cython's pickling knows (`_loss:__pyx_unpickle_CyHalfBinomialLoss`).
+
+    An extension module registers itself under that name when its package is imported, which the model's other classes
+    see to; no distribution provides it by that name.
+    """
+    named = [name for each, _, name in (text.partition(":") for text in classes) if each == module]
+    return bool(named) and all(name.startswith("__pyx_") for name in named)
 
 
 def check_platform(
@@ -152,7 +162,8 @@ def _mismatch(distribution: LockedDistribution, target: Target, glibc: str, floo
     except InvalidWheelFilename as error:
         return f"{label}: `{distribution.wheel.name}` is not the name of a wheel: {error}"
     version = target.interpreter.version
-    machine = _MACHINES.get(target.platform.partition("/")[2], target.platform.partition("/")[2])
+    architecture = target.platform.split("/")[1]
+    machine = MACHINES.get(architecture, architecture)
     fits_python = [tag for tag in tags if (tag.interpreter, tag.abi) in _python_tags(version)]
     if not fits_python:
         pythons = {f"{tag.interpreter}-{tag.abi}" for tag in tags}

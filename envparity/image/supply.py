@@ -12,9 +12,10 @@ import msgspec
 
 from envparity.errors import IntegrityError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher, Wanted
-from envparity.files import read_bytes
+from envparity.files import read_bytes, translated
 from envparity.image import app
-from envparity.image.contents import Supplies
+from envparity.image.contents import LAYOUT, Supplies
+from envparity.oci.entries import shown
 from envparity.values import (
     Lock,
     LockedArtifact,
@@ -32,7 +33,17 @@ LARGEST_ARTIFACT = 1 << 31
 
 
 def the_target(lock: Lock) -> Target:
-    """The one target of a lock; several come later."""
+    """
+    The one target of a lock, which this version can make an image of.
+
+    Raises:
+        UnsupportedError: it has several, or was made for other rules of what goes where.
+    """
+    if lock.packer.layout != LAYOUT:
+        raise UnsupportedError(
+            f"the lock is for layout {lock.packer.layout} of an image, and this version lays out by {LAYOUT}",
+            hint="lock again with this version, or build with the version that locked",
+        )
     if len(lock.targets) != 1:
         raise UnsupportedError(f"a lock for {len(lock.targets)} platforms is not supported yet")
     return lock.targets[0]
@@ -63,12 +74,17 @@ def completed(options: Options, models: Sequence[Path], application: Path | None
 
 
 def _read_model(path: Path) -> LockedModel:
-    if not path.is_file():
-        fault = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"model `{path}` {fault}", hint="name the model's file with `--model`")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return LockedModel(name=path.name, size_bytes=path.stat().st_size, sha256=digest)
+    if not path.name.isprintable():  # a byte that is no UTF-8 is not printable either
+        raise UsageError(f"model `{shown(str(path))}` has a name that no image can carry", hint="rename the file")
+    try:
+        if not path.is_file():
+            fault = "is a folder" if path.is_dir() else "does not exist"
+            raise UsageError(f"model `{path}` {fault}", hint="name the model's file with `--model`")
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return LockedModel(name=path.name, size_bytes=stream.tell(), sha256=digest)
+    except OSError as error:
+        raise translated(error, f"read the model `{path}`") from error
 
 
 def wheel_wanted(item: LockedDistribution) -> Wanted:

@@ -11,7 +11,6 @@ __all__ = ["Archive", "open_archive", "write_archive"]
 
 import hashlib
 import io
-import json
 import os
 import re
 import stat
@@ -20,11 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from envparity import files
-from envparity.codec import canonical
+from envparity.codec import canonical, load_json
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.oci.entries import Entry, normal, shown
-from envparity.oci.image import BuiltImage, Image, load_image
-from envparity.oci.layout import choose, descriptor_of, is_attestation, manifests, require_blob, require_platform
+from envparity.oci.image import BuiltImage, Image, load_image, read_blob
+from envparity.oci.layout import choose, descriptor_of, manifests, require_blob, require_platform
 from envparity.oci.spec import (
     CONFIG_LIMIT,
     DOCKER_CONFIG,
@@ -34,6 +33,7 @@ from envparity.oci.spec import (
     OCI_INDEX,
     REF_NAME,
     Descriptor,
+    Index,
     blob_path,
     digest_of,
     parse_config,
@@ -47,6 +47,8 @@ from envparity.oci.unpack import codec_of
 _LIMITS = Limits(entries=200_000)
 _LINK_LIMIT = 8
 _CHUNK = 1 << 20
+# `manifestItem` in image/tarexport of https://github.com/moby/moby.
+_LINE_FIELDS = ("Config", "RepoTags", "Layers", "Parent", "LayerSources")
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 # https://github.com/distribution/reference: host, path, tag.
 _NAME = re.compile(
@@ -80,8 +82,17 @@ class Archive:
                 name = raw.entry.path
                 if name in self._members and raw.entry.kind != "folder":
                     raise MalformedError(f"`{self.path}` has `{shown(name)}` twice")
+                if name in self._members and self._members[name].kind != "folder":
+                    raise MalformedError(f"`{self.path}` has `{shown(name)}` as a folder and as something else")
                 self._members[name] = raw.entry
                 self._offsets[name] = raw.offset
+        # Docker unpacks the archive: through a link in the place of a folder, one member could replace another.
+        for name in self._members:
+            parts = name.split("/")[:-1]
+            for depth in range(len(parts)):
+                above = self._members.get("/".join(parts[: depth + 1]))
+                if above is not None and above.kind != "folder":
+                    raise MalformedError(f"`{self.path}` has `{shown(name)}` below `{shown(above.path)}`, no folder")
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -172,8 +183,9 @@ def open_archive(
     path: str | Path, *, tag: str = "", digest: str = "", platform: str = "", reference: str = ""
 ) -> Image:
     """
-    Find one image in an archive. An OCI layout in it goes first; where Docker's `manifest.json` is there too, it must
-    name the same configs, or engines would run different images out of one file.
+    Find one image in an archive. An OCI layout in it goes first; where Docker's `manifest.json` is there too, each of
+    its lines must be an image of the layout, and a name the same image in both, or engines would run different ones
+    out of one file.
 
     Args:
         tag: `NAME:TAG` as Docker lists it, or the layout's tag; without one there may be only one image.
@@ -202,51 +214,76 @@ def _open_layout(archive: Archive, reference: str, tag: str, digest: str, platfo
     parse_layout(archive.document("oci-layout"))
     index = parse_index(archive.document("index.json"), what=f"index.json of `{archive.path}`")
     lines = _docker_lines(archive) if "manifest.json" in archive else []
-    if tag and all((line.annotations or NOTHING).get(REF_NAME) != tag for line in index.manifests):
-        # Docker's own name for it: the one with this config.
-        configs = {archive_digest(archive, line["Config"]) for line in lines if tag in line["RepoTags"]}
-        for _, descriptor in manifests(archive, index, what=f"`{archive.path}`"):
-            if configs and load_image(archive, reference, descriptor).manifest.config.digest in configs:
-                tag, digest = "", descriptor.digest
-                break
+    contents = _contents(archive, index) if lines else {}
+    loaded = [(_loaded(archive, line), line["RepoTags"]) for line in lines]
+    if any(content not in contents.values() for content, _ in loaded):
+        raise _two_in_one(archive)
+    wanted = {content for content, names in loaded if tag and not digest and _familiar(tag) in map(_familiar, names)}
+    if wanted and all((line.annotations or NOTHING).get(REF_NAME) != tag for line in index.manifests):
+        # Docker's own name for it.
+        tag, digest = "", next(key for key, content in contents.items() if content in wanted)
     descriptor = choose(archive, index, reference=reference, tag=tag, digest=digest, platform=platform)
     image = load_image(archive, reference, descriptor)
-    if lines and not is_attestation(descriptor):
-        _require_agreement(archive, image, lines)
+    if lines and contents[descriptor.digest] not in (wanted or {content for content, _ in loaded}):
+        raise _two_in_one(archive)
     return image
 
 
-def _require_agreement(archive: Archive, image: Image, lines: list[dict[str, Any]]) -> None:
-    for line in lines:
-        if archive_digest(archive, line["Config"]) == image.manifest.config.digest:
-            layers = [normal(name) for name in line["Layers"]]
-            if layers == [blob_path(layer.digest) for layer in image.manifest.layers]:
-                return
-    raise MalformedError(
+def _contents(archive: Archive, index: Index) -> dict[str, tuple[str, ...]]:
+    """Config and layers of every image of the index that is there, by the digest of its manifest."""
+    found = {}
+    for _, descriptor in manifests(archive, index, what=f"`{archive.path}`"):
+        # Docker saves an index whole, and of its platforms only those that it has.
+        if blob_path(descriptor.digest) in archive:
+            what = f"manifest {descriptor.digest[:19]}"
+            manifest = parse_manifest(read_blob(archive, descriptor, limit=MANIFEST_LIMIT, what=what), what=what)
+            layers = (blob_path(layer.digest) for layer in manifest.layers)
+            found[descriptor.digest] = (manifest.config.digest, *layers)
+    return found
+
+
+def _loaded(archive: Archive, line: dict[str, Any]) -> tuple[str, ...]:
+    """The same of what Docker loads for one line of its list."""
+    return (digest_of(archive.document(line["Config"], CONFIG_LIMIT)), *(normal(name) for name in line["Layers"]))
+
+
+def _familiar(name: str) -> str:
+    """A name as Docker writes it: `docker.io/library/x:1` and `x:1` are one (https://github.com/distribution/reference)."""
+    return re.sub(r"\A(?:(?:index\.)?docker\.io/)?(?:library/)?", "", name)
+
+
+def _two_in_one(archive: Archive) -> MalformedError:
+    return MalformedError(
         f"`{archive.path}` is two images in one: manifest.json and index.json do not name the same config and layers"
     )
 
 
-def archive_digest(archive: Archive, member: str) -> str:
-    """The digest of a member of at most a config's size."""
-    return digest_of(archive.document(member, CONFIG_LIMIT))
-
-
 def _docker_lines(archive: Archive) -> list[dict[str, Any]]:
-    """`manifest.json`: a list of images, each with config, layers and names."""
+    """
+    `manifest.json`: a list of images, each with config, layers and names.
+
+    Raises:
+        MalformedError: it is another thing, or Docker could read it otherwise: a name that two images have, an unknown
+            field, which may be a known one in another case.
+    """
     what = f"manifest.json of `{archive.path}`"
-    try:
-        lines = json.loads(archive.document("manifest.json"))
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"{what} is not valid JSON: {shown(str(error))}") from error
+    lines = load_json(archive.document("manifest.json"), what, limit=MANIFEST_LIMIT)
     if not isinstance(lines, list) or not lines:
         raise MalformedError(f"{what} lists no image")
+    taken: dict[str, int] = {}
     for number, line in enumerate(lines):
         if not isinstance(line, dict) or not isinstance(line.get("Config"), str) or not _strings(line.get("Layers")):
             raise MalformedError(f"{what} is not valid: expected Config and Layers", where=f"[{number}]")
+        for key in line:
+            if key not in _LINE_FIELDS:
+                raise MalformedError(f"{what} has the unknown field `{shown(key)}`", where=f"[{number}]")
         line["RepoTags"] = line.get("RepoTags") or []
         if not _strings(line["RepoTags"]):
             raise MalformedError(f"{what} is not valid: expected names", where=f"[{number}].RepoTags")
+        for name in line["RepoTags"]:
+            # Docker loads one line after the other, and the last one keeps the name.
+            if taken.setdefault(_familiar(name), number) != number:
+                raise MalformedError(f"{what} gives two images the name `{shown(name)}`", where=f"[{number}].RepoTags")
     return lines
 
 
@@ -256,7 +293,7 @@ def _strings(value: object) -> bool:
 
 def _open_docker(archive: Archive, reference: str, tag: str, digest: str) -> Image:
     lines = _docker_lines(archive)
-    fitting = [line for line in lines if not tag or tag in line["RepoTags"]]
+    fitting = [line for line in lines if not tag or _familiar(tag) in map(_familiar, line["RepoTags"])]
     if len(fitting) != 1:
         names = sorted({shown(name) for line in lines for name in line["RepoTags"]})
         problem = "holds several images" if fitting else "has no image of that name"

@@ -40,6 +40,7 @@ from envparity.oci.spec import (
 
 NEST_LIMIT = 8
 COPY_CHUNK = 1 << 20
+_OWN_LOCK = ".envparity.lock"
 
 # image-layout.md and annotations.md: the grammar of `org.opencontainers.image.ref.name`.
 _REF_NAME = re.compile(
@@ -263,11 +264,18 @@ def write_layout(path: str | Path, image: BuiltImage, tag: str = "") -> str:
         _store_file(folder, descriptor, blob)
     _store(folder, image.config_bytes)
     _store(folder, image.manifest_bytes)
-    with files.locked(folder / ".envparity.lock"):
+    with files.locked(_lock_of(folder)):
         if not (folder / "oci-layout").exists():
             files.write_bytes(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
         files.write_bytes(folder / "index.json", _next_index(folder, image, tag))
     return image.digest
+
+
+def _lock_of(folder: Path) -> Path:
+    """Beside the layout, so that what is published holds nothing of ours."""
+    place = Path(os.path.realpath(folder))
+    # The parent of a volume of a container is often not ours to write.
+    return place.parent / f".{place.name[:100]}.lock" if os.access(place.parent, os.W_OK) else place / _OWN_LOCK
 
 
 def descriptor_of(image: BuiltImage, tag: str = "") -> dict[str, object]:
@@ -293,12 +301,12 @@ def _require_layout_or_nothing(folder: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise UsageError(f"`{folder}` is a file; an OCI layout is a folder") from error
+        raise UsageError(f"`{folder}` is a file; an OCI layout is a folder", hint="name a new folder") from error
     except OSError as error:
         raise UnreachableError(f"cannot read `{folder}`: {error.strerror}") from error
     if "index.json" in names:
         Layout(folder).index()  # a damaged or newer layout is left alone
-    elif any(not re.fullmatch(r"oci-layout|blobs|\.envparity\.lock|\..+\.part", name) for name in names):
+    elif any(not re.fullmatch(r"oci-layout|blobs|\..+\.part", name) and name != _OWN_LOCK for name in names):
         raise UsageError(f"`{folder}` holds something else than an OCI layout", hint="name an empty or a new folder")
 
 

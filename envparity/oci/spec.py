@@ -2,9 +2,10 @@
 The documents of an OCI image as frozen values: descriptor, manifest, index, config, layout.
 
 They are parsed once, at the door, and strictly (https://github.com/opencontainers/image-spec, v1.1.1): media types,
-digests, sizes and types of every field that envparity uses; a duplicate key is an error, since readers differ about
-which one wins. Docker's own media types (schema 2) are read as well. Unknown fields are ignored, as the
-specification asks.
+digests, sizes and types of every field that envparity uses. A key that stands twice is an error, since readers differ
+about which one wins; and so is one that differs from another, or from a known one, in case only, since engines written
+in Go take it for the same (https://pkg.go.dev/encoding/json#Unmarshal). Docker's own media types (schema 2) are read as
+well. Unknown fields are ignored, as the specification asks.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -229,6 +231,35 @@ class Layout(Struct, frozen=True, kw_only=True):
     image_layout_version: Literal["1.0.0"] = field(name="imageLayoutVersion")
 
 
+# Fields that engines know and that are not read here (image-spec, config.md; the `image` and `container` types of
+# https://github.com/moby/moby): a variant of their case would reach an engine all the same.
+_OF_ENGINES: dict[type[Struct], tuple[str, ...]] = {
+    Platform: ("os.features",),
+    Config: ("os.version", "os.features", "id", "parent", "comment", "container", "container_config", "docker_version"),
+    Runtime: (
+        "ArgsEscaped",
+        "AttachStderr",
+        "AttachStdin",
+        "AttachStdout",
+        "CpuShares",
+        "Domainname",
+        "Healthcheck",
+        "Hostname",
+        "Image",
+        "MacAddress",
+        "Memory",
+        "MemorySwap",
+        "NetworkDisabled",
+        "OnBuild",
+        "OpenStdin",
+        "Shell",
+        "StdinOnce",
+        "StopTimeout",
+        "Tty",
+    ),
+}
+
+
 def digest_of(data: bytes) -> str:
     """`sha256:…` of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -269,7 +300,7 @@ def parse_manifest(data: bytes, *, what: str = "manifest") -> Manifest:
         MalformedError: not a manifest, or one that another reader could take for an index (CVE-2021-41190).
     """
     document = load_json(data, f"the {what}", limit=MANIFEST_LIMIT)
-    _one_kind(document, what, Manifest, ("manifests", "fsLayers", "signatures"))
+    _one_kind(document, what, ("manifests", "fsLayers", "signatures"))
     manifest = _convert(document, Manifest, what)
     if manifest.media_type is not None and manifest.media_type not in MANIFEST_TYPES:
         raise MalformedError(
@@ -289,7 +320,7 @@ def parse_index(data: bytes, *, what: str = "index") -> Index:
         MalformedError: not an index, or one that another reader could take for a manifest.
     """
     document = load_json(data, f"the {what}", limit=MANIFEST_LIMIT)
-    _one_kind(document, what, Index, ("layers", "config", "fsLayers", "signatures"))
+    _one_kind(document, what, ("layers", "config", "fsLayers", "signatures"))
     index = _convert(document, Index, what)
     if index.media_type is not None and index.media_type not in INDEX_TYPES:
         raise MalformedError(
@@ -305,6 +336,9 @@ def parse_index(data: bytes, *, what: str = "index") -> Index:
 def parse_config(data: bytes, *, what: str = "config", strict: bool = True) -> Config:
     """
     Read the configuration of an image.
+
+    Raises:
+        MalformedError: not a config, or one that an engine could read otherwise.
 
     Args:
         strict: as the specification's own tests ask. Without it, what engines let pass is read too: an `Env` line
@@ -339,6 +373,7 @@ _Document = TypeVar("_Document", Manifest, Index, Config, Layout, Descriptor)
 
 
 def _convert(document: Any, kind: type[_Document], what: str) -> _Document:
+    _one_reading(document, kind, what, "")
     try:
         return msgspec.convert(document, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -358,21 +393,54 @@ def _decode(kind: type, value: Any) -> Any:
     return Names(value)
 
 
-def _one_kind(document: Any, what: str, kind: type[Struct], foreign: tuple[str, ...]) -> None:
+def _one_kind(document: Any, what: str, foreign: tuple[str, ...]) -> None:
+    """Refuse a document with the fields of another kind ("manifest with manifests"), which could be read as both."""
+    others = {name.casefold(): name for name in foreign}
+    for key in document if isinstance(document, dict) else ():
+        if key.casefold() in others:
+            raise MalformedError(
+                f"the {what} is ambiguous: it has the field `{shown(key)}` of another kind of document"
+            )
+
+
+def _one_reading(document: Any, kind: type[Struct], what: str, where: str) -> None:
     """
-    Refuse what could be read as two things: a document with the fields of another kind ("manifest with manifests"),
-    and a field that differs from a known one in case only, which some readers take for it.
+    Refuse a key that differs from a known or from another one in case only, here and in every part of the document.
+
+    Go reads "preferring an exact match but also accepting a case-insensitive match", and the last one wins.
     """
     if not isinstance(document, dict):
         return
-    known = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(kind)}
-    for key in document:
-        if key in foreign:
-            raise MalformedError(f"the {what} is ambiguous: it has the field `{key}` of another kind of document")
-        if known.get(key.lower(), key) != key:
+    known, parts = _fields(kind)
+    seen: dict[str, str] = {}
+    for key, value in document.items():
+        folded = key.casefold()
+        other: str = known.get(folded) or seen.setdefault(folded, key)
+        if other != key:
             raise MalformedError(
-                f"the {what} is ambiguous: `{shown(key)}` differs from `{known[key.lower()]}` in case only"
+                f"the {what} is ambiguous: `{shown(key)}` differs from `{shown(other)}` in case only", where=where
             )
+        if key in parts:
+            inner = f"{where}.{key}" if where else key
+            _one_reading(value, parts[key], what, inner)
+            for number, item in enumerate(value if isinstance(value, list) else ()):
+                _one_reading(item, parts[key], what, f"{inner}[{number}]")
+
+
+@cache
+def _fields(kind: type[Struct]) -> tuple[dict[str, str], dict[str, type[Struct]]]:
+    """The names of a document's fields by their folded form, and the kinds of those that are documents themselves."""
+    fields = msgspec.structs.fields(kind)
+    names = [field.encode_name for field in fields] + list(_OF_ENGINES.get(kind, ()))
+    parts = {field.encode_name: part for field in fields if (part := _part(field.type)) is not None}
+    return {name.casefold(): name for name in names}, parts
+
+
+def _part(annotation: Any) -> type[Struct] | None:
+    """The struct within an annotation such as `tuple[Descriptor, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        return annotation
+    return next((part for inner in get_args(annotation) if (part := _part(inner)) is not None), None)
 
 
 def _forgive(document: Any) -> None:

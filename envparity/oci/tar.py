@@ -12,6 +12,7 @@ from __future__ import annotations
 __all__ = ["LIMITS", "Limits", "Member", "RawEntry", "read_layer", "write_layer"]
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ CHUNK = 1 << 18
 _ZERO = bytes(BLOCK)
 
 _USTAR_TYPE: dict[str, bytes] = {"file": b"0", "hardlink": b"1", "link": b"2", "folder": b"5"}
+# The records of POSIX that are read elsewhere or say nothing about what a file is.
+_PLAIN = frozenset(
+    ("path", "linkpath", "size", "uid", "gid", "uname", "gname", "mtime", "atime", "ctime", "hdrcharset", "comment")
+)
+_SECONDS = re.compile(rb"(-?[0-9]{1,18})(?:\.[0-9]*)?")
 _KIND: dict[bytes, Kind] = {
     b"0": "file",
     b"\0": "file",
@@ -305,12 +311,18 @@ class RawEntry:
     """
     One member as the layer has it, whiteouts not applied.
 
-    `offset` is where its content begins in the uncompressed stream. `xattrs` are noted as pairs of name and value.
+    Args:
+        offset: where its content begins in the uncompressed stream.
+        mtime: whole seconds since 1970, negative before.
+        xattrs: pairs of name and value of every PAX record that nothing else here is read from: extended attributes by
+            their own name (`security.capability`), all others as they are written (`SCHILY.acl.access`,
+            `LIBARCHIVE.xattr.…`, unknown ones). Some engine gives the file a right for each of them.
     """
 
     entry: Entry
     reader: Member
     offset: int
+    mtime: int = 0
     xattrs: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -462,7 +474,7 @@ def _note(source: _Source, block: bytes, kind: bytes, pending: _Pending) -> None
     data = source.extension(block)
     if kind == b"g":
         records = _records(source, data)
-        if any(not key.startswith("comment") for key in records):
+        if any(key != "comment" for key in records):
             # Docker's reader ignores global headers, others apply them to every member that follows.
             raise source.broken("has a global header that readers disagree about")
     elif kind == b"x":
@@ -527,14 +539,8 @@ def _member(source: _Source, block: bytes, kind: bytes, pending: _Pending) -> Ra
     )
     cut = MalformedError(f"{source.layer} is cut short inside `{shown(path)}` (byte {source.offset})")
     reader = _Padded(source, size, cut)
-    xattrs = tuple(
-        sorted(
-            (key.removeprefix("SCHILY.xattr."), value)
-            for key, value in records.items()
-            if key.startswith("SCHILY.xattr.")
-        )
-    )
-    return RawEntry(entry, reader, source.offset, xattrs)
+    xattrs = sorted((key.removeprefix("SCHILY.xattr."), value) for key, value in records.items() if key not in _PLAIN)
+    return RawEntry(entry, reader, source.offset, _mtime(source, records, block[136:148]), tuple(xattrs))
 
 
 class _Padded(Member):
@@ -588,6 +594,19 @@ def _number(source: _Source, records: Mapping[str, bytes], key: str, field: byte
     if key == "size" and value < 8**11 and value != plain:
         raise source.broken(f"has a member with two sizes, {plain} and {value}, which readers disagree about")
     return value
+
+
+def _mtime(source: _Source, records: Mapping[str, bytes], field: bytes) -> int:
+    # An empty record "shall delete any header block field" (pax); readers take the header's all the same.
+    text = records.get("mtime")
+    if text:
+        seconds = _SECONDS.fullmatch(text)
+        if seconds is None:
+            raise source.broken(f"has an extended header in which mtime is not a number: {text[:20]!r}")
+        return int(seconds[1])
+    if field[0] == 0xFF:  # GNU's base 256, before 1970
+        return max(int.from_bytes(field, "big", signed=True), -(2**63))
+    return source.number(field, "the mtime")
 
 
 def _path(source: _Source, name: bytes) -> str:

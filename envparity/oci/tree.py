@@ -16,11 +16,13 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO, cast
 
+from envparity.collectors.tree import follow
 from envparity.errors import EnvparityError, IntegrityError, MalformedError
 from envparity.oci.entries import Kind, shown
 from envparity.oci.image import Image, Layer
@@ -33,7 +35,6 @@ KEEP_FILE_BYTES = 16 << 20
 KEEP_BYTES = 256 << 20
 ENTRIES_LIMIT = 1_000_000  # in all layers together
 IMPLIED_LIMIT_BYTES = 64 << 20  # of the paths of folders that no layer mentions
-LINK_LIMIT = 40  # as Linux has it (path_resolution(7))
 
 OPAQUE = ".wh..wh..opq"
 WHITEOUT = ".wh."
@@ -80,6 +81,7 @@ class Node:
         target: of links, as written; of hard links in a layer's own table, the path that they repeat, without a slash.
         layer: the number of the layer that it comes from, from 0.
         member: its number within that layer, from 0; -1 for a folder that no layer mentions.
+        mtime, xattrs: as of a RawEntry.
     """
 
     path: str
@@ -92,6 +94,7 @@ class Node:
     target: str = ""
     layer: int = -1
     member: int = -1
+    mtime: int = 0
     xattrs: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -190,6 +193,7 @@ def _node(raw: RawEntry, path: str, sha256: str, layer: int, member: int) -> Nod
         target=entry.target,
         layer=layer,
         member=member,
+        mtime=raw.mtime,
         xattrs=raw.xattrs,
     )
 
@@ -261,6 +265,7 @@ class Merger:
         self.nodes: dict[str, Node] = {"/": _ROOT}
         self.children: dict[str, set[str]] = {"/": set()}
         self.notes: list[str] = []
+        self._link = partial(_target, self.nodes)
         self._name = ""
         self._implied_bytes = 0
 
@@ -322,6 +327,10 @@ class Merger:
             raise self._broken(node, f"is a hard link to `{shown(node.target)}`, which is not there (yet)")
         if target.kind == "folder":
             raise self._broken(node, f"is a hard link to the folder `{shown(node.target)}`")
+        if node.xattrs:
+            # Engines set them on the one file that both names stand for.
+            target = replace(target, xattrs=tuple(dict.fromkeys(target.xattrs + node.xattrs)))
+            self.nodes[target.path] = target
         return target
 
     def _set(self, path: str, node: Node) -> None:
@@ -345,7 +354,7 @@ class Merger:
     def _find(self, path: str) -> str | None:
         """A folder that is there, with links followed; None if it is not."""
         try:
-            found = _follow(self.nodes, path)
+            found = follow(path, self._link)
         except OSError:
             return None
         node = self.nodes.get(found)
@@ -357,7 +366,7 @@ class Merger:
         if node is not None and node.kind == "folder":
             return path
         try:
-            found = _follow(self.nodes, path)
+            found = follow(path, self._link)
         except OSError as error:
             raise self._broken(wanted_by, "lies below a cycle of links") from error
         if found != path:
@@ -382,32 +391,9 @@ def _joined(folder: str, name: str) -> str:
     return f"/{name}" if folder == "/" else f"{folder}/{name}"
 
 
-def _follow(nodes: dict[str, Node], path: str) -> str:
-    """
-    The path with every link followed, `..` taken where it leads to, and nothing outside the root.
-
-    Raises:
-        OSError: ELOOP for more than `LINK_LIMIT` links.
-    """
-    done: list[str] = []
-    ahead = [part for part in reversed(path.split("/")) if part]
-    links = 0
-    while ahead:
-        part = ahead.pop()
-        if part == ".":
-            continue
-        if part == "..":
-            del done[-1:]
-            continue
-        done.append(part)
-        node = nodes.get("/" + "/".join(done))
-        if node is not None and node.kind == "link":
-            links += 1
-            if links > LINK_LIMIT or len(ahead) > 4096:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            del done[0 if node.target.startswith("/") else len(done) - 1 :]
-            ahead.extend(part for part in reversed(node.target.split("/")) if part)
-    return "/" + "/".join(done)
+def _target(nodes: Mapping[str, Node], path: str) -> str | None:
+    node = nodes.get(path)
+    return node.target if node is not None and node.kind == "link" else None
 
 
 class ImageTree:
@@ -431,6 +417,7 @@ class ImageTree:
         self.notes = notes
         self._tables = tables
         self._nodes = nodes
+        self._link = partial(_target, nodes)
         self._children = children
         self._kept = kept
         self._unpack_limits = unpack_limits
@@ -467,7 +454,7 @@ class ImageTree:
 
     def resolve(self, path: str) -> str:
         """The path with links followed, inside the image only. Raises OSError for a cycle."""
-        return _follow(self._nodes, path)
+        return follow(path, self._link)
 
     def read(self, path: str, limit: int = 16 << 20) -> bytes:
         """The content of a file. Raises OSError, with EFBIG over the limit."""
@@ -507,7 +494,7 @@ class ImageTree:
         if name in {"", ".", ".."}:
             folder, name = path, ""
         try:
-            parent = _follow(self._nodes, folder)
+            parent = follow(folder, self._link)
         except OSError:
             return None
         return self._nodes.get(_joined(parent, name) if name else parent)
@@ -520,10 +507,6 @@ class ImageTree:
     def layer_entries(self, index: int) -> tuple[Node, ...]:
         """The members of one layer (from 0) in its own order, not merged, whiteouts as the files that they are."""
         return self._tables[index].nodes
-
-    def layer_table(self, index: int) -> LayerTable:
-        """The same with what else is known of the layer."""
-        return self._tables[index]
 
     def contents(self, paths: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
         """
@@ -542,10 +525,6 @@ class ImageTree:
                 wanted_by.setdefault(node.layer, {}).setdefault(node.member, []).append((path, node))
         for index in sorted(wanted_by):
             yield from self._from_layer(index, wanted_by[index])
-
-    def content(self, path: str) -> BinaryIO:
-        """The same as `open`."""
-        return self.open(path)
 
     def _from_layer(self, index: int, wanted_by: dict[int, list[tuple[str, Node]]]) -> Iterator[tuple[str, BinaryIO]]:
         left = set(wanted_by)
@@ -575,7 +554,7 @@ class ImageTree:
         return IntegrityError(f"{self._layer_name(node.layer)} changed while it was read: `{shown(node.path)}` is gone")
 
     def _at(self, path: str) -> Node:
-        node = self._nodes.get(_follow(self._nodes, path))
+        node = self._nodes.get(follow(path, self._link))
         if node is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return node

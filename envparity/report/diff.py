@@ -52,11 +52,10 @@ def _in_full(finding: Finding, fail_on: Severity) -> bool:
     severity = finding.severity
     if severity is Severity.INFO:
         return False
-    return (
-        severity.at_least(Severity.HIGH)
-        or severity.at_least(fail_on)
-        or (severity is Severity.MEDIUM and bool(finding.rule))
-    )
+    if severity.at_least(Severity.HIGH) or (severity is Severity.MEDIUM and bool(finding.rule)):
+        return True
+    # Hundreds of OS packages that only the general order speaks of are a line together, however strict the caller is.
+    return severity.at_least(fail_on) and finding.difference.section != "os_packages"
 
 
 def _head(report: Report, style: Style) -> Iterator[str]:
@@ -74,7 +73,8 @@ def _head(report: Report, style: Style) -> Iterator[str]:
     elif known:
         verdict, code = f"OK: none of {total} is {_or_worse(report.fail_on)}", "1;32"
     else:
-        verdict, code = f"OK: no difference in {counted(report.compared, 'fact')}", "1;32"
+        unknown = f"; {len(report.findings)} known on one side only" if report.findings else ""
+        verdict, code = f"OK: no difference in {counted(report.compared, 'fact')}{unknown}", "1;32"
     yield from (style.paint(line, code) for line in style.wrapped(verdict))
 
 

@@ -28,7 +28,7 @@ def text(verdict: Verdict, style: Style | None = None, *, verbose: bool = False)
         if len(lesser) > len(shown):
             lines.append(f"  info    {counted(len(lesser) - len(shown), 'harmless one')} (-v lists them)")
     if verdict.declared:
-        lines += ["", style.bold("Declared in the lock")]
+        lines += ["", style.bold("Declared, and not judged")]
         for line in verdict.declared:
             lines += style.wrapped(line, first="  ", indent="    ")
     unknown = [*unknown_lines(verdict.findings, (), verdict.gaps, (verdict.against, verdict.image), style)]

@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 import msgspec
 
+from envparity.collectors.urls import public_url
 from envparity.errors import IntegrityError, MalformedError, UnsupportedError, UsageError
+from envparity.network import address_fault, printable
 from envparity.progress import SILENT, Progress
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
@@ -117,9 +119,10 @@ def find_wheels(
 
 
 def _root(index: str) -> str:
-    if urlsplit(index).scheme not in {"http", "https"} or not urlsplit(index).hostname:
+    fault = address_fault(index)
+    if fault:
         raise UsageError(
-            f"the index `{_public(index)}` is not an http or https address",
+            f"the index `{printable(index)}` cannot be asked: {fault}",
             hint=f"name the root of a simple index, such as {PYPI}",
         )
     return index if index.endswith("/") else f"{index}/"
@@ -129,16 +132,18 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
     """What the snapshot alone rules out."""
     name, version, origin = distribution.name, distribution.version, distribution.direct_url
     if distribution.editable:
-        where = _public(origin) or distribution.location
+        where = printable(origin) or distribution.location
         return Problem(
             name, version, f"is installed as editable from `{where}`", f"{_PUBLISH}, or ship it with `--app`"
         )
     if re.match(r"(git|hg|bzr|svn)\+", origin):
-        return Problem(name, version, f"is installed from version control, `{_public(origin)}`", _PUBLISH)
+        return Problem(name, version, f"is installed from version control, `{printable(origin)}`", _PUBLISH)
     if origin.startswith("file:"):
-        return Problem(name, version, f"is installed from a local file or folder, `{_public(origin)}`", _PUBLISH)
+        return Problem(name, version, f"is installed from a local file or folder, `{printable(origin)}`", _PUBLISH)
     if origin:
-        return Problem(name, version, f"is installed from the address `{_public(origin)}`, not from an index", _PUBLISH)
+        return Problem(
+            name, version, f"is installed from the address `{printable(origin)}`, not from an index", _PUBLISH
+        )
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
         return Problem(name, version, "has a name that no index can serve", "look at what installed it")
     if not distribution.wheel_tags:
@@ -157,7 +162,7 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
         return Problem(
             distribution.name,
             distribution.version,
-            f"is not on the index {_public(root)}",
+            f"is not on the index {printable(root)}",
             _OTHER_INDEX,
         )
     page = _page(response, distribution.name)
@@ -174,7 +179,7 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
 
 def _page(response: Response, name: str) -> _Page:
     """The index's answer, read strictly."""
-    where = _public(response.url)
+    where = printable(response.url)
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
         raise UnsupportedError(
@@ -188,7 +193,8 @@ def _page(response: Response, name: str) -> _Page:
     # "clients … MUST fail … if the major version is not one that is understood" (simple repository API, versioning)
     if page.meta.api_version.partition(".")[0] != "1":
         raise UnsupportedError(
-            f"the index at {where} speaks version {page.meta.api_version or 'unknown'} of its interface; known is 1.x"
+            f"the index at {where} speaks version {page.meta.api_version or 'unknown'} of its interface; known is 1.x",
+            hint="a newer envparity may know it; `--index` names another index",
         )
     from packaging.utils import canonicalize_name
 
@@ -285,10 +291,10 @@ def _locked(
     sha256 = file.hashes.get("sha256", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return Problem(name, version, f"the index gives no sha256 of `{file.filename}`", _OTHER_INDEX)
-    url = urljoin(page_url, file.url)
-    if urlsplit(url).scheme not in {urlsplit(page_url).scheme, "https"}:
+    url = _joined(page_url, file.url)
+    if address_fault(url) or urlsplit(url).scheme not in {urlsplit(page_url).scheme, "https"}:
         return Problem(
-            name, version, f"the index serves `{file.filename}` at `{_public(url)}`, which is not https", _OTHER_INDEX
+            name, version, f"the index serves `{file.filename}` at `{printable(url)}`, which is not https", _OTHER_INDEX
         )
     requires_python = file.requires_python or ""
     try:
@@ -302,17 +308,24 @@ def _locked(
     except InvalidSpecifier:
         requires_python = ""  # old projects wrote what PEP 440 refuses, and PEP 751 carries only what is valid
     size_bytes = file.size if file.size is not None else _size_bytes(url, file.filename, sha256, client)
-    wheel = LockedWheel(name=file.filename, url=_anonymous(url), size_bytes=size_bytes, sha256=sha256)
+    wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=size_bytes, sha256=sha256)
     return LockedDistribution(
         name=name,
         version=version,
         wheel=wheel,
         state="matched",
-        index=_anonymous(root),
+        index=public_url(root),
         requires_python=requires_python,
         import_names=distribution.import_names,
         yanked=_yanked(file.yanked),
     )
+
+
+def _joined(page_url: str, url: str) -> str:
+    try:
+        return urljoin(page_url, url)
+    except ValueError:  # a bracket that is not closed
+        return url
 
 
 def _yanked(value: bool | str) -> str | None:
@@ -332,20 +345,10 @@ def _size_bytes(url: str, file_name: str, sha256: str, client: Client) -> int:
             size_bytes += len(chunk)
         if digest.hexdigest() != sha256:
             raise IntegrityError(
-                f"`{file_name}` at {_public(url)} has the sha256 {digest.hexdigest()}, and the index promises {sha256}",
+                f"`{file_name}` at {printable(url)} has the sha256 {digest.hexdigest()}, and the index promises"
+                f" {sha256}",
                 hint="the file was replaced or damaged; do not use it",
             )
         return size_bytes
 
     return client.download(url, count)
-
-
-def _anonymous(url: str) -> str:
-    """The address without user, password and fragment, as a lock may record it."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
-
-
-def _public(url: str) -> str:
-    """The address as it may be printed: without its query too, which may carry a token."""
-    return _anonymous(url).partition("?")[0]

@@ -28,6 +28,7 @@ from envparity.oci.pack import current_packer, pack
 from envparity.oci.tar import write_layer
 from envparity.resolvers import debian
 from envparity.values import (
+    MACHINES,
     File,
     LeftOut,
     LockedArtifact,
@@ -43,7 +44,6 @@ HOME = "opt/python"
 
 _LIB = f"/{HOME}/lib"
 _SHORT_LIB = f"/{HOME}/l"  # a link to `lib`: it fits where `$ORIGIN/../lib` stood
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _SYSTEM = re.compile(r"/(usr/)?(lib|lib64|lib32)(/[^/]+-linux-gnu[^/]*)?")
 _ELF_LIMIT = 1 << 30
 
@@ -124,7 +124,7 @@ def resolve(
         if fits_base(python, debian.base_python_version(own.os_packages)):
             found = LockedInterpreter(kind="base", version=python.version, executable=f"/usr/bin/python{xy}")
             return Decided(found, own.os_packages, own.substituted, own.left_out)
-    captured = capture(python, workplace, machine=_MACHINES.get(architecture, architecture))
+    captured = capture(python, workplace, machine=MACHINES.get(architecture, architecture))
     if _numbers(captured.glibc_floor) > _numbers(index.release.glibc):
         raise RefusedError(
             f"the interpreter needs glibc {captured.glibc_floor}, and {base} has {index.release.glibc}",

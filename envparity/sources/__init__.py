@@ -156,9 +156,10 @@ def _of_content(data: bytes, reference: str, folder: Path, kind: recognition.Kin
         return saved.parse(data, reference)
     if kind.key == recognition.PYLOCK:
         return pylock.parse(data, reference)
-    raise UnsupportedError(
-        f"`{reference}` looks like {kind.title}, which is not supported yet",
-        hint=kind.remedy or f"what can be read: {GRAMMAR}",
+    if kind.remedy:
+        raise UnsupportedError(f"`{reference}` looks like {kind.title}, which is not supported yet", hint=kind.remedy)
+    raise MalformedError(
+        f"`{reference}` looks like {kind.title}, and not like an environment", hint=f"what can be read: {GRAMMAR}"
     )
 
 

@@ -11,7 +11,7 @@ from envparity.collectors import distributions, dpkg, interpreter, models, syste
 from envparity.collectors.tree import gap, why
 from envparity.sources.reading import Fact, Options, later, not_recorded, origin
 from envparity.sources.tooling import marked
-from envparity.values import Environment
+from envparity.values import MACHINES, Environment
 
 if TYPE_CHECKING:
     from envparity.oci.image import Image
@@ -85,12 +85,9 @@ def variables_of(image: Image) -> dict[str, str]:
     return {name: value for name, equals, value in pairs if name and equals}
 
 
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
-
-
 def machine(image: Image) -> str:
     """The architecture as `uname -m` says it."""
-    return _MACHINES.get(image.config.architecture, image.config.architecture)
+    return MACHINES.get(image.config.architecture, image.config.architecture)
 
 
 def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:

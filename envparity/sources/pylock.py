@@ -10,10 +10,7 @@ from envparity.codec.lock import load_pylock
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UsageError
 from envparity.sources.reading import Fact, Options, all_but, later, not_recorded, origin, without_secrets
-from envparity.values import Environment, Lock, LockedDistribution, LockedModel, Target
-
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686"}
-"""Architectures as OCI names them, where `uname -m` says something else."""
+from envparity.values import MACHINES, Environment, Lock, LockedDistribution, LockedModel, Target
 
 
 def read(reference: str, options: Options) -> Environment:
@@ -130,7 +127,7 @@ def _locked_distribution(item: LockedDistribution) -> Fact:
 def _system(target: Target) -> Iterator[Fact]:
     system, _, architecture = target.platform.partition("/")
     machine = architecture.partition("/")[0]
-    yield {"kind": "system", "os": system, "machine": _MACHINES.get(machine, machine)}
+    yield {"kind": "system", "os": system, "machine": MACHINES.get(machine, machine)}
 
 
 def _os_packages(target: Target) -> Iterator[Fact]:

@@ -58,9 +58,12 @@ from envparity.values.lock import (
     Substituted,
     Target,
 )
+from envparity.values.machines import ARCHITECTURES, MACHINES
 
 __all__ = [
+    "ARCHITECTURES",
     "LATER_SECTIONS",
+    "MACHINES",
     "SCHEMA",
     "SECTIONS",
     "Artifact",

@@ -13,10 +13,10 @@ from msgspec import Meta, Struct
 
 SCHEMA = 1
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 """Lower-case hexadecimal digest of some bytes."""
 
-Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$", max_length=71)]
 """The same as OCI writes it. `diff_id` is the digest of the uncompressed layer, `digest` that of the stored blob."""
 
 Size = Annotated[int, Meta(ge=0, le=2**53)]

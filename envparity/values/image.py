@@ -15,7 +15,8 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     What a build adds to its lock. It changes the configuration and the layers of model and app, nothing else, and
     stands in a label of the image, so that `verify` can assemble the same image again.
 
-    `app` is the digest of the application folder's content. `user` is `UID` or `UID:GID`, always by number.
+    `app` is the digest of the application folder's content. `user` is `UID:GID`, by number. An empty
+    `workdir` is that of the application, or the root where there is none.
     """
 
     schema: int = SCHEMA
@@ -23,7 +24,7 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     env: tuple[Variable, ...] = ()
     labels: tuple[Variable, ...] = ()
     user: str = "10001:10001"
-    workdir: str = "/opt/app"
+    workdir: str = ""
     ports: tuple[int, ...] = ()
     models: tuple[LockedModel, ...] = ()
     app: Sha256 | None = None

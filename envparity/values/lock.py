@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from envparity.values.environment import SCHEMA, Sha256, Size, Variable
+
+_PART = r"(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f]+"
+
+FileName = Annotated[str, Meta(pattern=rf"\A{_PART}\Z")]
+"""The name of a file in some folder: it leads nowhere else."""
+
+AbsolutePath = Annotated[str, Meta(pattern=rf"\A(?:/{_PART})+\Z")]
+"""A path from the root, without `..` in it."""
+
+PoolPath = Annotated[str, Meta(pattern=rf"\A(?!.*[\s?#\\]){_PART}(?:/{_PART})*\Z")]
+"""A path below a mirror: relative, without `..`, and nothing that would end it in a URL."""
+
+PythonVersion = Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+(?:\.[0-9]+)?[A-Za-z0-9.+]*\Z")]
+"""As `platform.python_version()` says it: `3.11.7`, `3.14.0rc1`."""
+
+Platform = Annotated[str, Meta(pattern=r"\A[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9]+)?\Z")]
+"""`linux/amd64`, as OCI images name it."""
+
+Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+"""Text on one line."""
 
 
 class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One wheel file: its name, where it is served, its size and digest."""
 
-    name: str
-    url: str
+    name: FileName
+    url: Line
     size_bytes: Size
     sha256: Sha256
 
@@ -37,7 +59,7 @@ class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
     architecture: str
     archive: str
     suite: str
-    pool_path: str
+    pool_path: PoolPath
     size_bytes: Size
     sha256: Sha256
 
@@ -65,7 +87,7 @@ class LeftOut(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class LockedArtifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Bytes that no index serves; they lie in the folder of artifacts beside the lock."""
 
-    name: str
+    name: FileName
     size_bytes: Size
     sha256: Sha256
 
@@ -77,16 +99,16 @@ class LockedInterpreter(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     kind: str
-    version: str
-    executable: str
+    version: PythonVersion
+    executable: AbsolutePath
     artifact: LockedArtifact | None = None
 
 
 class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What is locked for one platform (`linux/amd64`)."""
 
-    platform: str
-    base: str
+    platform: Platform
+    base: Line
     interpreter: LockedInterpreter
     os_packages: tuple[LockedOsPackage, ...] = ()
     substituted: tuple[Substituted, ...] = ()
@@ -96,7 +118,7 @@ class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class LockedModel(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A model file that the snapshot knew."""
 
-    name: str
+    name: FileName
     size_bytes: Size
     sha256: Sha256
     modules: tuple[str, ...] = ()

@@ -78,6 +78,14 @@ def own_cache(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return iter([None])
 
 
+@pytest.fixture
+def drift(tmp_path: Path) -> tuple[Path, Path]:
+    """What trained a model, and what serves it: a pair that a rule calls high."""
+    (tmp_path / "trained.txt").write_text("scikit-learn==1.4.2\ndemo==1.0\n")
+    (tmp_path / "served.txt").write_text("scikit-learn==1.5.2  # größer\ndemo==1.0\n")
+    return tmp_path / "trained.txt", tmp_path / "served.txt"
+
+
 def make_venv(folder: Path, wheel: Path) -> Path:
     """A virtual environment with one distribution, as an installer would have left it."""
     base = getattr(sys, "_base_executable", sys.executable)

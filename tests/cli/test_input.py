@@ -26,11 +26,11 @@ def newer(text: str, old: str, new: str) -> str:
     [
         ("latin-1.txt", "numpy==1.0  # é".encode("latin-1"), 4, "latin-1.txt"),
         ("utf-16.env.json", '{"envparity": "environment"}'.encode("utf-16"), 4, "UTF-16"),
-        ("nul.txt", b"numpy\x00==1.0\n", 4, "NUL"),
+        ("nul.txt", b"numpy\x00==1.0\n", 4, "binary data"),
         ("hash.txt", f"numpy==1.0 {HASH[:40]}\n".encode(), 4, "64 hexadecimal digits"),
         ("merge.txt", CONFLICT.format(first="numpy==1.0", second="numpy==2.0").encode(), 4, "merge conflict"),
         ("empty.env.json", b"", 4, "too early"),
-        ("other.json", b'{"scores": [1, 2]}', 2, "JSON of a kind that is not known"),
+        ("other.json", b'{"scores": [1, 2]}', 4, "JSON of a kind that is not known"),
         ("list.env.json", b"[]", 4, "not a saved environment"),
         ("twice.env.json", b'{"envparity": "environment", "schema": 1, "schema": 1}', 4, "twice"),
         ("deep.env.json", b"[" * 50000, 4, "nested"),

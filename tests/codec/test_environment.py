@@ -12,8 +12,8 @@ import pytest
 
 from envparity import codec, resources
 from envparity.errors import MalformedError
-from envparity.values import Distribution, Gap, GapKind, Host, Origin
-from tests.values import training
+from envparity.values import Artifact, Distribution, File, Gap, GapKind, Host, Origin, Python, Settings, Variable
+from tests.values import OTHER_SHA256, SOME_SHA256, training
 
 
 def test_what_was_written_is_read_back() -> None:
@@ -42,6 +42,90 @@ def test_a_changed_version_changes_the_content_digest() -> None:
     changed = training(distributions=(Distribution(name="numpy", version="1.26.5"),))
 
     assert codec.content_digest(changed) != codec.content_digest(training())
+
+
+def test_no_name_of_the_training_host_is_in_what_goes_into_an_image() -> None:
+    """A strangers' registry keeps an image for ever: a home folder names a person, a mount names a customer."""
+    home = "/home/canary/secret project"
+    whole = training(
+        origin=Origin(kind="venv", reference=f"venv:{home}"),
+        python=Python(
+            version="3.11.7",
+            prefix=home,
+            base_prefix=home,
+            stdlib=f"{home}/lib",
+            path=(home,),
+            provenance=home,
+            executable=File(f"{home}/bin/python", SOME_SHA256),
+            libpython=File(f"{home}/lib/libpython3.11.so", SOME_SHA256),
+        ),
+        distributions=(
+            Distribution(name="a", version="1", location=home, direct_url="file:///home/canary/a", editable=True),
+            Distribution(name="b", version="1", direct_url="git+file:///home/canary/b@1234"),
+            Distribution(name="c", version="1", direct_url="/home/canary/c", missing=(f"{home}/x",)),
+            Distribution(name="d", version="1", requires=("a @ file:///home/canary/a ; python_version > '3'", "e")),
+        ),
+        settings=Settings(
+            variables=(
+                *(Variable(name, "canary/relative") for name in ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH")),
+                *(Variable(name, "~canary") for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONSTARTUP")),
+                *(Variable(name, f"a:{home}") for name in ("PYTHONUSERBASE", "PYTHONPYCACHEPREFIX", "CUDA_CACHE_PATH")),
+                Variable("XLA_FLAGS", f"--xla_dump_to={home} --other"),
+                Variable("KMP_CPUINFO_FILE", "//home/canary/cpuinfo"),
+            ),
+            names_only=("CANARY_TOKEN",),
+        ),
+        artifacts=(Artifact(name="model.joblib", size_bytes=9, sha256=OTHER_SHA256, path=f"{home}/model.joblib"),),
+        gaps=(
+            Gap("distributions", GapKind.UNREAD, f"Permission denied: '{home}/x'", f"{home}/x.dist-info"),
+            Gap("python", GapKind.UNREAD, "its library is /home/canary/lib/libpython.so: unread", ""),
+            Gap("os_packages", GapKind.UNREAD, f"see `{home}` and `other`", "libc6"),
+        ),
+    )
+    whole = msgspec.structs.replace(whole, host=Host(kernel="canary"))
+
+    content = codec.content_bytes(whole)
+
+    assert b"canary" not in content.lower()
+    assert b"secret project" not in content
+    assert codec.content_bytes(codec.load_environment(content, "the content")) == content
+
+
+def test_a_variable_with_a_path_stays_by_name_and_other_values_stay() -> None:
+    variables = (
+        Variable("PYTHONPATH", "/home/ada/src"),
+        Variable("TZ", "Europe/Berlin"),
+        Variable("OMP_PLACES", "{0:4}"),
+        Variable("XLA_FLAGS", "--xla_cpu_enable_fast_math=false"),
+    )
+    kept = codec.content(training(settings=Settings(variables=variables))).settings
+
+    assert kept is not None
+    assert {item.name: item.value for item in kept.variables} == {
+        "PYTHONPATH": "",
+        "TZ": "Europe/Berlin",
+        "OMP_PLACES": "{0:4}",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=false",
+    }
+
+
+def test_an_address_of_another_machine_stays_in_the_content() -> None:
+    """Which commit of a repository was installed is what trained the model, whoever's host it was."""
+    address = "git+https://git.example/team/demo@0123456"
+    distribution = Distribution(name="demo", version="1", direct_url=address, requires=(f"a @ {address}",))
+    (kept,) = codec.content(training(distributions=(distribution,))).distributions or ()
+
+    assert (kept.direct_url, kept.requires) == (address, (f"a @ {address}",))
+
+
+@pytest.mark.parametrize("schema", [0, True, "1", None, 1.0, [1]])
+def test_a_document_of_no_schema_that_there_is_is_refused(schema: object) -> None:
+    document = json.loads(codec.dump_environment(training())) | {"schema": schema}
+
+    with pytest.raises(MalformedError, match="and 1 is due") as caught:
+        codec.load_environment(json.dumps(document).encode(), "it")
+
+    assert caught.value.where == "schema"
 
 
 def test_what_could_not_be_read_changes_the_content_digest() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
+import tomli_w
 from packaging.pylock import Pylock
 
 from envparity import codec
@@ -53,6 +55,30 @@ def test_a_lock_cut_at_any_line_is_refused() -> None:
         (("size = 301817", "size = -5"), "pylock|size"),
         (('sha256 = "0123', 'sha256 = "xyz3'), "sha256"),
         (('lock-version = "1.0"', ""), "pylock"),
+        (("schema = 1", "schema = 0"), "schema"),
+        (("schema = 1", "schema = true"), "schema"),
+        (("count = ", "count = []#"), "count"),
+        (("[tool.envparity.end]\ncount = ", "[tool.envparity.end]\ncount = []#"), "end.count"),
+        (("[tool.envparity.end]", "[tool.envparity.end.deeper]"), "end"),
+        (('[tool.envparity.target."linux/amd64"]', "[tool.envparity.other]"), r"target"),
+        (('target."linux/amd64"]', 'target."linux/../amd64"]'), "platform"),
+        (('version = "3.11.7"', 'version = "x.y"'), "interpreter.version"),
+        (('version = "3.11.7"', 'version = "3.11.7\\nhome = /evil"'), "interpreter.version"),
+        (('executable = "/opt', 'executable = "opt'), "interpreter.executable"),
+        (('executable = "/opt', 'executable = "/opt/../..'), "interpreter.executable"),
+        (('name = "cpython-3.11.7.tar.gz"', 'name = "../cpython-3.11.7.tar.gz"'), "artifact.name"),
+        (('name = "snapshot-', 'name = "/etc/snapshot-'), "snapshot.name"),
+        (('pool_path = "pool/', 'pool_path = "../pool/'), "pool_path"),
+        (('pool_path = "pool/', 'pool_path = "/pool/'), "pool_path"),
+        (('pool_path = "pool/', 'pool_path = "pool/?'), "pool_path"),
+        (('name = "model.joblib"', 'name = ".."'), "models"),
+        (('name = "model.joblib"', 'name = "a\\nb"'), "models"),
+        (('url = "https://', 'url = "file:///'), r"packages\[0\]\.wheels\[0\]\.url"),
+        (('url = "https://files.example', 'url = "https://files.example:99999'), r"wheels\[0\]\.url"),
+        (('url = "https://files.example', 'url = "https://[files.example'), r"wheels\[0\]\.url"),
+        (('version = "1.4.2"', 'version = "1.4.2"\nmarker = "python_version > \'3\'"'), "marker"),
+        (('state = "matched"', "state = 3"), r"packages\[0\]\.tool\.envparity\.state"),
+        (('sha256 = "0123', 'sha256 = "\\n123'), "sha256|pylock"),
         (("[tool.envparity.packer]", "[tool.envparity.packer"), "not TOML"),
     ],
 )
@@ -64,6 +90,43 @@ def test_a_damaged_lock_is_refused_with_its_place(change: tuple[str, str], words
         codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
 
     assert "lock `pylock.toml`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("tool", "envparity"), 3),
+        (("tool", "envparity", "target"), []),
+        (("tool", "envparity", "target"), {"linux/amd64": 3}),
+        (("tool", "envparity", "end"), 3),
+        (("tool", "envparity", "count"), []),
+        (("tool", "envparity", "models"), 3),
+        (("tool", "envparity", "settings"), [3]),
+        (("tool", "envparity", "packer"), "gzip"),
+        (("packages", 0, "tool", "envparity"), 3),
+        (("packages", 0, "tool", "envparity", "import-names"), "joblib"),
+        (("packages", 0, "wheels"), "x2"),
+    ],
+)
+def test_a_table_of_another_shape_is_malformed_and_its_place_is_named(path: tuple[str | int, ...], value: Any) -> None:
+    document = tomllib.loads(codec.dump_lock(a_lock()))
+    table: Any = document
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = table[path[-1]] * 2 if value == "x2" else value
+
+    with pytest.raises(MalformedError, match=r"lock `pylock\.toml`") as caught:
+        codec.load_lock(tomli_w.dumps(document).encode(), "lock `pylock.toml`")
+
+    assert str(path[0]) in caught.value.where
+
+
+def test_one_package_locked_twice_is_refused() -> None:
+    lock = a_lock()
+    twice = a_lock(distributions=lock.distributions * 2)
+
+    with pytest.raises(MalformedError, match="`joblib` is locked twice"):
+        codec.load_lock(codec.dump_lock(twice).encode(), "it")
 
 
 def test_a_lock_of_another_tool_is_told_apart_from_a_damaged_one() -> None:

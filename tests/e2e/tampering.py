@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,9 +40,16 @@ def entries_of(image: Image, index: int) -> list[Entry]:
         ]
 
 
-def layer_with(image: Image, path: str) -> int:
+@functools.cache
+def layers_by_path(source: Path) -> dict[str, int]:
+    """For each path of an image, the number of the highest layer that has it."""
+    image = open_image(f"oci:{source}")
+    return {entry.path: index for index in range(len(image.layers())) for entry in entries_of(image, index)}
+
+
+def layer_with(source: Path, path: str) -> int:
     """The number of the layer that has a path."""
-    return next(n for n in range(len(image.layers())) if any(e.path == path for e in entries_of(image, n)))
+    return layers_by_path(source)[path]
 
 
 def tampered(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import pytest
 
 from envparity import verify
 from envparity.cache import Cache
-from envparity.errors import IntegrityError
+from envparity.errors import IncompleteError, IntegrityError, MalformedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.places import open_image
-from envparity.values import Verdict
+from envparity.values import Options, Variable, Verdict
 from tests.commands import envparity
 from tests.e2e.pipeline import Pipeline, pipeline
-from tests.e2e.tampering import entries_of, layer_with, tampered
+from tests.e2e.tampering import entries_of, layer_with, layers_by_path, tampered
 
 __all__ = ["pipeline"]
 
@@ -41,9 +42,7 @@ def found(verdict: Verdict) -> set[tuple[str, str]]:
 
 def _of(image_path: Path, ending: str) -> str:
     """The path in the image of the one file with this ending."""
-    image = open_image(f"oci:{image_path}")
-    paths = [entry.path for index in range(len(image.layers())) for entry in entries_of(image, index)]
-    return min((path for path in paths if path.endswith(ending)), key=len)
+    return min((path for path in layers_by_path(image_path) if path.endswith(ending)), key=len)
 
 
 OWNERS = {
@@ -58,14 +57,13 @@ def test_against_the_lock_exactly_the_touched_files_are_found(pipeline: Pipeline
     altered_ending, removed_ending, name = OWNERS[owner]
     altered, removed = _of(pipeline.image, altered_ending), _of(pipeline.image, removed_ending)
     added = altered.rpartition("/")[0] + "/added.txt"
-    image = open_image(f"oci:{pipeline.image}")
 
     def alter(entries: list[Entry]) -> list[Entry]:
         kept = [entry for entry in entries if entry.path != removed]
         changed = [dataclasses.replace(e, content=_flipped(e)) if e.path == altered else e for e in kept]
         return [*changed, Entry(added, "file", 0o644, content=b"new")]
 
-    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(image, altered): alter})
+    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(pipeline.image, altered): alter})
     verdict = verdict_on(reference, pipeline.lock)
 
     assert verdict.status == 5
@@ -81,13 +79,12 @@ def _flipped(entry: Entry) -> bytes:
 
 
 def test_against_the_lock_an_altered_model_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
-    image = open_image(f"oci:{pipeline.image}")
     path = "opt/model/model.joblib"
 
     def alter(entries: list[Entry]) -> list[Entry]:
         return [dataclasses.replace(e, content=_flipped(e)) if e.path == path else e for e in entries]
 
-    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(image, path): alter})
+    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(pipeline.image, path): alter})
 
     assert found(verdict_on(reference, pipeline.lock)) == {("changed", f"/{path}")}
     assert verdict_on(reference, pipeline.snapshot).status in {1, 5}
@@ -96,14 +93,13 @@ def test_against_the_lock_an_altered_model_is_found(pipeline: Pipeline, tmp_path
 def test_against_the_snapshot_the_touched_files_of_a_wheel_are_found(pipeline: Pipeline, tmp_path: Path) -> None:
     altered, removed = _of(pipeline.image, "/sklearn/base.py"), _of(pipeline.image, "/sklearn/pipeline.py")
     added = altered.replace("sklearn/base.py", "sitecustomize.py")
-    image = open_image(f"oci:{pipeline.image}")
 
     def alter(entries: list[Entry]) -> list[Entry]:
         kept = [entry for entry in entries if entry.path != removed]
         changed = [dataclasses.replace(e, content=_flipped(e)) if e.path == altered else e for e in kept]
         return [*changed, Entry(added, "file", 0o644, content=b"import os\n")]
 
-    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(image, altered): alter})
+    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(pipeline.image, altered): alter})
     verdict = verdict_on(reference, pipeline.snapshot)
 
     assert verdict.status == 5
@@ -118,7 +114,6 @@ def test_against_the_snapshot_a_file_changed_together_with_its_record_is_found(
     import hashlib
 
     altered = _of(pipeline.image, "/sklearn/base.py")
-    image = open_image(f"oci:{pipeline.image}")
 
     def alter(entries: list[Entry]) -> list[Entry]:
         (target,) = (entry for entry in entries if entry.path == altered)
@@ -137,7 +132,7 @@ def test_against_the_snapshot_a_file_changed_together_with_its_record_is_found(
             result.append(entry)
         return result
 
-    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(image, altered): alter})
+    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(pipeline.image, altered): alter})
     verdict = verdict_on(reference, pipeline.snapshot)
 
     assert verdict.status == 5
@@ -177,10 +172,10 @@ def test_an_image_that_does_not_say_how_it_was_built_is_never_verified_against_a
     def forget(document: dict[str, Any]) -> None:
         del document["config"]["Labels"]
 
-    verdict = verdict_on(tampered(pipeline.image, tmp_path / "image", {}, config=forget), pipeline.lock)
+    reference = tampered(pipeline.image, tmp_path / "image", {}, config=forget)
 
-    assert verdict.status == 3
-    assert not verdict.passed
+    with pytest.raises(IncompleteError, match="with which options"):
+        verdict_on(reference, pipeline.lock, allow_incomplete=True)
 
 
 def test_one_flipped_byte_in_a_blob_is_an_integrity_error(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -208,3 +203,142 @@ def test_an_application_that_is_not_at_hand_leaves_the_verdict_open(pipeline: Pi
     assert verdict_on(reference, pipeline.lock, app=app).status == 0
     (app / "serve.py").write_text("print('something else')\n")
     assert verdict_on(reference, pipeline.lock, app=app).status == 5
+
+
+def _config(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """A change of the configuration together with the label that says how the image was built."""
+
+    def both(document: dict[str, Any]) -> None:
+        change(document["config"])
+        options = json.loads(document["config"]["Labels"]["envparity.options"])
+        options["env"] = [
+            {"name": name, "value": value}
+            for name, _, value in (line.partition("=") for line in document["config"]["Env"])
+            if name not in {"PATH", "OMP_NUM_THREADS", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONHASHSEED"}
+        ]
+        if not options["env"]:
+            del options["env"]  # as the label is written: what is plain is left out
+        options["user"] = document["config"]["User"]
+        document["config"]["Labels"]["envparity.options"] = json.dumps(options, sort_keys=True, separators=(",", ":"))
+
+    return both
+
+
+def test_a_variable_that_decides_which_code_runs_must_be_expected(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The image says itself that it was built so: that is its own word, and no proof."""
+    reference = tampered(
+        pipeline.image,
+        tmp_path / "image",
+        {},
+        config=_config(lambda config: config["Env"].append("LD_PRELOAD=/evil.so")),
+    )
+
+    for against in (pipeline.lock, pipeline.snapshot):
+        verdict = verdict_on(reference, against)
+        assert verdict.status == 1
+        assert "variable LD_PRELOAD" in {item.difference.item for item in verdict.findings}
+        expected = Options(env=(Variable("LD_PRELOAD", "/evil.so"),))
+        assert verdict_on(reference, against, expected=expected).status == 0
+
+
+def test_an_image_that_runs_as_root_must_be_expected(pipeline: Pipeline, tmp_path: Path) -> None:
+    reference = tampered(
+        pipeline.image, tmp_path / "image", {}, config=_config(lambda config: config.update(User="0:0"))
+    )
+
+    assert verdict_on(reference, pipeline.lock).status == 1
+    assert verdict_on(reference, pipeline.lock, expected=Options(user="0:0")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("architecture", "arm64"), ("os.features", ["win32k"]), ("author", "somebody")]
+)
+def test_what_the_configuration_says_beside_its_settings_is_compared(
+    pipeline: Pipeline, tmp_path: Path, key: str, value: Any
+) -> None:
+    """The platform decides what is pulled, and for whom."""
+    reference = tampered(pipeline.image, tmp_path / "image", {}, config=lambda document: document.update({key: value}))
+
+    assert verdict_on(reference, pipeline.lock).status == 5
+
+
+def test_a_configuration_that_engines_read_otherwise_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Some engines read keys without regard to case: this one starts something else there."""
+    other = {"CONFIG": {"Entrypoint": ["/evil"], "User": "0"}}
+
+    reference = tampered(pipeline.image, tmp_path / "image", {}, config=lambda document: document.update(other))
+
+    with pytest.raises(MalformedError, match="case"):
+        verdict_on(reference, pipeline.lock)
+
+
+def test_a_folder_in_the_place_of_a_file_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A layer that holds only folders hides what is below them."""
+    victim = _of(pipeline.image, "/sklearn/base.py")
+
+    for path in ("opt/model/model.joblib", "usr/share/envparity/pylock.toml"):
+        reference = tampered(
+            pipeline.image,
+            tmp_path / path.rpartition("/")[2],
+            {layer_with(pipeline.image, path): lambda entries: [*entries, Entry(victim, "folder", 0o755)]},
+        )
+        verdict = verdict_on(reference, pipeline.lock)
+        assert verdict.status == 5
+        assert ("added", f"/{victim}") in found(verdict)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("opt/env/lib/{python}/site-packages/sitecustomize.pyc", b"\x00" * 16),
+        (
+            "opt/env/lib/{python}/site-packages/sklearn/__pycache__/base.cpython-311.pyc",
+            b"\x00\x00\x00\x00\x01\x00\x00\x00",
+        ),
+        ("{stdlib}/sklearn/__init__.py", b"print('another sklearn')\n"),
+        ("etc/ld.so.preload", b"/evil.so\n"),
+    ],
+)
+def test_against_the_snapshot_what_takes_the_place_of_a_recorded_file_is_found(
+    pipeline: Pipeline, tmp_path: Path, path: str, content: bytes
+) -> None:
+    site = _of(pipeline.image, "/site-packages/sklearn/base.py").removesuffix("/site-packages/sklearn/base.py")
+    stdlib = _of(pipeline.image, "/json/decoder.py").removesuffix("/json/decoder.py")
+    path = path.format(python=site.rpartition("/")[2], stdlib=stdlib)
+
+    verdict = verdict_on(
+        tampered(pipeline.image, tmp_path / "image", {}, more=[[Entry(path, "file", 0o644, content=content)]]),
+        pipeline.snapshot,
+    )
+
+    assert verdict.status == 5
+    assert any(item.startswith(f"/{path.removesuffix('/__init__.py')}") for _, item in found(verdict))
+
+
+def test_against_the_snapshot_metadata_under_another_form_hides_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Without dist-info there is no RECORD; that must not mean that there is nothing to compare."""
+    image = open_image(f"oci:{pipeline.image}")
+    changes = {
+        index: lambda entries: [
+            dataclasses.replace(entry, path=entry.path.replace(".dist-info/", ".egg-info/")) for entry in entries
+        ]
+        for index in range(len(image.layers()))
+        if any(".dist-info/" in entry.path for entry in entries_of(image, index))
+    }
+
+    with pytest.raises(IncompleteError, match="no file"):
+        verdict_on(tampered(pipeline.image, tmp_path / "image", changes), pipeline.snapshot)
+
+
+def test_what_no_snapshot_says_is_not_taken_for_a_verified_file(pipeline: Pipeline) -> None:
+    """VERIFIED against a snapshot speaks of distributions; a reader must see that the rest was not compared."""
+    verdict = verdict_on(f"oci:{pipeline.image}", pipeline.snapshot)
+
+    assert any("were not compared" in gap.reason for gap in verdict.gaps)
+
+
+def test_only_a_lock_or_a_snapshot_proves_anything(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("joblib==1.4.2\n")
+
+    with pytest.raises(UsageError, match="neither a snapshot nor a lock"):
+        verdict_on(f"oci:{pipeline.image}", tmp_path / "requirements.txt")

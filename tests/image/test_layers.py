@@ -7,12 +7,17 @@ import io
 from pathlib import Path
 
 from envparity.image import wheels
+from envparity.image.contents import LAYOUT
 from envparity.oci.tar import write_layer
 from envparity.values import Packer
 from tests.wheels import pack
 
 GOLDEN = {1: "40d3079df0f6d554e7692f4a790efb3837bce372db751ae06052e46a8927cf92"}
 """By `Packer.layout`: the sha256 of the tar that the wheel below becomes."""
+
+
+def test_locks_are_made_for_the_layout_that_the_code_has() -> None:
+    assert Packer().layout == LAYOUT
 
 
 def test_the_same_wheel_becomes_the_same_layer_as_ever(tmp_path: Path) -> None:

@@ -248,3 +248,19 @@ def test_a_native_wheel_on_a_base_without_a_c_library_is_refused() -> None:
 
 def test_an_arm_image_takes_arm_wheels() -> None:
     check_locked(lock("demo-1.0-cp311-cp311-manylinux_2_17_aarch64.whl", platform="linux/arm64"))
+
+
+def test_a_short_name_that_only_cython_knows_is_not_missing() -> None:
+    """scikit-learn's gradient boosting pickles its loss as `_loss`, which no distribution provides by that name."""
+    boosting = model(
+        "_loss",
+        "sklearn.ensemble._gb",
+        classes=("_loss:__pyx_unpickle_CyHalfBinomialLoss", "sklearn.ensemble._gb:GradientBoostingClassifier"),
+    )
+
+    check_imports({"model.pkl": boosting}, lock(), "3.11.7")
+
+
+def test_a_private_module_of_somebody_s_own_is_missing() -> None:
+    with pytest.raises(RefusedError, match="_loss"):
+        check_imports({"model.pkl": model("_loss", classes=("_loss:Mine",))}, lock(), "3.11.7")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,17 @@ def test_a_manifest_that_points_elsewhere_is_refused(
 
 @pytest.mark.parametrize(
     "lines",
-    [{}, [], [1], [{"Config": 1, "Layers": []}], [{"Config": "x", "Layers": "y"}], [{**line(), "RepoTags": [1]}]],
+    [
+        {},
+        [],
+        [1],
+        [{"Config": 1, "Layers": []}],
+        [{"Config": "x", "Layers": "y"}],
+        [{**line(), "RepoTags": [1]}],
+        [{**line(), "config": "other"}],
+        [{**line(), "LAYERS": []}],
+        [{**line(), "Other": 1}],
+    ],
 )
 def test_a_manifest_of_another_shape_is_malformed(tmp_path: Path, lines: object) -> None:
     with pytest.raises(MalformedError, match=r"manifest\.json of"):
@@ -153,14 +164,21 @@ def test_several_images_are_listed(tmp_path: Path) -> None:
         open_image(f"{reference}:a:1", platform="linux/arm64")
 
 
-def hybrid(path: Path, lines: list[dict[str, object]], *extra: bytes) -> str:
+OTHER = CONFIG.replace(b"{", b'{"author": "another", ', 1)
+
+
+def hybrid(path: Path, lines: list[dict[str, object]], *extra: bytes, images: dict[str, bytes] | None = None) -> str:
+    """A layout with these configs by their tag, and what Docker loads beside it."""
     layer = {"mediaType": hostile.LAYER, "digest": hostile.digest(TAR), "size": len(TAR)}
-    config = {"mediaType": hostile.CONFIG, "digest": hostile.digest(CONFIG), "size": len(CONFIG)}
-    manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode()
-    entry = {"mediaType": hostile.MANIFEST, "digest": hostile.digest(manifest), "size": len(manifest)}
-    members = {f"blobs/sha256/{hostile.digest(data)[7:]}": data for data in (TAR, CONFIG, manifest)}
-    members["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
-    members["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    members = {blob(TAR): TAR, blob(OTHER): OTHER, "oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+    entries = []
+    for tag, data in (images or {"": CONFIG}).items():
+        config = {"mediaType": hostile.CONFIG, "digest": hostile.digest(data), "size": len(data)}
+        manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode()
+        entry = {"mediaType": hostile.MANIFEST, "digest": hostile.digest(manifest), "size": len(manifest)}
+        entries.append({**entry, "annotations": {"org.opencontainers.image.ref.name": tag}} if tag else entry)
+        members |= {blob(data): data, blob(manifest): manifest}
+    members["index.json"] = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
     return docker(path, {**GOOD, **members}, lines, *extra)
 
 
@@ -176,6 +194,87 @@ def test_an_archive_that_is_two_different_images_is_refused(tmp_path: Path) -> N
         open_image(hybrid(tmp_path / "other.tar", [line(blob(CONFIG), ("a/layer.tar",))]))
 
 
+@pytest.mark.parametrize("names", [(), ("a:1",), ("b:1",)])
+def test_every_line_that_docker_loads_must_be_in_the_index(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """The first line agrees, and Docker loads the second one over it: what was verified would not be what runs."""
+    same, other = line(blob(CONFIG), (blob(TAR),)), line(blob(OTHER), (blob(TAR),), *names)
+    for lines in ([same, other], [other, same], [other]):
+        for suffix in ("", ":a:1"):
+            with pytest.raises(MalformedError, match="two images in one"):
+                open_image(hybrid(tmp_path / "x.tar", lines, images={"a:1": CONFIG}) + suffix)
+
+
+def test_a_name_must_be_the_same_image_for_docker_and_for_the_index(tmp_path: Path) -> None:
+    images = {"a:1": CONFIG, "b:1": OTHER}
+    one, two = (line(blob(data), (blob(TAR),), name) for name, data in images.items())
+    reference = hybrid(tmp_path / "x.tar", [one, two], images=images)
+    assert open_image(f"{reference}:b:1").config_bytes == OTHER
+
+    swapped = [line(blob(OTHER), (blob(TAR),), "docker.io/library/a:1"), line(blob(CONFIG), (blob(TAR),), "b:1")]
+    with pytest.raises(MalformedError, match="two images in one"):
+        open_image(hybrid(tmp_path / "y.tar", swapped, images=images) + ":a:1")
+
+
+def test_a_name_that_only_docker_gives_is_found(tmp_path: Path) -> None:
+    """`docker save` since 25 writes the tag alone into the index, which several names may share."""
+    lines = [line(blob(CONFIG), (blob(TAR),), "a:latest"), line(blob(OTHER), (blob(TAR),), "b:latest")]
+    reference = hybrid(tmp_path / "x.tar", lines, images={"x": CONFIG, "y": OTHER})
+    found = open_image(f"{reference}:b:latest")
+    assert found.config_bytes == OTHER
+    assert open_image(f"{reference}:docker.io/library/b:latest").digest == found.digest
+    with pytest.raises(UsageError, match="several images"):
+        open_image(reference)
+    assert open_image(f"{reference}@{found.digest}").digest == found.digest
+
+
+@pytest.mark.parametrize("name", ["a:1", "docker.io/library/a:1", "index.docker.io/a:1", "library/a:1"])
+@pytest.mark.parametrize("make", [docker, hybrid])
+def test_a_name_on_two_lines_is_refused(tmp_path: Path, make: Callable[..., str], name: str) -> None:
+    """Docker loads one line after the other, and the last one keeps the name."""
+    lines = [line(blob(CONFIG), (blob(TAR),), "a:1"), line(blob(CONFIG), (blob(TAR),), name)]
+    members = {blob(CONFIG): CONFIG, blob(TAR): TAR}
+    reference = docker(tmp_path / "x.tar", members, lines) if make is docker else hybrid(tmp_path / "x.tar", lines)
+    with pytest.raises(MalformedError, match="two images the name"):
+        open_image(reference + ":a:1")
+
+
+def test_a_platform_that_docker_did_not_save_is_no_fault(tmp_path: Path) -> None:
+    """It saves the index of a multi-platform image whole, and the blobs of those platforms only that it has."""
+    here = json.dumps({"schemaVersion": 2, "config": descriptor(CONFIG, hostile.CONFIG), "layers": [
+        descriptor(TAR, hostile.LAYER)]}).encode()  # fmt: skip
+    entries = [
+        {**descriptor(here, hostile.MANIFEST), "platform": {"os": "linux", "architecture": "amd64"}},
+        {**descriptor(b"gone", hostile.MANIFEST), "platform": {"os": "linux", "architecture": "arm64"}},
+    ]
+    members = {blob(data): data for data in (CONFIG, TAR, here)} | {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": entries}).encode(),
+    }
+    reference = docker(tmp_path / "x.tar", members, [line(blob(CONFIG), (blob(TAR),), "a:1")])
+    assert open_image(reference, platform="linux/amd64").config_bytes == CONFIG
+    with pytest.raises(IntegrityError, match="is missing"):
+        open_image(reference, platform="linux/arm64")
+
+
+def descriptor(data: bytes, media_type: str) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": hostile.digest(data), "size": len(data)}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (hostile.link("other", "blobs"), hostile.file("other/sha256/x", b"1")),
+        (hostile.file("other/sha256/x", b"1"), hostile.link("other", "blobs")),
+        (hostile.link("other", "blobs"), hostile.folder("other")),
+        (hostile.file("other", b""), hostile.file("other/x", b"1")),
+    ],
+)
+def test_a_member_that_would_be_unpacked_through_a_link_is_refused(tmp_path: Path, members: tuple[bytes, ...]) -> None:
+    """Docker unpacks what it loads: the member would take the place of another one, which we read."""
+    with pytest.raises(MalformedError, match=r"no folder|as a folder and as something else"):
+        open_image(hybrid(tmp_path / "x.tar", [line(blob(CONFIG), (blob(TAR),))], *members))
+
+
 @pytest.mark.parametrize(
     ("data", "error", "says"),
     [
@@ -184,7 +283,7 @@ def test_an_archive_that_is_two_different_images_is_refused(tmp_path: Path) -> N
         (hostile.tar(hostile.file("readme", b"hi")), MalformedError, "is a tar, but no image"),
         (b"no tar".ljust(600), MalformedError, "not a tar|not a number"),
         (hostile.tar(hostile.file("manifest.json", b"{"))[:600], MalformedError, "cut short"),
-        (hostile.tar(hostile.file("manifest.json", b"{")), MalformedError, "not valid JSON"),
+        (hostile.tar(hostile.file("manifest.json", b"{")), MalformedError, "ends too early"),
         (hostile.tar(hostile.file("manifest.json", b" " * (5 << 20))), MalformedError, "the limit is 4194304"),
     ],
 )

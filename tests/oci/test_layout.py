@@ -124,6 +124,26 @@ def test_a_tag_that_cannot_be_one_is_refused(tmp_path: Path, tag: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_the_lock_lies_beside_the_layout_and_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layout is published as it is: it holds nothing of ours."""
+    image = built(tmp_path / "1", (file("a"),))
+    write_layout(tmp_path / "x", image, "v1")
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {"blobs", "index.json", "oci-layout"}
+    assert (tmp_path / ".x.lock").exists()
+
+    (tmp_path / "y").mkdir()
+    monkeypatch.chdir(tmp_path / "y")
+    write_layout(".", image, "v1")
+    assert {path.name for path in (tmp_path / "y").iterdir()} == {"blobs", "index.json", "oci-layout"}
+
+
+def test_a_layout_that_an_older_version_wrote_its_lock_into_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / ".envparity.lock").touch()
+    write_layout(tmp_path / "x", built(tmp_path / "1", (file("a"),)), "v1")
+    assert "v1" in tags(tmp_path / "x")
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("years of work")

@@ -74,6 +74,59 @@ def test_a_document_that_could_be_read_in_two_ways_is_refused(kind: str, changes
         parse(kind, {**GOOD[kind], **changes})
 
 
+DIFF_ID = "sha256:" + "1" * 64
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("config", {"config": {}, "CONFIG": {"Entrypoint": ["/evil"]}}, "`CONFIG` differs from `config` in case only"),
+        ("config", {"config": {"User": "10001", "USER": "0"}}, r"`USER` differs from `User` .*at config\)"),
+        ("config", {"config": {"entrypoint": ["/evil"]}}, "`entrypoint` differs from `Entrypoint`"),
+        ("config", {"config": {"\u017fhell": ["/evil"]}}, "differs from `Shell`"),
+        ("config", {"config": {"HealthCheck": {}}}, "differs from `Healthcheck`"),
+        ("config", {"config": {"x": 1, "X": 2}}, "`X` differs from `x`"),
+        (
+            "config",
+            {"rootfs": {"type": "layers", "diff_ids": [SHA], "Diff_IDs": [DIFF_ID]}},
+            r"`Diff_IDs` differs from `diff_ids` in case only \(at rootfs\)",
+        ),
+        ("config", {"history": [{}, {"Empty_Layer": True}]}, r"at history\[1\]"),
+        ("config", {"OS.features": []}, "differs from `os.features`"),
+        ("config", {"x": 1, "X": 2}, "`X` differs from `x`"),
+        ("manifest", {"Manifests": []}, "of another kind of document"),
+        ("manifest", {"con\ufb01g": BLOB}, "differs from `config`"),
+        ("manifest", {"layers": [BLOB, {**BLOB, "Digest": DIFF_ID}]}, r"at layers\[1\]"),
+        ("manifest", {"config": {**BLOB, "SIZE": 2}}, r"at config\)"),
+        ("index", {"manifests": [{**BLOB, "\u017fize": 2}]}, r"at manifests\[0\]"),
+        ("index", {"manifests": [{**BLOB, "platform": {"os": "linux", "OS": "x"}}]}, r"at manifests\[0\]\.platform"),
+        ("index", {"subject": {**BLOB, "Data": "eA=="}}, "differs from `data`"),
+    ],
+)
+def test_a_key_that_differs_from_another_in_case_only_is_refused(
+    kind: str, changes: dict[str, object], says: str
+) -> None:
+    """An engine written in Go takes both for one field, and the last one counts: it would start something else."""
+    with pytest.raises(MalformedError, match=says):
+        parse(kind, {**GOOD[kind], **changes})
+
+
+def test_keys_that_are_data_may_differ_in_case_only() -> None:
+    both = {"a": "1", "A": "2"}
+    found = parse("config", {**GOOD["config"], "config": {"Labels": both, "Volumes": {"/a": {}, "/A": {}}}})
+    assert isinstance(found, spec.Config)
+    assert found.config is not None
+    assert found.config.labels == both
+    parse("manifest", {**GOOD["manifest"], "annotations": both})
+
+
+@pytest.mark.parametrize("kind", ["descriptor", "layout"])
+def test_the_smallest_documents_have_one_reading_too(kind: str) -> None:
+    document = {**BLOB, "Digest": SHA} if kind == "descriptor" else {"ImageLayoutVersion": "1.0.0"}
+    with pytest.raises(MalformedError, match="in case only"):
+        parse(kind, document)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

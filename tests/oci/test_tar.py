@@ -291,6 +291,56 @@ def test_devices_and_attributes_are_noted_and_nothing_more() -> None:
     assert found[2].xattrs == (("security.capability", b"\1\0"),)
 
 
+def test_every_record_that_nothing_else_is_read_from_is_noted() -> None:
+    """A file's rights may stand in any of them, and an engine that knows the record gives them."""
+    records = {
+        "SCHILY__acl__access": b"user::rwx,user:10001:rwx",
+        "LIBARCHIVE__xattr__security__capability": b"AQAAAg",
+        "SCHILY__xattr__user__x": b"",
+        "SCHILY__fflags": b"nodump",
+        "anything": b"1",
+        **dict.fromkeys(("uname", "gname", "atime", "ctime", "mtime", "uid", "gid", "comment"), b"1"),
+        "hdrcharset": b"BINARY",
+        "path": b"p",
+        "size": b"0",
+    }
+    (raw,) = read_layer(io.BytesIO(hostile.tar(hostile.pax(**records), hostile.file("x"))))
+    assert raw.xattrs == (
+        ("LIBARCHIVE.xattr.security.capability", b"AQAAAg"),
+        ("SCHILY.acl.access", b"user::rwx,user:10001:rwx"),
+        ("SCHILY.fflags", b"nodump"),
+        ("anything", b"1"),
+        ("user.x", b""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "seconds"),
+    [
+        (None, hostile.octal(1700000000, 12), 1700000000),
+        (None, b"\xff" * 11 + b"\xfe", -2),
+        (None, b"\x80" + (2**40).to_bytes(11, "big"), 2**40),
+        (b"1700000000.987654321", hostile.octal(5, 12), 1700000000),
+        (b"-3.5", b"\xff" * 12, -3),
+        (b"7.", hostile.octal(5, 12), 7),
+        (b"", hostile.octal(5, 12), 5),
+    ],
+)
+def test_the_time_of_a_member_is_read_in_whole_seconds(record: bytes | None, field: bytes, seconds: int) -> None:
+    block = hostile.header(b"x")
+    block = block[:136] + field + b" " * 8 + block[156:]
+    block = block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    before = [] if record is None else [hostile.pax(mtime=record)]
+    (raw,) = read_layer(io.BytesIO(hostile.tar(*before, block)))
+    assert raw.mtime == seconds
+
+
+@pytest.mark.parametrize("record", [b"now", b"1.x", b"+1", b"1e9", b"9" * 19, b".5"])
+def test_a_time_that_is_no_number_is_refused(record: bytes) -> None:
+    with pytest.raises(MalformedError, match="mtime is not a number"):
+        read(hostile.tar(hostile.pax(mtime=record), hostile.file("x")))
+
+
 def test_old_and_gnu_headers_are_read() -> None:
     old_folder = hostile.header(b"old/", b"\0", magic=bytes(8))
     star = hostile.header(b"s", prefix=b"p" * 10)

@@ -299,7 +299,33 @@ def test_a_password_in_the_index_is_neither_recorded_nor_printed(client: Client,
     assert "pw" not in str(found) + str(gone)
 
 
-@pytest.mark.parametrize("address", ["pypi.org", "file:///srv/index", "ftp://host/simple", ""])
+def test_a_token_in_the_address_of_a_wheel_is_not_recorded(client: Client, served: LocalIndex) -> None:
+    """Indexes in a cloud hand out signed addresses; a lock is committed, and goes into the image."""
+    signed = f"{served.address}/files/{WHEEL}?X-Amz-Signature=s3cret&token=s3cret&x=s3cret#sha256=00"
+    served.project("demo", listed(url=signed))
+
+    locked = match(find(client, served))
+
+    assert "s3cret" not in str(locked)
+    assert locked.wheel.url.startswith(f"{served.address}/files/{WHEEL}?")
+
+
+def test_a_wheel_at_no_address_at_all_is_a_problem_and_no_crash(client: Client, served: LocalIndex) -> None:
+    served.project("demo", listed(url="https://[x/demo.whl"))
+
+    assert "not https" in problem(find(client, served)).reason
+
+
+def test_a_password_for_an_index_without_tls_is_refused(client: Client) -> None:
+    with pytest.raises(UsageError, match="in the clear") as caught:
+        find_wheels([demo()], client=client, index="http://ana:pw@index.example/simple", python_version="3.11.7")
+
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["pypi.org", "file:///srv/index", "ftp://host/simple", "", "https://h:99999/simple", "https://[h/simple"]
+)
 def test_an_index_is_an_http_address(client: Client, address: str) -> None:
     with pytest.raises(UsageError, match="not an http or https address"):
         find_wheels([demo()], client=client, index=address, python_version="3.11.7")

@@ -1,0 +1,234 @@
+"""
+An image held against a snapshot: what the snapshot recorded of each distribution is the anchor.
+
+It knows the digest of every RECORD, and RECORD the digest of every file; it knows no other file of the image. So what
+could run in the place of a recorded file is looked for as well (what comes first on the path, byte-compiled files,
+preloaded libraries), and that the rest was not compared is said.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from envparity.collectors import distributions as collector
+from envparity.errors import IncompleteError
+from envparity.image.app import PLACE as APP
+from envparity.image.findings import (
+    Evidence,
+    configuration_finding,
+    decides_code,
+    file_finding,
+    not_recorded,
+    row_of,
+    unread,
+)
+from envparity.image.preflight import stdlib_names
+from envparity.oci.entries import shown
+from envparity.oci.image import Image
+from envparity.oci.tree import ImageTree, Node
+from envparity.values import Change, Distribution, Environment, Finding, Gap, Options, Severity
+
+_SITE = ("site-packages", "dist-packages")
+_PRELOAD = "/etc/ld.so.preload"
+
+
+def against_snapshot(
+    image: Image, tree: ImageTree, found: Environment, wanted: Environment, expected: Options
+) -> Evidence:
+    """
+    Every file of a recorded distribution that is not the recorded one, and what could take its place.
+
+    Args:
+        found: the image as an Environment. wanted: the snapshot.
+        expected: the options that the caller built with, as far as they matter here: variables and user.
+
+    Raises:
+        IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
+    """
+    installed = {item.name: item for item in found.distributions or () if not item.shadowed}
+    findings: list[Finding] = []
+    gaps: list[Gap] = []
+    texts: dict[str, list[str]] = {}
+    for item in wanted.distributions or ():
+        here = installed.get(item.name)
+        if here is None or item.shadowed or item.tooling:
+            continue  # one that is missing is a difference, and judged as one
+        if item.record_sha256 is None:
+            gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
+        else:
+            findings += _record(tree, here, item.record_sha256, texts, gaps)
+    if not any(texts.values()):
+        raise IncompleteError(
+            f"no file of `{image.reference}` could be compared: it shares no recorded distribution with the snapshot",
+            hint="is this the snapshot that the image was made from?",
+        )
+    folders = _path(found, image, tree)
+    for item in installed.values():
+        if wanted.distributions is not None and item.form == "dist-info" and _folder(item) not in texts:
+            texts.setdefault(_folder(item), [])
+    texts.update({folder: [] for folder in folders if posixpath.basename(folder) in _SITE and folder not in texts})
+    known = {here.location for here in installed.values()}
+    for folder, records in texts.items():
+        findings += _unowned(tree, folder, [*records, *_other_records(tree, folder, known, records)])
+    findings += _before(tree, folders, found, wanted)
+    findings += _compiled(tree, folders, gaps)
+    findings += _privileged(tree)
+    findings += _settings(image, wanted, expected)
+    others = sum(1 for node in tree.walk() if node.kind == "file" and not node.path.startswith(tuple(texts)))
+    gaps.append(
+        not_recorded(
+            f"{others:,} files outside of the recorded distributions (OS, interpreter, application) were not compared:"
+            " a snapshot does not know them; verify against the lock"
+        )
+    )
+    checked = (("RECORDs, every file of them hashed", sum(map(len, texts.values()))),)
+    return Evidence(tuple(findings), tuple(gaps), checked)
+
+
+def _record(
+    tree: ImageTree, here: Distribution, sha256: str, texts: dict[str, list[str]], gaps: list[Gap]
+) -> Iterator[Finding]:
+    """
+    One distribution. RECORD is the image's own word: its normalised digest must be the one that the snapshot took
+    where the model was trained, so that no file can be changed together with the line that names it.
+    """
+    owner = f"{here.name} {here.version}"
+    folder, _, dist_info = here.location.rpartition("/")
+    record = f"{here.location}/RECORD"
+    if here.form != "dist-info" or here.record_sha256 != sha256:
+        yield _finding(
+            tree, record, Change.CHANGED, owner, "Its list of files is not the one of the training environment."
+        )
+    if here.form != "dist-info":
+        return
+    try:
+        text = tree.read(record, 64 << 20).decode("utf-8", "surrogateescape")
+        modified, missing = collector.verify_files(tree, folder, dist_info)
+    except OSError as error:
+        gaps.append(unread(f"its RECORD cannot be read: {error.strerror}", here.name))
+        return
+    texts.setdefault(folder, []).append(text)
+    for change, paths in ((Change.CHANGED, modified), (Change.REMOVED, missing)):
+        for path in paths:
+            yield _finding(tree, posixpath.normpath(f"{folder}/{path}"), change, owner)
+    for path, _, _ in collector.record_rows(text):
+        if ".." in path.lstrip("./").split("/"):
+            yield _finding(tree, record, Change.CHANGED, owner, f"RECORD names a file by a detour: {shown(path)}")
+
+
+def _other_records(tree: ImageTree, folder: str, known: Iterable[str], records: list[str]) -> Iterator[str]:
+    """RECORDs of distributions in a folder that the snapshot does not have: they are differences of their own."""
+    for location in known:
+        if location.rpartition("/")[0] == folder and tree.kind(f"{location}/RECORD") == "file":
+            text = tree.read(f"{location}/RECORD", 64 << 20).decode("utf-8", "surrogateescape")
+            if text not in records:
+                yield text
+
+
+def _unowned(tree: ImageTree, folder: str, records: Iterable[str]) -> Iterator[Finding]:
+    if tree.kind(folder) == "folder":
+        for path in collector.unowned(tree, folder, records):
+            yield _finding(tree, f"{folder}/{path}", Change.ADDED, "nobody")
+
+
+def _before(tree: ImageTree, folders: list[str], found: Environment, wanted: Environment) -> Iterator[Finding]:
+    """What has a recorded distribution's name and stands before it on the path: it is imported in its place."""
+    standard = stdlib_names(found.python.version if found.python else "")
+    names = {
+        name.partition(".")[0]: item
+        for item in wanted.distributions or ()
+        if not item.tooling and not item.shadowed
+        for name in item.import_names
+        if name.partition(".")[0] not in standard
+    }
+    homes = {item.name: _folder(item) for item in found.distributions or () if not item.shadowed}
+    for position, folder in enumerate(folders):
+        for entry in tree.entries(folder):
+            name = entry.partition(".")[0]
+            item = names.get(name)
+            if item is None or entry.endswith((".dist-info", ".egg-info", ".libs")):
+                continue
+            home = homes.get(item.name)
+            if home in folders and position < folders.index(home):
+                reason = f"It is imported in the place of {item.name}, which stands later on the path."
+                yield _finding(tree, f"{folder}/{entry}", Change.ADDED, "nobody", reason)
+
+
+def _compiled(tree: ImageTree, folders: list[str], gaps: list[Gap]) -> Iterator[Finding]:
+    """
+    Byte-compiled files run in the place of their source. One without a source, or one that is never checked against
+    it (PEP 552), is code that nothing recorded; of all others it is not known what they hold.
+    """
+    count = 0
+    for node in _below(tree, [folder for folder in folders if folder != "/"]):
+        if not node.path.endswith(".pyc") or node.kind != "file":
+            continue
+        count += 1
+        folder, _, name = node.path.rpartition("/")
+        source = f"{posixpath.dirname(folder)}/{name.partition('.')[0]}.py"
+        flags = tree.read(node.path, 64 << 20)[4:8]
+        if not folder.endswith("/__pycache__") or tree.kind(source) != "file":
+            yield _finding(tree, node.path, Change.ADDED, "nobody", "It is byte-compiled code without a source.")
+        elif flags == b"\x01\x00\x00\x00":
+            yield _finding(tree, node.path, Change.ADDED, "nobody", "It runs in the place of its source, unchecked.")
+    if count:
+        gaps.append(unread(f"{count:,} byte-compiled files: what they hold is not known"))
+
+
+def _below(tree: ImageTree, folders: list[str]) -> Iterator[Node]:
+    prefixes = tuple(f"{folder}/" for folder in folders)
+    return (node for node in tree.walk() if node.path.startswith(prefixes))
+
+
+def _privileged(tree: ImageTree) -> Iterator[Finding]:
+    if tree.kind(_PRELOAD) is not None:
+        yield _finding(tree, _PRELOAD, Change.ADDED, "nobody", "It loads a library into every program of the image.")
+    for node in tree.walk():
+        if node.kind == "file" and (node.mode & 0o6000 or node.xattrs):
+            yield _finding(tree, node.path, Change.ADDED, "nobody", "It gives rights to whoever runs it.")
+
+
+def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[Finding]:
+    runtime = image.config.config
+    said = _variables(image)
+    if said.get("PYTHONPATH") == f"/{APP}":
+        del said["PYTHONPATH"]  # what it brings before the distributions is looked for in `_before`
+    meant = {item.name: item.value for item in wanted.settings.variables} if wanted.settings else {}
+    meant |= {item.name: item.value for item in expected.env}
+    for name, value in sorted(said.items()):
+        if decides_code(name) and meant.get(name) != value:
+            reason = "This variable decides which code runs, and the training environment did not have it so."
+            fix = f"if you built it so, say `--env {name}=...` here too"
+            texts = (shown(meant.get(name, "")), shown(value))
+            yield configuration_finding(f"variable {name}", *texts, Severity.HIGH, reason, fix)
+    user = (runtime.user if runtime else "") or "0"
+    if user != expected.user and user.partition(":")[0] in {"0", "root"}:
+        reason = "The image runs as root."
+        yield configuration_finding("user", "", user, Severity.MEDIUM, reason, "build it with a user that is not root")
+
+
+def _path(found: Environment, image: Image, tree: ImageTree) -> list[str]:
+    """The folders that Python looks into, in its order: where it starts, PYTHONPATH, and its own."""
+    runtime = image.config.config
+    first = [(runtime.working_dir if runtime else "") or "/", *_variables(image).get("PYTHONPATH", "").split(":")]
+    path = [*first, *(found.python.path if found.python else ())]
+    return [folder for folder in dict.fromkeys(path) if folder and tree.kind(folder) == "folder"]
+
+
+def _variables(image: Image) -> dict[str, str]:
+    runtime = image.config.config
+    pairs = (line.partition("=") for line in (runtime.env if runtime else None) or ())
+    return {name: value for name, _, value in pairs}
+
+
+def _folder(item: Distribution) -> str:
+    return item.location.rpartition("/")[0]
+
+
+def _finding(tree: ImageTree, path: str, change: Change, owner: str, reason: str = "") -> Finding:
+    node = tree.entry(path)
+    layer = f"layer {node.layer + 1}" if node is not None else "no layer"
+    before = "" if change is Change.ADDED else "as recorded"
+    after = str(row_of(node)) if node is not None and change is not Change.REMOVED else ""
+    return file_finding(path, change, before, after, layer, owner, reason)

@@ -1,0 +1,111 @@
+"""What looking at an image itself gives: its files, its configuration. Shared by both ways of verification."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from envparity.oci.entries import shown
+from envparity.oci.tree import Node
+from envparity.values import Change, Difference, Effect, Finding, Gap, GapKind, Severity
+
+SECTIONS = ("files", "configuration")
+"""Differences of these sections say that bytes are not what they should be."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Findings, what could not be looked at, what was counted, and what the image or the lock declares of itself."""
+
+    findings: tuple[Finding, ...]
+    gaps: tuple[Gap, ...] = ()
+    checked: tuple[tuple[str, int], ...] = ()
+    declared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One member of a layer, with everything that a container could notice. Times are not part of it."""
+
+    kind: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    target: str = ""
+    sha256: str = ""
+    xattrs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        owner = "" if self.uid == self.gid == 0 else f" of {self.uid}:{self.gid}"
+        what = f" sha256 {self.sha256[:16]}" if self.sha256 else f" to {shown(self.target)}" if self.target else ""
+        extended = f" with {', '.join(map(shown, self.xattrs))}" if self.xattrs else ""
+        return f"{self.kind} {self.mode:04o}{owner}{what}{extended}"
+
+
+def row_of(node: Node) -> Row:
+    """The row of a member that was read."""
+    xattrs = tuple(sorted(name for name, _ in node.xattrs))
+    return Row(node.kind, node.mode, node.uid, node.gid, node.target, node.sha256, xattrs)
+
+
+def is_integrity(finding: Finding) -> bool:
+    """Whether a finding says that bytes are not what they should be (exit status 5)."""
+    return finding.difference.section in SECTIONS and finding.severity is Severity.CRITICAL
+
+
+_REASONS = {
+    Change.ADDED: "This file is not among the recorded ones: it can be imported, loaded or started.",
+    Change.REMOVED: "A recorded file is missing.",
+    Change.CHANGED: "This file is not the recorded one.",
+}
+
+
+def file_finding(
+    path: str, change: Change, before: str, after: str, layer: str, owner: str, reason: str = ""
+) -> Finding:
+    """A file that is not what it should be: named with its layer and its owner."""
+    difference = Difference(
+        section="files",
+        item=f"/{shown(path.lstrip('/'))}",
+        change=change,
+        before=before,
+        after=after,
+        note=f"{layer}, owner: {owner}",
+    )
+    return Finding(
+        difference=difference,
+        severity=Severity.CRITICAL,
+        effect=Effect.UNKNOWN,
+        reason=reason or _REASONS[change],
+        fix="build the image again from the lock, and find out who changed this one",
+    )
+
+
+def configuration_finding(
+    item: str, before: str, after: str, severity: Severity, reason: str, fix: str = ""
+) -> Finding:
+    """A setting of the image that is not what it should be."""
+    change = Change.ADDED if not before else Change.REMOVED if not after else Change.CHANGED
+    difference = Difference(section="configuration", item=shown(item), change=change, before=before, after=after)
+    return Finding(difference=difference, severity=severity, effect=Effect.BEHAVIOUR, reason=reason, fix=fix)
+
+
+def decides_code(name: str) -> bool:
+    """Whether a variable of this name decides which code runs, whatever the files are."""
+    return _DECIDES_CODE.fullmatch(name) is not None
+
+
+_DECIDES_CODE = re.compile(
+    r"LD_.*|PYTHON(PATH|HOME|STARTUP|INSPECT|USERBASE|EXECUTABLE|PLATLIBDIR|PYCACHEPREFIX|BREAKPOINT)"
+    r"|GLIBC_TUNABLES|GCONV_PATH|OPENSSL_(CONF|MODULES|ENGINES)|BASH_ENV|ENV"
+)
+
+
+def unread(reason: str, item: str = "") -> Gap:
+    """Something that should have been looked at, and could not be."""
+    return Gap(section="files", kind=GapKind.UNREAD, reason=reason, item=item)
+
+
+def not_recorded(reason: str) -> Gap:
+    """Something that this kind of reference says nothing of."""
+    return Gap(section="files", kind=GapKind.NOT_RECORDED, reason=reason)

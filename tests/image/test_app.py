@@ -1,0 +1,106 @@
+"""The application folder: all of it that can be shipped goes in, and what does not is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from envparity.errors import RefusedError, UsageError
+from envparity.image import app
+from tests.tools import by_nobody
+
+
+def test_files_folders_and_links_go_in_with_plain_modes(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir(mode=0o700)
+    (tmp_path / "pkg" / "serve.py").write_text("x = 1\n")
+    (tmp_path / "start").write_text("#!/bin/sh\n")
+    (tmp_path / "start").chmod(0o700)
+    (tmp_path / "serve.py").symlink_to("pkg/serve.py")
+
+    assert [(entry.path, entry.kind, entry.mode) for entry in app.app_entries(tmp_path)] == [
+        ("opt/app", "folder", 0o755),
+        ("opt/app/pkg", "folder", 0o755),
+        ("opt/app/pkg/serve.py", "file", 0o644),
+        ("opt/app/serve.py", "link", 0o777),
+        ("opt/app/start", "file", 0o755),
+    ]
+
+
+def test_a_folder_that_may_not_be_read_is_no_empty_folder() -> None:
+    """An image without it would be built, and fail when it serves."""
+
+    def pack(folder: Path) -> object:
+        (folder / "private").mkdir()
+        (folder / "private" / "needed.py").touch()
+        (folder / "private").chmod(0)
+        return app.app_entries(folder)
+
+    answer = by_nobody(pack)
+
+    assert answer.startswith("UnreachableError: cannot read the application")
+    assert "private" in answer
+
+
+def test_a_file_that_may_not_be_read_is_named() -> None:
+    def pack(folder: Path) -> object:
+        (folder / "serve.py").touch(mode=0)
+        return app.app_digest(folder)
+
+    answer = by_nobody(pack)
+
+    assert answer.startswith("UnreachableError: cannot read the application")
+    assert "serve.py" in answer
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    (tmp_path / "link").symlink_to(os.fsdecode(b"\xff.py"))
+
+    with pytest.raises(RefusedError, match="must not be shipped") as caught:
+        app.app_digest(tmp_path)
+
+    assert [line.partition(": ")[2] for line in caught.value.details] == [
+        "a link to a name that is not UTF-8",
+        "a name that is not UTF-8",
+    ]
+    assert "\\udcff.py" in caught.value.details[1]
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    """Who reads settings from `.env` learns here, and not when it serves, that the image has none."""
+    for name in ("a/__pycache__", "b/__pycache__", ".git"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("serve.py", ".env", "a/x.py", "a/__pycache__/x.cpython-311.pyc", "b/old.pyc", ".git/HEAD"):
+        (tmp_path / name).touch()
+
+    assert app.left_out(tmp_path) == "`.env`, `.git`, `__pycache__` (2 places)"
+    assert [entry.path for entry in app.app_entries(tmp_path) if entry.kind == "file"] == [
+        "opt/app/a/x.py",
+        "opt/app/serve.py",
+    ]
+
+
+def test_nothing_left_out_is_nothing_to_say(tmp_path: Path) -> None:
+    (tmp_path / "serve.py").touch()
+
+    assert app.left_out(tmp_path) == ""
+
+
+def test_what_must_not_be_shipped_is_named_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----\n")
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "fifo")
+
+    with pytest.raises(RefusedError) as caught:
+        app.app_entries(tmp_path)
+
+    assert [line.partition(":")[0] for line in caught.value.details] == ["fifo", "key.pem", "out"]
+
+
+def test_a_file_is_no_application(tmp_path: Path) -> None:
+    (tmp_path / "serve.py").touch()
+
+    with pytest.raises(UsageError, match="not a folder"):
+        app.app_entries(tmp_path / "serve.py")
