@@ -7,6 +7,7 @@ holds secrets is left out by name.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import hashlib
 import os
@@ -49,6 +50,9 @@ LEFT_OUT = frozenset(
     }
 )
 """Names that never go into an image, wherever they lie in the folder."""
+
+OWN = ("pylock.toml", "pylock.*.toml", "pylock.artifacts", "pylock.*.artifacts", ".pylock.*", "*.env.json")
+"""What envparity itself writes: an image has its lock and the content of its snapshot, and names no training host."""
 
 MOST_FILES = 50_000
 
@@ -143,11 +147,17 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     """What goes in, and what does not; compiled modules (`*.pyc`) are of no interest and in neither."""
     found, dropped = [], []
     for parent, folders, names in os.walk(folder, onerror=_fail):
-        dropped += [Path(parent, name) for name in (*folders, *names) if name in LEFT_OUT]
-        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
-        kept = [*folders, *(name for name in names if name not in LEFT_OUT and not name.endswith(".pyc"))]
-        found += [Path(parent, name) for name in kept]
+        out = {name for name in (*folders, *names) if _stays_out(Path(parent, name))}
+        dropped += [Path(parent, name) for name in out]
+        folders[:] = sorted(set(folders) - out)
+        found += [Path(parent, name) for name in (*folders, *names) if name not in out and not name.endswith(".pyc")]
     return sorted(found), sorted(dropped)
+
+
+def _stays_out(place: Path) -> bool:
+    named = place.name in LEFT_OUT or any(fnmatch.fnmatchcase(place.name, pattern) for pattern in OWN)
+    # An image that was built into this folder would make each build larger, and another one.
+    return named or (place / "oci-layout").is_file()
 
 
 def _fail(error: OSError) -> None:

@@ -141,22 +141,6 @@ def write(layer: PlannedLayer, supplies: Supplies, sink: BinaryIO) -> None:
     write_layer(sink, supplies.entries(layer), folders=folders)
 
 
-def diff_id(layer: PlannedLayer, supplies: Supplies) -> str:
-    """The digest of a layer's tar, assembled anew: no cache of layers is asked."""
-    digest = _Hashing()
-    write(layer, supplies, digest)  # type: ignore[arg-type]
-    return f"sha256:{digest.sha256.hexdigest()}"
-
-
-class _Hashing:
-    def __init__(self) -> None:
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        return len(data)
-
-
 def _key(layer: PlannedLayer, supplies: Supplies, packer: Packer) -> str:
     parents: list[list[object]] = []
     if layer.step is not Step.BASE:

@@ -101,7 +101,7 @@ def test_a_lock_on_a_full_disk_leaves_the_earlier_one(world: World, disk: Path) 
     told = on_a_small_disk(disk, "256k", world.lock, disk / "pylock.toml", program=("-c", program))
 
     assert told.status == 3, told
-    assert set(told.left) == {"pylock.toml"}
+    assert set(told.left) - {".pylock.toml.lock"} == {"pylock.toml"}  # what keeps two that write at once apart stays
     assert told.left["pylock.toml"] == hashlib.sha256(EARLIER).hexdigest()
 
 

@@ -58,7 +58,7 @@ def test_the_image_predicts_what_training_predicted_to_the_last_bit(
 
 
 def _with_one_mantissa_bit_flipped(pipeline: Pipeline) -> bytes:
-    """The model with one bit of one coefficient flipped, a relative 1e-11, of one whose bytes stand in the file once."""
+    """The model with one bit (a relative 1e-11) of one coefficient flipped, whose bytes stand in the file once."""
     show = "import joblib, sys; print(*(float(c).hex() for c in joblib.load(sys.argv[1])[-1].coef_[0]))"
     told = subprocess.run([pipeline.python, "-c", show, pipeline.model], check=True, capture_output=True, text=True)
     data = pipeline.model.read_bytes()

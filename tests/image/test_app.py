@@ -104,3 +104,17 @@ def test_a_file_is_no_application(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="not a folder"):
         app.app_entries(tmp_path / "serve.py")
+
+
+def test_what_envparity_wrote_into_the_folder_does_not_go_in(tmp_path: Path) -> None:
+    """`--app .` beside the lock: with the last image in it, each build would be larger, and another one."""
+    (tmp_path / "serve.py").touch()
+    (tmp_path / "pylock.toml").touch()
+    (tmp_path / "model.env.json").touch()
+    (tmp_path / "pylock.artifacts").mkdir()
+    (tmp_path / "pylock.artifacts" / "cpython.tar.gz").touch()
+    (tmp_path / "image" / "blobs").mkdir(parents=True)
+    (tmp_path / "image" / "oci-layout").touch()
+
+    assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app", "opt/app/serve.py"]
+    assert "`image`" in app.left_out(tmp_path)
