@@ -33,7 +33,8 @@ import json, sys
 import joblib
 
 model = joblib.load(sys.argv[1])
-texts = ["cannot log in", "refund please", "my parcel is lost and late", "again charged twice", "", " ".join(model[0].vocabulary_)]
+texts = ["cannot log in", "refund please", "my parcel is lost and late", "again charged twice", ""]
+texts.append(" ".join(model[0].vocabulary_))
 print(json.dumps([[float(p).hex() for p in row] for row in model.predict_proba(texts)]))
 """
 
