@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from envparity.errors import IntegrityError, UnreachableError
+from envparity.errors import IntegrityError, UnreachableError, UsageError
 from envparity.files import make_folder, private_folder, replacing, translated, write_bytes
 
 T = TypeVar("T")
@@ -32,6 +32,10 @@ class Cache:
             from platformdirs import user_cache_path
 
             folder = user_cache_path("envparity")
+            if not folder.is_absolute():
+                raise UsageError(
+                    "this user has no home, so there is no place for the cache", hint="name one in ENVPARITY_CACHE_DIR"
+                )
         self.folder = folder
 
     def blob(self, sha256: str) -> Path | None:

@@ -16,7 +16,8 @@ from envparity.errors import TimeLimitError, UnreachableError
 class Command:
     """
     What to start. `env` is the whole environment of the process (never added to ours); `timeout_s` its time limit,
-    `None` for none. With `inherit` its standard streams are ours, and nothing is captured.
+    `None` for none, and `slower` the hint that says how to raise
+    it. With `inherit` its standard streams are ours, and nothing is captured.
     """
 
     argv: tuple[str, ...]
@@ -25,6 +26,7 @@ class Command:
     cwd: Path | None = None
     timeout_s: float | None = 60.0
     inherit: bool = False
+    slower: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def run(command: Command) -> Completed:
         stdout, stderr = process.communicate(None if command.inherit else command.stdin, timeout=command.timeout_s)
     except subprocess.TimeoutExpired as error:
         _end(process, command.inherit)
-        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s") from error
+        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower) from error
     except BaseException:
         _end(process, command.inherit)
         raise

@@ -22,6 +22,12 @@ MOST_LINES = 10
     "--model", "models", metavar="PATH", multiple=True, help="A model file; what it needs is read, never run."
 )
 @click.option("--verify-files", is_flag=True, help="Hash every installed file, and name those that were changed.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long the interpreter may take [default: 60, with --verify-files 1800].",
+)
 @click.option("--data", metavar="PATH", multiple=True, hidden=True)
 @click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
 @click.option("--deep", is_flag=True, hidden=True)
@@ -31,6 +37,7 @@ def command(
     output: str | None,
     models: tuple[str, ...],
     verify_files: bool,
+    timeout: float | None,
     data: tuple[str, ...],
     param: tuple[str, ...],
     deep: bool,
@@ -58,7 +65,7 @@ def command(
         stdin=sys.stdin.buffer,
         verify_files=verify_files,
         # Hashing every file of a large environment takes minutes on a slow disk.
-        timeout_s=1800 if verify_files else 60,
+        timeout_s=timeout or (1800 if verify_files else 60),
     )
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:
@@ -71,6 +78,11 @@ def command(
         raise IncompleteError(
             "the snapshot is written, and not complete: see what could not be read above",
             hint="make it readable and take it again, or say `--allow-incomplete`",
+        )
+    if common.strict and environment.gaps:
+        raise IncompleteError(
+            f"the snapshot is written, and --strict does not allow its {len(environment.gaps)} gaps",
+            hint="see what is not recorded above, or take it without --strict",
         )
 
 
@@ -90,6 +102,11 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     if environment.artifacts is not None:
         counted.append(f"{len(environment.artifacts)} model file" + "s" * (len(environment.artifacts) != 1))
     lines = [f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"]
+    lines += [
+        f"  what `{gap.item}` needs is not known: {gap.reason}"
+        for gap in environment.gaps
+        if gap.section == "artifacts" and gap.item and gap.kind is GapKind.NOT_RECORDED
+    ]
     changed = [item for item in environment.distributions or () if item.modified or item.missing]
     lines += [
         f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"

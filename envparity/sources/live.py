@@ -196,6 +196,7 @@ def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
         stdin=program,
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
+        slower="raise the limit with --timeout",
     )
     completed = run(command)
     if completed.status != 0:

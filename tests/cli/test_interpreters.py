@@ -90,3 +90,11 @@ def test_what_may_not_be_executed_or_is_a_folder_is_named(tmp_path: Path) -> Non
     refused("snapshot", f"python:{tmp_path}/python3", status=3, says="may not be executed")
     refused("snapshot", f"python:{tmp_path}", status=2, says="is a folder")
     refused("snapshot", "python:no-such-python", status=2, says="on PATH")
+
+
+def test_a_time_limit_names_the_option_that_raises_it(tmp_path: Path) -> None:
+    slow = program(tmp_path / "python", "exec sleep 600")
+
+    told = refused("snapshot", f"python:{slow}", "--timeout", "1", status=3, says="within 1 s")
+
+    assert "--timeout" in told.stderr
