@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from envparity.collectors import models as model_files
 from envparity.errors import MalformedError
 from envparity.fetch import Fetcher
 from envparity.image import app, configuration, layers, preflight
+from envparity.image.contents import Supplies
 from envparity.image.plan import plan
 from envparity.image.supply import completed, supply, the_target
 from envparity.oci import check, places
@@ -28,7 +30,7 @@ from envparity.oci.image import BuiltImage
 from envparity.oci.image import assemble as assembled
 from envparity.oci.pack import current_packer
 from envparity.resolvers import debian
-from envparity.values import Artifact, Lock, Options, Origin, Plan
+from envparity.values import Artifact, Options, Origin, Plan
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
     )
     # 4
     decided = plan(lock, target, options, lock_sha256)
-    layers.check_conflicts(supplies, fetcher.cache)
+    started = layers.look_through(supplies, fetcher.cache)
     packed = []
     with fetcher.cache.workplace() as workplace:
         with fetcher.progress.task("layers", len(decided.layers)) as advance:
@@ -103,7 +105,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
             digest = places.write_image(output, image, request.name)
             written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
             check.require_valid(places.open_image(str(written)))
-    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(lock, request.app))
+    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(supplies, started))
 
 
 def _refers_to(path: Path) -> tuple[str, Artifact]:
@@ -115,15 +117,19 @@ def _refers_to(path: Path) -> tuple[str, Artifact]:
     return path.name, facts.artifacts[0]
 
 
-def _notes(lock: Lock, application: Path | None) -> tuple[str, ...]:
+def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """What a person should know of the image, and no rule forbids."""
     notes = []
+    lock = supplies.lock
     here = current_packer(lock.packer.codec)
     if here != lock.packer:
         notes.append(
             f"packed with {here.library_version}, and the lock says {lock.packer.library_version}: the layers hold the"
             " same files (equal diffIDs), and their compressed bytes may differ"
         )
-    dropped = app.left_out(application) if application is not None else ""
+    for title, names in started.items():
+        notes.append(f"{title} runs code whenever Python starts: {', '.join(f'`{name}`' for name in names)}")
+    dropped = app.left_out(supplies.app) if supplies.app is not None else ""
     if dropped:
         notes.append(f"left out of the application, as every image leaves them out: {dropped}")
     return tuple(notes)

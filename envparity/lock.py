@@ -2,7 +2,7 @@
 What trained the model, as artifacts with hashes: recovered from a snapshot, never resolved again.
 
     1  what goes in          every effective distribution but tooling and the installers
-    2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded
+    2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded, and proven by RECORD
     3  the interpreter       of the base, where that is the same; else the snapshot's own, captured
     4  the base              the packages of the snapshot's own release, closed over what 2 and 3 need
     5  the rest              models, settings that move numbers, the snapshot itself
@@ -14,10 +14,12 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from envparity import closure, codec
 from envparity.errors import IncompleteError, RefusedError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
-from envparity.image import wheels
+from envparity.image import preflight, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.lockfile import Recovered
 from envparity.oci import pack
@@ -81,11 +83,14 @@ def recover(
     found = index.find_wheels(
         chosen, client=fetcher.client, index=index_url, python_version=python.version, progress=fetcher.progress
     )
-    distributions = _settled((*_changed_since(chosen), *found))
-    files = fetcher.blobs([wheel_wanted(item) for item in distributions], "wheels")
-    sonames = frozenset[str]().union(
-        *(_needs(fetcher, item, file) for item, file in zip(distributions, files, strict=True))
+    matched = _settled((*_changed_since(chosen), *found))
+    files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
+    recorded = {item.name: item.record_sha256 for item in chosen}
+    distributions = _settled(
+        tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True))
     )
+    needs = [_needs(fetcher, item, file) for item, file in zip(distributions, files, strict=True)]
+    sonames = frozenset[str]().union(*(needed for needed, _ in needs))
     # 3 and 4
     decided = interpreter.resolve(
         python,
@@ -119,6 +124,8 @@ def recover(
         models=tuple(_model(item) for item in environment.artifacts or () if item.kind == "model"),
         settings=_settings(environment),
     )
+    floors = {item.wheel.name: floor for item, (_, floor) in zip(distributions, needs, strict=True)}
+    preflight.check_platform(lock, lock.targets[0], floors=floors)
     artifacts: dict[str, Path | bytes] = {snapshot.name: content}
     if decided.interpreter.artifact is not None:
         artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
@@ -197,17 +204,37 @@ def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[Loc
     return tuple(sorted(matches, key=lambda item: item.name))
 
 
-def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> frozenset[str]:
-    """The shared objects that a wheel expects of the base; noted by its digest, since they follow from its bytes."""
-    if item.wheel.name.endswith("-none-any.whl"):
-        return frozenset()
-    return frozenset(
-        _noted(
-            fetcher,
-            f"sonames-1-{item.wheel.sha256}",
-            lambda: sorted(wheels.needed_sonames(file, file_name=item.wheel.name)),
+def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> LockedDistribution | index.Problem:
+    """
+    The same, held against the list of files that was installed: a wheel that was built again under the same name and
+    tags, or that a mirror altered, is not the one that trained the model.
+    """
+    if record_sha256 is None:
+        return item
+    if wheels.record_sha256(file, file_name=item.wheel.name) != record_sha256:
+        return index.Problem(
+            item.name,
+            item.version,
+            f"the files of `{item.wheel.name}` on the index are not the ones that were installed",
+            "install it again from this index, or name the index that it came from with `--index`",
         )
-    )
+    return msgspec.structs.replace(item, state="proven")
+
+
+def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> tuple[frozenset[str], str]:
+    """
+    The shared objects that a wheel expects of the base, and the oldest glibc that its native files run with; noted by
+    its digest, since they follow from its bytes.
+    """
+    if item.wheel.name.endswith("-none-any.whl"):
+        return frozenset(), ""
+
+    def read() -> list[str]:
+        needs = wheels.native_needs(file, file_name=item.wheel.name)
+        return [needs.glibc_floor, *sorted(needs.sonames)]
+
+    floor, *sonames = _noted(fetcher, f"native-1-{item.wheel.sha256}", read)
+    return frozenset(sonames), floor
 
 
 def _noted(fetcher: Fetcher, key: str, compute: Callable[[], list[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envparity.errors import UnsupportedError, UsageError
+from envparity.errors import UnreachableError, UsageError
 from envparity.files import Member, populate, private_folder
 from envparity.oci import places
 from envparity.oci.image import Image
@@ -67,7 +67,7 @@ def inside(
     The exit status of a command (the image's own where none is given), with our standard streams.
 
     Raises:
-        UnsupportedError: this machine allows none of the ways; each is named with what it lacks.
+        UnreachableError: this machine allows none of the ways; each is named with what it lacks.
         UsageError: the image is for another platform, or has nothing to start.
     """
     image = places.open_image(reference)
@@ -91,10 +91,15 @@ _HOST_VARIABLES = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 """What the helper on this host is started with. The image's own variables are set inside, and never reach it."""
 
 
-def the_way() -> Way:
-    """The first way that this machine allows."""
+def the_way(ways: Sequence[Way] | None = None) -> Way:
+    """
+    The first way that this machine allows, of `WAYS` unless others are given.
+
+    Raises:
+        UnreachableError: it allows none.
+    """
     missing = []
-    for way in WAYS:
+    for way in WAYS if ways is None else ways:
         trial = way.trial()
         if trial is None:
             missing.append(f"{way.name}: not installed")
@@ -104,7 +109,7 @@ def the_way() -> Way:
             return way
         cause = done.stderr.decode(errors="replace").strip().splitlines()
         missing.append(f"{way.name}: {cause[-1] if cause else f'exit status {done.status}'}")
-    raise UnsupportedError(
+    raise UnreachableError(
         "this machine cannot run an image without an engine",
         hint="install bubblewrap, allow user namespaces, or run the image with an engine",
         details=tuple(missing),

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from envparity import codec, lockfile
 from envparity.compare import compare, compared
 from envparity.errors import ExitStatus, IncompleteError, MalformedError, UsageError, worst
@@ -30,7 +32,7 @@ from envparity.resolvers import debian
 from envparity.sources import image as image_source
 from envparity.sources import read
 from envparity.sources.pylock import environment_of_lock
-from envparity.values import Difference, Finding, Gap, GapKind, Lock, Options, Severity, Target, Verdict
+from envparity.values import Change, Difference, Finding, Gap, GapKind, Lock, Options, Severity, Target, Verdict
 
 OWN_LOCK = "/usr/share/envparity/pylock.toml"
 """Where an image that was built here holds its lock."""
@@ -88,7 +90,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     checked.append(("facts compared", count))
     # 4
     differences, declared = _undeclared(compare(wanted, found), lock or _own_lock(tree))
-    judged = judge(wanted, found, differences)
+    judged = map(_no_less, judge(wanted, found, differences))
     # 5
     if lock is not None:
         artifacts = lockfile.artifacts_folder(Path(request.against))
@@ -132,10 +134,31 @@ def _status(findings: tuple[Finding, ...], gaps: tuple[Gap, ...], request: Reque
     missing = any(gap.kind is GapKind.UNREAD for gap in gaps)
     return worst(
         ExitStatus.INTEGRITY if any(map(is_integrity, findings)) else ExitStatus.OK,
-        ExitStatus.FINDINGS if any(item.severity.at_least(request.fail_on) for item in findings) else ExitStatus.OK,
+        ExitStatus.FINDINGS if any(_counts(item, request.fail_on) for item in findings) else ExitStatus.OK,
         ExitStatus.UNFINISHED if missing and not request.allow_incomplete else ExitStatus.OK,
         ExitStatus.UNFINISHED if gaps and request.strict else ExitStatus.OK,
     )
+
+
+def _counts(finding: Finding, fail_on: Severity) -> bool:
+    """What an image cannot know is a gap, and no finding against it."""
+    return finding.severity.at_least(fail_on) and finding.difference.change is not Change.UNKNOWN
+
+
+def _no_less(finding: Finding) -> Finding:
+    """
+    A finding as a verification counts it: an image that lacks a recorded distribution or model is not that environment,
+    however little the missing thing may matter to a diff.
+    """
+    difference = finding.difference
+    missing = difference.change is Change.REMOVED and (difference.section, difference.field) in _MUST_BE_THERE
+    if not missing or finding.severity.at_least(Severity.HIGH):
+        return finding
+    reason = f"{finding.reason} It was recorded, so an image without it is another environment."
+    return msgspec.structs.replace(finding, severity=Severity.HIGH, reason=reason)
+
+
+_MUST_BE_THERE = frozenset({("distributions", ""), ("artifacts", "model")})
 
 
 def _own_lock(tree: ImageTree) -> Lock | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from envparity import run
+from envparity.errors import UnreachableError
 from tests.tools import not_here
 
 INSIDE = run.Inside(
@@ -45,6 +46,20 @@ def test_user_and_network_are_what_is_said(way: run.Way) -> None:
     else:
         assert "with the host's network" in said
         assert interfaces(table) == interfaces(Path("/proc/net/dev").read_text().splitlines())
+
+
+def test_a_machine_that_allows_no_way_is_named_with_what_each_of_them_lacks() -> None:
+    """The quickstart ends well on such a machine, and claims nothing: it knows this by the exit status."""
+    absent = run.Way("a tool that is not there", lambda: None, run.WAYS[0].argv, run.WAYS[0].said)
+    forbidden = run.Way(
+        "a forbidden one", lambda: ("sh", "-c", "echo not permitted >&2; exit 1"), absent.argv, absent.said
+    )
+
+    with pytest.raises(UnreachableError, match="cannot run an image without an engine") as caught:
+        run.the_way([absent, forbidden])
+
+    assert caught.value.status == 3
+    assert caught.value.details == ("a tool that is not there: not installed", "a forbidden one: not permitted")
 
 
 def test_root_in_a_chroot_is_said_to_be_root() -> None:

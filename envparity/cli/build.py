@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options, emit
+from envparity.cli.common import Common, common_options, emit, later_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -31,6 +31,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="A port that it serves; repeatable."
 )
+@later_options("--platform", "--serve", "--codec", flags=("--plan",))
 @common_options
 def command(
     common: Common,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envparity import report
+from envparity.errors import UnsupportedError
 from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
@@ -74,6 +75,27 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         with_common = option(with_common)
     return with_common
+
+
+def later_options(*names: str, flags: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that are agreed upon and not built yet: `--help` is silent about them, and using one says so."""
+
+    def refuse(context: click.Context, option: click.Parameter, value: object) -> None:
+        if value:
+            raise UnsupportedError(
+                f"`{option.opts[0]}` is not supported yet",
+                hint=f"`{context.command_path} --help` lists what is",
+            )
+
+    def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in (*names, *flags):
+            plain = click.option(
+                name, is_flag=name in flags, default=None, hidden=True, expose_value=False, callback=refuse
+            )
+            function = plain(function)
+        return function
+
+    return with_options
 
 
 def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

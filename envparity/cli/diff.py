@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, fail_on_option, report_options, style
+from envparity.cli.common import Common, common_options, emit, fail_on_option, later_options, report_options, style
 
 
 @click.command()
@@ -12,6 +12,7 @@ from envparity.cli.common import Common, common_options, emit, fail_on_option, r
 @click.argument("right", nargs=-1, required=True)
 @fail_on_option
 @report_options("diff")
+@later_options("--policy", "--host")
 @common_options
 def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: str | None, common: Common) -> int:
     """

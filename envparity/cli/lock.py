@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options
+from envparity.cli.common import Common, common_options, later_options
 
-_PUBLIC = "https://pypi.org/simple/"
+_PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
 
 
 @click.command()
@@ -20,6 +20,10 @@ _PUBLIC = "https://pypi.org/simple/"
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )
 @click.option("--index", default=_PUBLIC, show_default=True, help="The package index (PEP 691 JSON).")
+@later_options(
+    *("--platform", "--add", "--add-os", "--repack", "--require", "--resolver", "--bytecode"),
+    flags=("--prove", "--only-used"),
+)
 @common_options
 def command(common: Common, source: str, output: str, base: str | None, index: str) -> None:
     """

@@ -8,8 +8,8 @@ from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, common_options, emit
-from envparity.errors import IncompleteError, UnsupportedError
+from envparity.cli.common import Common, common_options, emit, later_options
+from envparity.errors import IncompleteError
 from envparity.values import Environment, GapKind
 
 MOST_LINES = 10
@@ -28,9 +28,7 @@ MOST_LINES = 10
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
-@click.option("--data", metavar="PATH", multiple=True, hidden=True)
-@click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
-@click.option("--deep", is_flag=True, hidden=True)
+@later_options("--data", "--param", flags=("--deep",))
 @common_options
 def command(
     source: str | None,
@@ -38,9 +36,6 @@ def command(
     models: tuple[str, ...],
     verify_files: bool,
     timeout: float | None,
-    data: tuple[str, ...],
-    param: tuple[str, ...],
-    deep: bool,
     common: Common,
 ) -> None:
     """
@@ -56,10 +51,6 @@ def command(
     from envparity import codec, snapshot
     from envparity.sources import Options
 
-    asked = {"--data": data, "--param": param, "--deep": deep}
-    for name, value in asked.items():
-        if value:
-            raise UnsupportedError(f"`{name}` is not supported yet", hint="take the snapshot without it")
     options = Options(
         environ=snapshot.started_with(),
         stdin=sys.stdin.buffer,

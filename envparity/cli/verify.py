@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, fail_on_option, report_options, style
+from envparity.cli.common import Common, common_options, emit, fail_on_option, later_options, report_options, style
 
 
 @click.command()
@@ -18,6 +18,7 @@ from envparity.cli.common import Common, common_options, emit, fail_on_option, r
 @click.option("--user", default="10001:10001", metavar="UID[:GID]", help="The user that you built it with.")
 @fail_on_option
 @report_options("verdict")
+@later_options("--predictions", "--host")
 @common_options
 def command(
     common: Common,

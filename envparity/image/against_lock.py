@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from envparity.errors import IncompleteError
 from envparity.image import configuration
 from envparity.image.app import PLACE as APP
-from envparity.image.contents import MODELS, Supplies
+from envparity.image.contents import MODELS, PAPERS, Supplies
 from envparity.image.findings import (
     Evidence,
     Row,
@@ -163,7 +163,7 @@ def _layer(planned: PlannedLayer | None, index: int | None, tree: ImageTree, sup
     found = {node.path[1:]: node for node in tree.layer_entries(index)} if index is not None else {}
     layer = f"layer {index + 1}" if index is not None else "no layer"
     title = f"{layer} ({planned.title})" if planned is not None else f"{layer}, which the lock does not plan"
-    parents = {} if planned is not None else _base_rows(supplies)
+    parents = {} if planned is not None else _folder_rows(supplies)
     count = 0
     for path in sorted(wanted.keys() | found.keys()):
         before = wanted.get(path)
@@ -215,10 +215,13 @@ def _with_parents(rows: Mapping[str, Row], folders: Mapping[str, Entry]) -> dict
     return complete
 
 
-def _base_rows(supplies: Supplies) -> dict[str, Row]:
-    """The folders of the base: a layer that nobody planned changes nothing by naming one as it is."""
-    folders = (entry for entry in supplies.folders.values() if entry.kind == "folder")
-    return {entry.path: Row("folder", entry.mode, entry.uid, entry.gid) for entry in folders}
+def _folder_rows(supplies: Supplies) -> dict[str, Row]:
+    """The folders that the planned layers make: a layer that nobody planned changes nothing by naming one as it is."""
+    base = {entry.path: entry for entry in supplies.folders.values() if entry.kind == "folder"}
+    rows = {path: Row("folder", entry.mode, entry.uid, entry.gid) for path, entry in base.items()}
+    held = (*supplies.owners, *(f"{place}/x" for place in (MODELS, APP, PAPERS)))
+    below = _with_parents({path: Row("file", 0o644) for path in held}, supplies.folders)
+    return {path: row for path, row in below.items() if row.kind == "folder"} | rows
 
 
 def _owner(path: str, planned: PlannedLayer | None, supplies: Supplies) -> str:
@@ -320,7 +323,7 @@ def _models(supplies: Supplies, options: Options) -> Iterator[Finding]:
         if promised is not None and found is None:
             reason = "The model that the snapshot was taken for is not in the image."
             recorded = f"sha256 {promised.sha256[:16]}"
-            yield configuration_finding(f"model {name}", recorded, "", Severity.MEDIUM, reason, "build with --model")
+            yield configuration_finding(f"model {name}", recorded, "", Severity.HIGH, reason, "build with --model")
         elif found is not None and (promised is None or promised.sha256 != found.sha256):
             change = Change.ADDED if promised is None else Change.CHANGED
             before = f"sha256 {promised.sha256[:16]}" if promised else ""

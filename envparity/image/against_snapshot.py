@@ -8,6 +8,8 @@ preloaded libraries), and that the rest was not compared is said.
 
 from __future__ import annotations
 
+import csv
+import io
 import posixpath
 from collections.abc import Iterable, Iterator
 
@@ -41,7 +43,7 @@ def against_snapshot(
 
     Args:
         found: the image as an Environment. wanted: the snapshot.
-        expected: the options that the caller built with, as far as they matter here: variables and user.
+        expected: the options that the caller built with, as far as they matter here: entry point, variables, user.
 
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
@@ -53,7 +55,7 @@ def against_snapshot(
     for item in wanted.distributions or ():
         here = installed.get(item.name)
         if here is None or item.shadowed or item.tooling:
-            continue  # one that is missing is a difference, and judged as one
+            continue  # one that is missing is a difference; `verify` says how grave
         if item.record_sha256 is None:
             gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
         else:
@@ -69,9 +71,11 @@ def against_snapshot(
             texts.setdefault(_folder(item), [])
     texts.update({folder: [] for folder in folders if posixpath.basename(folder) in _SITE and folder not in texts})
     known = {here.location for here in installed.values()}
+    recorded = {name for item in wanted.distributions or () for name in item.import_names if not item.tooling}
     for folder, records in texts.items():
-        findings += _unowned(tree, folder, [*records, *_other_records(tree, folder, known, records)])
+        findings += _unowned(tree, folder, [*records, *_other_records(tree, folder, known, records, recorded)])
     findings += _before(tree, folders, found, wanted)
+    findings += _in_place_of_stdlib(tree, image, found)
     findings += _compiled(tree, folders, gaps)
     findings += _privileged(tree)
     findings += _settings(image, wanted, expected)
@@ -117,13 +121,39 @@ def _record(
             yield _finding(tree, record, Change.CHANGED, owner, f"RECORD names a file by a detour: {shown(path)}")
 
 
-def _other_records(tree: ImageTree, folder: str, known: Iterable[str], records: list[str]) -> Iterator[str]:
-    """RECORDs of distributions in a folder that the snapshot does not have: they are differences of their own."""
+def _other_records(
+    tree: ImageTree, folder: str, known: Iterable[str], records: list[str], recorded: set[str]
+) -> Iterator[str]:
+    """
+    RECORDs of distributions in a folder that the snapshot does not have, which are differences of their own: less what
+    could run in the place of a recorded module, or whenever Python starts. Of that their word is no excuse.
+    """
     for location in known:
         if location.rpartition("/")[0] == folder and tree.kind(f"{location}/RECORD") == "file":
             text = tree.read(f"{location}/RECORD", 64 << 20).decode("utf-8", "surrogateescape")
             if text not in records:
-                yield text
+                paths = [path for path, _, _ in collector.record_rows(text) if not _takes_over(path, recorded)]
+                sink = io.StringIO()
+                csv.writer(sink, lineterminator="\n").writerows((path, "", "") for path in paths)
+                yield sink.getvalue()
+
+
+def _takes_over(path: str, recorded: set[str]) -> bool:
+    """
+    Whether a file in a site-packages folder runs at start, or answers to an import of a recorded module: as that module
+    itself, as a part of its package, or as a package above it where there was only a namespace.
+    """
+    *parents, last = posixpath.normpath(path).split("/")
+    stem = last.partition(".")[0]
+    if not parents and (last.endswith(".pth") or stem in {"sitecustomize", "usercustomize"}):
+        return True
+    if not last.endswith((".py", ".pyc", ".so")):
+        return False
+    module = ".".join(parents if stem == "__init__" else [*parents, stem])
+    return any(
+        module == name or module.startswith(f"{name}.") or (stem == "__init__" and name.startswith(f"{module}."))
+        for name in recorded
+    )
 
 
 def _unowned(tree: ImageTree, folder: str, records: Iterable[str]) -> Iterator[Finding]:
@@ -153,6 +183,23 @@ def _before(tree: ImageTree, folders: list[str], found: Environment, wanted: Env
             if home in folders and position < folders.index(home):
                 reason = f"It is imported in the place of {item.name}, which stands later on the path."
                 yield _finding(tree, f"{folder}/{entry}", Change.ADDED, "nobody", reason)
+
+
+def _in_place_of_stdlib(tree: ImageTree, image: Image, found: Environment) -> Iterator[Finding]:
+    """
+    What stands where Python starts, or on PYTHONPATH, under the name of a module of the standard library. The
+    application's own folder is the user's code, and not recorded.
+    """
+    standard = stdlib_names(found.python.version if found.python else "")
+    for folder in _first(image):
+        if folder == f"/{APP}" or tree.kind(folder) != "folder":
+            continue
+        for entry in tree.entries(folder):
+            name, _, ending = entry.partition(".")
+            is_module = ending.endswith(("py", "pyc", "so")) or tree.kind(f"{folder}/{entry}/__init__.py") is not None
+            if name in standard and is_module:
+                reason = f"It is imported in the place of the standard library's `{name}`."
+                yield _finding(tree, f"{folder.rstrip('/')}/{entry}", Change.ADDED, "nobody", reason)
 
 
 def _compiled(tree: ImageTree, folders: list[str], gaps: list[Gap]) -> Iterator[Finding]:
@@ -202,6 +249,12 @@ def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[
             fix = f"if you built it so, say `--env {name}=...` here too"
             texts = (shown(meant.get(name, "")), shown(value))
             yield configuration_finding(f"variable {name}", *texts, Severity.HIGH, reason, fix)
+    starts = ((runtime.entrypoint or ()) + (runtime.cmd or ())) if runtime else ()
+    if starts != expected.entrypoint:
+        texts = (shown(" ".join(expected.entrypoint)), shown(" ".join(starts)) or "(nothing)")
+        reason = "The image starts something else than its Python; a snapshot does not know what it should start."
+        fix = "if you built it so, say --entrypoint here too"
+        yield configuration_finding("entry point", *texts, Severity.MEDIUM, reason, fix)
     user = (runtime.user if runtime else "") or "0"
     if user != expected.user and user.partition(":")[0] in {"0", "root"}:
         reason = "The image runs as root."
@@ -210,10 +263,15 @@ def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[
 
 def _path(found: Environment, image: Image, tree: ImageTree) -> list[str]:
     """The folders that Python looks into, in its order: where it starts, PYTHONPATH, and its own."""
-    runtime = image.config.config
-    first = [(runtime.working_dir if runtime else "") or "/", *_variables(image).get("PYTHONPATH", "").split(":")]
-    path = [*first, *(found.python.path if found.python else ())]
+    path = [*_first(image), *(found.python.path if found.python else ())]
     return [folder for folder in dict.fromkeys(path) if folder and tree.kind(folder) == "folder"]
+
+
+def _first(image: Image) -> list[str]:
+    """Where Python starts, and PYTHONPATH."""
+    runtime = image.config.config
+    folders = [(runtime.working_dir if runtime else "") or "/", *_variables(image).get("PYTHONPATH", "").split(":")]
+    return [folder for folder in dict.fromkeys(folders) if folder]
 
 
 def _variables(image: Image) -> dict[str, str]:

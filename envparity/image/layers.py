@@ -18,6 +18,7 @@ from envparity.files import replacing, translated
 from envparity.image import app
 from envparity.image.contents import LAYOUT, Supplies
 from envparity.image.plan import history
+from envparity.image.wheels import startup_code
 from envparity.oci.entries import Entry
 from envparity.oci.pack import BuiltLayer, PackedLayer, current_packer, pack
 from envparity.oci.tar import write_layer
@@ -40,22 +41,29 @@ class _Kept(msgspec.Struct, frozen=True):
     media_type: str
 
 
-def check_conflicts(supplies: Supplies, cache: Cache) -> None:
+def look_through(supplies: Supplies, cache: Cache) -> dict[str, list[str]]:
     """
-    Refuse wheels that put different files into one place, whether their layers are still to be made or not.
+    By wheel (its name and version), the files that run whenever Python starts. Wheels that put different files into one
+    place are refused, whether their layers are still to be made or not.
 
-    That there is no conflict follows from the wheels, and is noted: they are looked through once.
+    Both follow from the wheels, and are noted: they are looked through once.
 
     Raises:
-        RefusedError: with every such file and its owners.
+        RefusedError: with every file that has two owners.
     """
     interpreter = supplies.target.interpreter
     names = sorted([item.wheel.name, item.wheel.sha256] for item in supplies.lock.distributions)
     document = [LAYOUT, interpreter.version, interpreter.executable, names]
-    key = f"no-conflict-{hashlib.sha256(canonical(document)).hexdigest()}"
-    if cache.note(key, bool) is None:
-        _ = supplies.wheels
-        cache.write_note(key, True)
+    key = f"wheels-1-{hashlib.sha256(canonical(document)).hexdigest()}"
+    found = cache.note(key, dict[str, list[str]])
+    if found is None:
+        started = {
+            f"{item.name} {item.version}": startup_code(supplies.wheels[item.wheel.sha256])
+            for item in supplies.lock.distributions
+        }
+        found = {title: [path.rpartition("/")[2] for path in paths] for title, paths in started.items() if paths}
+        cache.write_note(key, found)
+    return found
 
 
 def packed(layer: PlannedLayer, supplies: Supplies, packer: Packer, cache: Cache, workplace: Path) -> BuiltLayer:

@@ -12,7 +12,7 @@ __all__ = [
     "conflicts",
     "merged",
     "native_needs",
-    "needed_sonames",
+    "record_sha256",
     "startup_code",
     "tag_floor",
     "venv_entries",
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from envparity import elf, files
+from envparity.collectors.distributions import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError
 from envparity.image import zips
 from envparity.oci.entries import Entry
@@ -246,9 +247,22 @@ def startup_code(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def needed_sonames(wheel: Path, *, file_name: str = "", machine: str = "") -> frozenset[str]:
-    """The shared objects that a wheel needs and does not bring (`libstdc++.so.6`, `libgomp.so.1`, `libc.so.6`)."""
-    return native_needs(wheel, file_name=file_name, machine=machine).sonames
+def record_sha256(wheel: Path, *, file_name: str = "") -> str:
+    """
+    The digest of a wheel's normalised RECORD, which is that of what an installer made of it.
+
+    Raises:
+        MalformedError: the archive is damaged, or holds no RECORD.
+    """
+    shown = file_name or wheel.name
+    member = next((each for each in zips.members(wheel, shown) if _RECORD.fullmatch(each.name)), None)
+    if member is None:
+        raise MalformedError(f"`{shown}` has no RECORD")
+    with member.open() as stream:
+        return record_digest(stream.read().decode("utf-8", "surrogateescape"))
+
+
+_RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
 
 
 def native_needs(wheel: Path, *, file_name: str = "", machine: str = "") -> NativeNeeds:

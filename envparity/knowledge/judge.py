@@ -75,9 +75,8 @@ def _finding(difference: Difference, rules: tuple[Rule, ...], roles: Roles) -> F
     ]
     if not fitting:
         return _general(difference, roles)
-    # From high on, a rule that speaks of what this model refers to comes before a graver one that speaks of any model.
-    high = Severity.HIGH.rank
-    fitting.sort(key=lambda pair: (-min(pair[0].rank, high), not pair[1].model_refers_to, -pair[0].rank, pair[1].id))
+    # Of equally grave ones, the one that speaks of what this model refers to.
+    fitting.sort(key=lambda pair: (-pair[0].rank, not pair[1].model_refers_to, pair[1].id))
     loudness, rule = fitting[0]
     reason = rule.reason
     if rule.model_refers_to and not roles.model.known and loudness is not rule.severity:

@@ -39,7 +39,10 @@ class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One distribution and the exact wheel of it. `state` says how we know that it is this one (`matched`)."""
+    """
+    One distribution and the exact wheel of it. `state` says how we know that it is this one: `matched` by version,
+    build and tags, `proven` by its RECORD too.
+    """
 
     name: str
     version: str

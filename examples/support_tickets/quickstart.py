@@ -70,6 +70,7 @@ class Teller:
         self.transcript = (folder / "transcript.txt").open("w", encoding="utf-8")
         self.started = time.monotonic()
         self.step = ""
+        self.printed = ""
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
             "PATH": path,
@@ -133,7 +134,7 @@ class Teller:
             except OSError as error:
                 raise StoryEnded(f"cannot start `{shortened(whole)}`: {error.strerror}", 3) from error
             output.seek(0)
-            printed = output.read().decode("utf-8", errors="replace")
+            printed = self.printed = output.read().decode("utf-8", errors="replace")
         if into:
             (self.folder / into).write_bytes(done.stdout)
         if shown or done.returncode not in expected:
@@ -252,6 +253,8 @@ def tell(teller: Teller, python: str, story: Story) -> None:
     inside = "envparity run oci:image -- python /opt/app/predict.py /opt/model/model.joblib"
     if teller.run(inside, expected=(0, 3), into="image.json") == 0:
         teller.run("training/bin/python compare.py training.json image.json")
+    elif "cannot run an image" not in teller.printed:
+        raise StoryEnded("the image could not be asked, and this machine is not the reason: see the message above", 3)
     else:
         teller.tell("This machine does not let envparity start the image, so nothing is claimed about its predictions.")
 

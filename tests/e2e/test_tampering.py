@@ -19,7 +19,7 @@ from envparity.fetch import Fetcher
 from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.places import open_image
-from envparity.values import Options, Variable, Verdict
+from envparity.values import Options, Severity, Variable, Verdict
 from tests.commands import envparity
 from tests.e2e.pipeline import Pipeline, pipeline
 from tests.e2e.tampering import entries_of, layer_with, layers_by_path, tampered
@@ -313,6 +313,131 @@ def test_against_the_snapshot_what_takes_the_place_of_a_recorded_file_is_found(
 
     assert verdict.status == 5
     assert any(item.startswith(f"/{path.removesuffix('/__init__.py')}") for _, item in found(verdict))
+
+
+def _distribution(name: str, files: dict[str, bytes], site: str) -> list[Entry]:
+    """A distribution that nobody recorded, with a RECORD that owns all its files."""
+    info = f"{name}-1.0.dist-info"
+    files = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()}
+    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"]).encode()
+    return [
+        Entry(f"{site}/{path}", "file", 0o644, content=content)
+        for path, content in {**files, f"{info}/RECORD": record}.items()
+    ]
+
+
+def _site(pipeline: Pipeline) -> str:
+    return _of(pipeline.image, "/site-packages/sklearn/base.py").removesuffix("/sklearn/base.py")
+
+
+@pytest.mark.parametrize(
+    "path", ["threadpoolctl/__init__.py", "sklearn/another.py", "start.pth", "sitecustomize.py", "usercustomize.py"]
+)
+def test_against_the_snapshot_another_distribution_cannot_own_what_takes_a_recorded_place(
+    pipeline: Pipeline, tmp_path: Path, path: str
+) -> None:
+    """A package stands before a module of its name, and a `.pth` file runs at every start: no RECORD excuses that."""
+    site = _site(pipeline)
+    more = [_distribution("stranger", {path: b"print('not what trained')\n", "stranger/__init__.py": b""}, site)]
+
+    verdict = verdict_on(tampered(pipeline.image, tmp_path / "image", {}, more=more), pipeline.snapshot)
+
+    assert verdict.status == 5
+    assert found(verdict) == {("added", f"/{site}/{path}")}
+
+
+def test_against_the_snapshot_a_distribution_that_is_gone_fails(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Files and metadata removed together leave nothing whose digest could be wrong."""
+    place = _of(pipeline.image, "/site-packages/threadpoolctl.py")
+
+    def drop(entries: list[Entry]) -> list[Entry]:
+        return [entry for entry in entries if "/threadpoolctl" not in entry.path]
+
+    reference = tampered(pipeline.image, tmp_path / "image", {layer_with(pipeline.image, place): drop})
+    verdict = verdict_on(reference, pipeline.snapshot)
+
+    assert verdict.status == 1
+    assert [item.difference.item for item in verdict.findings if item.severity.at_least(Severity.HIGH)] == [
+        "threadpoolctl"
+    ]
+
+
+def test_a_model_that_is_gone_fails(pipeline: Pipeline, tmp_path: Path) -> None:
+    """An image without its model would be verified, and serve nothing or another one."""
+    path = "opt/model/model.joblib"
+    reference = tampered(
+        pipeline.image,
+        tmp_path / "image",
+        {layer_with(pipeline.image, path): lambda entries: [entry for entry in entries if entry.path != path]},
+    )
+    envparity("build", pipeline.lock, "--output", f"oci:{tmp_path / 'without'}")
+
+    assert verdict_on(reference, pipeline.lock).status == 5
+    assert found(verdict_on(reference, pipeline.lock)) == {("removed", f"/{path}")}
+    assert verdict_on(reference, pipeline.snapshot).status == 1
+    for against in (pipeline.lock, pipeline.snapshot):
+        assert verdict_on(f"oci:{tmp_path / 'without'}", against).status == 1
+
+
+def test_a_file_beside_the_model_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+    more = [[Entry("opt/model/other.joblib", "file", 0o644, content=b"\x80\x04.")]]
+
+    verdict = verdict_on(tampered(pipeline.image, tmp_path / "image", {}, more=more), pipeline.lock)
+
+    assert verdict.status == 5
+    assert found(verdict) == {("added", "/opt/model/other.joblib")}
+
+
+def test_a_further_layer_among_the_wheels_is_found_and_its_folders_are_not(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Folders that are there already say nothing: a reader should see the one file, and not its parents."""
+    path = f"{_site(pipeline)}/sklearn/added.py"
+    parents = [path.rsplit("/", n)[0] for n in range(path.count("/"), 0, -1)]
+    more = [[*(Entry(parent, "folder", 0o755) for parent in parents), Entry(path, "file", 0o644, content=b"")]]
+
+    verdict = verdict_on(tampered(pipeline.image, tmp_path / "image", {}, more=more), pipeline.lock)
+
+    assert verdict.status == 5
+    assert found(verdict) == {("added", f"/{path}")}
+
+
+def test_against_the_snapshot_what_an_image_starts_is_shown(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Every file is the recorded one, and a shell is started: a reader must not hear only VERIFIED."""
+    entrypoint = ["/bin/sh", "-c", "true"]
+    reference = tampered(
+        pipeline.image,
+        tmp_path / "image",
+        {},
+        config=lambda document: document["config"].update(Entrypoint=entrypoint),
+    )
+
+    verdict = verdict_on(reference, pipeline.snapshot)
+
+    assert [item.difference.item for item in verdict.findings if item.difference.section == "configuration"] == [
+        "entry point"
+    ]
+    assert verdict_on(reference, pipeline.snapshot, fail_on=Severity.MEDIUM).status == 1
+    expected = Options(entrypoint=tuple(entrypoint))
+    assert verdict_on(reference, pipeline.snapshot, fail_on=Severity.MEDIUM, expected=expected).status == 0
+
+
+def test_against_the_snapshot_a_module_where_python_starts_is_found(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The folder that a container starts in comes first on the path, before the standard library."""
+    reference = tampered(
+        pipeline.image,
+        tmp_path / "image",
+        {},
+        more=[[Entry("srv/x/random.py", "file", 0o644, content=b"seed = None\n")]],
+        config=lambda document: document["config"].update(WorkingDir="/srv/x"),
+    )
+
+    assert ("added", "/srv/x/random.py") in found(verdict_on(reference, pipeline.snapshot))
+
+
+def test_nothing_that_an_image_cannot_know_counts_against_it(pipeline: Pipeline) -> None:
+    """`--fail-on info` is strict about findings; what nobody can see in an image is no finding."""
+    verdict = verdict_on(f"oci:{pipeline.image}", pipeline.lock, fail_on=Severity.INFO)
+
+    assert verdict.status == 0
 
 
 def test_against_the_snapshot_metadata_under_another_form_hides_nothing(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from envparity.image.wheels import (
     conflicts,
     merged,
     native_needs,
-    needed_sonames,
+    record_sha256,
     startup_code,
     tag_floor,
     venv_entries,
@@ -594,11 +594,33 @@ def test_code_that_runs_whenever_python_starts_is_reported(tmp_path: Path) -> No
     assert startup_code(entries) == (f"{SITE}/evil.pth", f"{SITE}/sitecustomize.py", f"{SITE}/tab.pth")
 
 
+def test_the_record_of_a_wheel_is_that_of_its_installation(tmp_path: Path) -> None:
+    """What proves that an index still serves the wheel which trained the model."""
+    wheel = real_wheel(*MARKUPSAFE)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (record,) = site.glob("*.dist-info/RECORD")
+    record.write_text(record.read_text() + f"{record.parent.name}/INSTALLER,sha256=x,4\nmarkupsafe/x.pyc,,\n")
+
+    assert record_sha256(wheel) == record_digest(record.read_text())
+    record.write_text(record.read_text().replace("sha256=", "sha256=A", 1))
+    assert record_sha256(wheel) != record_digest(record.read_text())
+
+
+def test_a_wheel_without_a_record_is_malformed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "demo-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("demo/__init__.py", "")
+
+    with pytest.raises(MalformedError, match="no RECORD"):
+        record_sha256(tmp_path / "demo-1.0-py3-none-any.whl")
+
+
 def test_what_a_native_wheel_needs_of_its_base_is_read_from_its_files() -> None:
     wheel = real_wheel(*MARKUPSAFE)
     found = native_needs(wheel, machine="x86_64")
 
-    assert found.sonames == {"libc.so.6", "libpthread.so.0"} == needed_sonames(wheel)
+    assert found.sonames == {"libc.so.6", "libpthread.so.0"} == native_needs(wheel).sonames
     assert found.glibc_floor == "2.14"
     assert any(name.startswith("_speedups.") for name in found.provided)
     assert native_needs(wheel, machine="aarch64").sonames == frozenset()
@@ -610,18 +632,18 @@ def test_a_native_file_that_is_too_large_for_memory_is_read_all_the_same(tmp_pat
         (name,) = (name for name in archive.namelist() if name.endswith(".so"))
         large = archive.read(name) + bytes(65 << 20)
 
-    assert needed_sonames(pack(tmp_path, {"demo/large.so": large})) == {"libc.so.6", "libpthread.so.0"}
+    assert native_needs(pack(tmp_path, {"demo/large.so": large})).sonames == {"libc.so.6", "libpthread.so.0"}
 
 
 def test_a_pure_wheel_needs_nothing_of_its_base(tmp_path: Path) -> None:
-    assert needed_sonames(pack(tmp_path, {"demo/not_native.so": b"text"})) == frozenset()
+    assert native_needs(pack(tmp_path, {"demo/not_native.so": b"text"})).sonames == frozenset()
 
 
 def test_a_damaged_native_file_names_the_wheel_and_the_member(tmp_path: Path) -> None:
     wheel = pack(tmp_path, {"demo/broken.so": b"\x7fELF\x02\x01\x01" + bytes(20)})
 
     with pytest.raises(MalformedError) as caught:
-        needed_sonames(wheel)
+        native_needs(wheel)
     assert "demo-1.0-py3-none-any.whl: demo/broken.so" in str(caught.value)
 
 
