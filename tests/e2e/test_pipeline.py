@@ -145,6 +145,56 @@ def test_the_same_snapshot_gives_the_same_lock(pipeline: Pipeline, tmp_path: Pat
     assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
 
 
+def test_a_tool_runner_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -> None:
+    """`uvx envparity snapshot` runs in an environment that uv made for it, and reads the one that is active."""
+    uv, checkout = needs_uv(), Path(__file__).resolve().parents[2]
+    runner = [uv, "tool", "run", "--no-config", "-q", "-p", getattr(sys, "_base_executable", sys.executable)]
+    command = [*runner, "--from", checkout, "envparity"]
+    environment = {**os.environ, "VIRTUAL_ENV": str(pipeline.folder / "train")}
+    taken = [*command, "snapshot", "--model", pipeline.model, "-o", "model.env.json"]
+    subprocess.run(taken, check=True, cwd=tmp_path, env=environment)
+    subprocess.run([*command, "lock", "model.env.json"], check=True, cwd=tmp_path, env=environment)
+
+    assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
+
+
+def test_a_model_of_another_kind_and_other_data_goes_the_whole_way(
+    pipeline: Pipeline, namespace: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A forest on images of digits, compressed: arrays of numbers, where the other one is made of words."""
+    train = (
+        "import joblib, sys\n"
+        "from sklearn.datasets import load_digits\n"
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\n"
+        "x, y = load_digits(return_X_y=True)\n"
+        "model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(x, y)\n"
+        "joblib.dump(model, sys.argv[1], compress=3)\n"
+    )
+    predict = (
+        "import joblib, json, sys\n"
+        "from sklearn.datasets import load_digits\n"
+        "model = joblib.load(sys.argv[1])\n"
+        "rows = model.predict_proba(load_digits().data)\n"
+        "print(json.dumps([[float(p).hex() for p in row] for row in rows]))\n"
+    )
+    model = tmp_path / "digits.joblib"
+    subprocess.run([pipeline.python, "-c", train, model], check=True)
+    trained = subprocess.run([pipeline.python, "-c", predict, model], check=True, capture_output=True, text=True).stdout
+
+    source = f"venv:{pipeline.folder / 'train'}"
+    envparity("snapshot", source, "--model", model, "-o", "digits.env.json", cwd=tmp_path)
+    envparity("lock", "digits.env.json", cwd=tmp_path)
+    envparity("build", "pylock.toml", "--model", model, "--output", "oci:image", cwd=tmp_path)
+    for against in ("digits.env.json", "pylock.toml"):
+        envparity("verify", "oci:image", "--against", against, cwd=tmp_path)
+    done = envparity("run", "oci:image", "--", "python", "-c", predict, "/opt/model/digits.joblib", cwd=tmp_path)
+
+    assert len(predictions(trained)) == 1797
+    assert predictions(done.stdout) == predictions(trained)
+
+
 def test_run_starts_the_image_without_an_engine(pipeline: Pipeline, namespace: tuple[str, ...]) -> None:
     done = envparity("run", f"oci:{pipeline.image}", "--", "python", "-c", PREDICTING, "/opt/model/model.joblib")
 
