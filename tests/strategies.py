@@ -5,18 +5,28 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from envparity.values import (
+    SECTIONS,
+    Accelerators,
     Artifact,
     Basis,
+    CondaPackage,
     Cpu,
+    Device,
+    Dispatch,
     Distribution,
     Environment,
     Gap,
     GapKind,
     Host,
+    Module,
+    NativeLibrary,
+    NumericLibrary,
+    Numerics,
     Origin,
     OsPackage,
     Python,
     Settings,
+    SourceCode,
     System,
     Variable,
 )
@@ -114,9 +124,62 @@ artifacts = st.builds(
     ),
 )
 
+accelerators = st.builds(
+    Accelerators,
+    driver=st.sampled_from(("550.54.15", "")),
+    driver_cuda=st.sampled_from(("12.4", "")),
+    devices=st.sampled_from(((), (Device(vendor="nvidia", name="H100", capability="9.0"),))),
+    runtimes=st.sampled_from(((), (("cudnn", "9.1.0"),), (("cudnn", "9.1.0"), ("cudnn", "8.9.7"), ("nccl", "2.21")))),
+)
+
+conda_packages = st.builds(
+    CondaPackage,
+    name=st.sampled_from(("libblas", "numpy", "__glibc")),
+    version=st.sampled_from(("1.26.4", "3.9.0", "")),
+    specifier=st.sampled_from(("", ">=1.26")),
+    build=st.sampled_from(("", "22_linux64_openblas", "22_linux64_mkl")),
+    virtual=st.booleans(),
+)
+
+native_libraries = st.builds(
+    NativeLibrary,
+    name=st.sampled_from(("libopenblas.so.0", "libgomp.so.1", "_x.so")),
+    role=st.sampled_from(("blas", "openmp", "")),
+    product=st.sampled_from(("openblas", "libgomp", "")),
+    version=st.sampled_from(("0.3.23", "")),
+    build_id=st.sampled_from(("", "ab12")),
+    owner=st.sampled_from(("numpy", "scipy", "")),
+)
+
+numerics = st.builds(
+    Numerics,
+    libraries=st.lists(
+        st.builds(
+            NumericLibrary,
+            product=st.sampled_from(("openblas", "mkl")),
+            kernel=st.sampled_from(("SkylakeX", "Haswell", "")),
+            threads=st.sampled_from((None, 1, 2)),
+            owner=st.sampled_from(("numpy", "scipy")),
+        ),
+        max_size=2,
+    ).map(tuple),
+    dispatch=st.sampled_from(((), (Dispatch(library="numpy", baseline=("SSE2",), found=("AVX2",)),))),
+    switches=st.lists(variables, max_size=2, unique_by=lambda item: item.name).map(tuple),
+)
+
+modules = st.builds(Module, name=st.sampled_from(("numpy", "os")), owner=st.sampled_from(("numpy", "stdlib", "")))
+
+source_codes = st.builds(
+    SourceCode,
+    commit=st.sampled_from(("a" * 40, "b" * 40, "")),
+    dirty=st.sampled_from((None, True, False)),
+    diff_sha256=st.sampled_from((None, *SHAS[:2])),
+    parameters=st.lists(variables, max_size=2, unique_by=lambda item: item.name).map(tuple),
+)
+
 gaps = st.builds(
     Gap,
-    section=st.sampled_from(("python", "cpu", "distributions", "os_packages", "settings", "artifacts", "numerics")),
+    section=st.sampled_from(SECTIONS),
     kind=gap_kinds,
     reason=reasons,
     item=st.sampled_from(("", "numpy", "site-packages/joblib-1.4.2.dist-info/METADATA", "site-packages", "libc6")),
@@ -134,6 +197,12 @@ def environments() -> st.SearchStrategy[Environment]:
         cpu=_some(cpus),
         distributions=_some(st.lists(distributions, max_size=4).map(tuple)),
         os_packages=_some(st.lists(os_packages, max_size=3).map(tuple)),
+        accelerators=_some(accelerators),
+        conda_packages=_some(st.lists(conda_packages, max_size=3).map(tuple)),
+        native_libraries=_some(st.lists(native_libraries, max_size=3).map(tuple)),
+        numerics=_some(numerics),
+        modules=_some(st.lists(modules, max_size=2).map(tuple)),
+        source_code=_some(source_codes),
         settings=_some(settings),
         artifacts=_some(st.lists(artifacts, max_size=3).map(tuple)),
         open=st.booleans(),

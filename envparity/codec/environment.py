@@ -6,7 +6,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,12 +26,37 @@ from envparity.values import (
     Variable,
 )
 
-_MANY = {"distribution": "distributions", "os-package": "os_packages", "artifact": "artifacts"}
-_ONE = ("python", "system", "host", "cpu", "settings")
+T = TypeVar("T", bound=msgspec.Struct)
+
+_MANY = {
+    "distribution": "distributions",
+    "conda-package": "conda_packages",
+    "os-package": "os_packages",
+    "native-library": "native_libraries",
+    "module": "modules",
+    "artifact": "artifacts",
+}
+_ONE = {
+    "python": "python",
+    "system": "system",
+    "host": "host",
+    "cpu": "cpu",
+    "accelerators": "accelerators",
+    "numerics": "numerics",
+    "settings": "settings",
+    "source-code": "source_code",
+}
 
 # Where something lies, who put it there and when: recorded, and never a difference.
-_PYTHON_PLACES = ("prefix", "base_prefix", "executable", "libpython", "stdlib", "path", "provenance")
-_DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing")
+_PYTHON_PLACES = (
+    *("prefix", "base_prefix", "executable", "libpython", "stdlib", "path", "provenance"),
+    *("configure", "startup", "others", "hash_seed"),
+)
+_DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
+_SOURCE_PLACES = ("remote", "branch", "script", "parameters", "run", "untracked")
+
+SILENT = "nothing that was read carries it"
+"""The reason of the gap of a section that no fact and no gap speaks of."""
 
 
 class UnknownKeysWarning(UserWarning):
@@ -40,7 +65,11 @@ class UnknownKeysWarning(UserWarning):
 
 def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: bool = False) -> Environment:
     """
-    The Environment that collectors' facts add up to. A section that no fact speaks of is absent.
+    The Environment that collectors' facts add up to. A section that no fact speaks of is absent, and has a gap: a
+    reader that forgets one cannot make it pass for parity.
+
+    Of a section that is one thing (`python`, `numerics`, …) several facts may speak: a later word replaces an earlier
+    one, and lists are joined.
 
     Raises:
         MalformedError: a fact does not have the shape of its section (a bug of a collector, or a forged answer).
@@ -58,13 +87,23 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
         elif kind in _MANY:
             sections.setdefault(_MANY[kind], []).append(body)
         elif kind in _ONE:
-            sections.setdefault(kind, {}).update({key: value for key, value in body.items() if value is not None})
+            _join(sections.setdefault(_ONE[kind], {}), body)
         else:
             raise MalformedError(f"a collector answered with a fact of the unknown kind {kind!r}")
     known = {name: value for name, value in sections.items() if name in SECTIONS}
+    spoken_of = known.keys() | {gap.section for gap in gaps}
+    gaps |= {Gap(name, GapKind.NOT_RECORDED, SILENT) for name in SECTIONS if name not in spoken_of}
     document = {"origin": as_text(msgspec.to_builtins(origin)), "open": open, **known}
     result = converted(document, Environment, "")
     return _ordered(msgspec.structs.replace(result, gaps=tuple(sorted(gaps))))
+
+
+def _join(section: dict[str, Any], body: dict[str, Any]) -> None:
+    for key, value in body.items():
+        if isinstance(value, list) and isinstance(section.get(key), list):
+            section[key] = section[key] + [item for item in value if item not in section[key]]
+        elif value is not None:
+            section[key] = value
 
 
 def as_text(value: Any) -> Any:
@@ -99,26 +138,37 @@ def _ordered(environment: Environment) -> Environment:
     def by_name(item: Distribution) -> tuple[str, ...]:
         return (item.name, "1" if item.shadowed else "0", item.version, item.location, item.specifier, item.marker)
 
+    ordered: dict[str, Any] = {
+        name: tuple(sorted(items, key=_fields))
+        for name in ("conda_packages", "native_libraries", "modules")
+        if (items := getattr(environment, name)) is not None
+    }
+    for name, key in (
+        ("distributions", by_name),
+        ("os_packages", lambda item: (item.name, item.architecture, item.version)),
+        ("artifacts", lambda item: (item.kind, item.name, item.sha256)),
+    ):
+        if (items := getattr(environment, name)) is not None:
+            ordered[name] = tuple(sorted(items, key=key))
+    for name in ("settings", "numerics", "accelerators", "source_code"):
+        if (section := getattr(environment, name)) is not None:
+            ordered[name] = _sorted_inside(section)
+    return msgspec.structs.replace(environment, gaps=tuple(sorted(set(environment.gaps))), **ordered)
+
+
+def _sorted_inside(section: T) -> T:
+    """A section whose lists are sets: each of them sorted, nothing twice."""
+    lists = {name: value for name in section.__struct_fields__ if isinstance(value := getattr(section, name), tuple)}
     return msgspec.structs.replace(
-        environment,
-        distributions=None
-        if environment.distributions is None
-        else tuple(sorted(environment.distributions, key=by_name)),
-        os_packages=None
-        if environment.os_packages is None
-        else tuple(sorted(environment.os_packages, key=lambda item: (item.name, item.architecture, item.version))),
-        artifacts=None
-        if environment.artifacts is None
-        else tuple(sorted(environment.artifacts, key=lambda item: (item.kind, item.name, item.sha256))),
-        settings=None
-        if environment.settings is None
-        else msgspec.structs.replace(
-            environment.settings,
-            variables=tuple(sorted(environment.settings.variables)),
-            names_only=tuple(sorted(set(environment.settings.names_only))),
-        ),
-        gaps=tuple(sorted(set(environment.gaps))),
+        section, **{name: tuple(sorted(set(value), key=_fields)) for name, value in lists.items()}
     )
+
+
+def _fields(value: Any) -> Any:
+    """What a value is sorted by: of a struct its fields, those that are not known first."""
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return [(item is not None, item) for item in msgspec.structs.astuple(value)]
 
 
 def dump_environment(environment: Environment) -> bytes:
@@ -210,7 +260,8 @@ def _struct_in(annotation: Any) -> Any:
 
 def content(environment: Environment) -> Environment:
     """
-    What two environments must share to be the same: without places, times, the host, tooling and names of variables.
+    What two environments must share to be the same: without places, times, the host, what was imported, the address and
+    parameters of the code, tooling and names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -232,9 +283,14 @@ def content(environment: Environment) -> Environment:
             for item in distributions
             if not item.tooling
         )
-    artifacts = environment.artifacts
-    if artifacts is not None:
-        artifacts = tuple(replace(item, path="") for item in artifacts)
+    places: dict[str, Any] = {
+        name: tuple(replace(item, path="") for item in items)
+        for name in ("artifacts", "native_libraries")
+        if (items := getattr(environment, name)) is not None
+    }
+    source_code = environment.source_code
+    if source_code is not None:
+        source_code = replace(source_code, **{name: _empty(source_code, name) for name in _SOURCE_PLACES})
     settings = environment.settings
     if settings is not None:
         variables = (Variable(item.name, "") if names_a_place(item) else item for item in settings.variables)
@@ -251,9 +307,11 @@ def content(environment: Environment) -> Environment:
             host=None,
             python=python,
             distributions=distributions,
-            artifacts=artifacts,
+            modules=None,
             settings=settings,
+            source_code=source_code,
             gaps=tuple(gaps),
+            **places,
         )
     )
 

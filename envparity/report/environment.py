@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envparity import codec
 from envparity.compare import effective
+from envparity.report.details import details
 from envparity.report.text import Style, counted, listed
 from envparity.report.unknown import unknown_lines
 from envparity.values import Environment
@@ -33,6 +34,7 @@ def text(environment: Environment, style: Style | None = None, *, verbose: bool 
         lines += ["", style.bold("Variables")]
         for variable in environment.settings.variables:
             lines += style.wrapped(f"{variable.name}={variable.value}", first="  ", indent="    ")
+    lines += details(environment, style, verbose)
     for artifact in environment.artifacts or ():
         lines += ["", *(style.bold(line) for line in style.wrapped(f"{artifact.kind.capitalize()} {artifact.name}"))]
         words = f"{artifact.format or 'file'}, {artifact.size_bytes:,} bytes, sha256 {artifact.sha256[:12]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envparity import codec
 from envparity.collectors import distributions, dpkg, interpreter, models, system, variables
 from envparity.collectors.tree import gap, why
-from envparity.sources.reading import Fact, Options, later, not_recorded, origin
+from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.tooling import marked
 from envparity.values import MACHINES, Environment
 
@@ -73,7 +73,6 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         variables.settings(env),
         *_models(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
-        *later(),
     ]
     return marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}")))
 

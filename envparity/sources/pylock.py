@@ -9,7 +9,7 @@ from envparity import codec, files
 from envparity.codec.lock import load_pylock
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UsageError
-from envparity.sources.reading import Fact, Options, all_but, later, not_recorded, origin, without_secrets
+from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.values import MACHINES, Environment, Lock, LockedDistribution, LockedModel, Target
 
 
@@ -43,7 +43,7 @@ def parse(data: bytes, name: str) -> Environment:
     _refuse_twice(document["packages"], name)
     known = ("distributions", "python") if "requires-python" in document else ("distributions",)
     unknown = not_recorded(all_but(*known), "a pylock.toml cannot carry it")
-    return codec.environment([*facts, *unknown, *later()], origin("pylock", name))
+    return codec.environment([*facts, *unknown], origin("pylock", name))
 
 
 def _python(document: dict[str, Any]) -> Iterator[Fact]:
@@ -109,7 +109,7 @@ def environment_of_lock(lock: Lock, platform: str, reference: str = "") -> Envir
         gap("system", "not-recorded", "a lock names its base and its packages; the release is read from the image"),
         *not_recorded(("host", "cpu"), "a lock cannot carry it"),
     ]
-    return codec.environment([*facts, *later()], origin("lock", reference))
+    return codec.environment(facts, origin("lock", reference))
 
 
 def _locked_distribution(item: LockedDistribution) -> Fact:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from envparity import __version__
 from envparity.collectors.tree import gap
 from envparity.collectors.urls import public_url
-from envparity.values import LATER_SECTIONS, SECTIONS, Origin
+from envparity.values import SECTIONS, Origin
 
 Fact = Mapping[str, Any]
 
@@ -55,8 +55,3 @@ def not_recorded(sections: Iterable[str], reason: str) -> Iterator[Fact]:
 def all_but(*known: str) -> tuple[str, ...]:
     """The sections of this schema that a reader does not fill."""
     return tuple(section for section in SECTIONS if section not in known)
-
-
-def later() -> Iterator[Fact]:
-    """The gaps of the sections that nothing reads yet, so that silence is never taken for parity."""
-    return not_recorded(LATER_SECTIONS, "this version of envparity does not read it yet")

@@ -18,7 +18,7 @@ from envparity import codec, files
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
 from envparity.sources import recognise
-from envparity.sources.reading import Fact, Options, all_but, later, not_recorded, origin, without_secrets
+from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.requirement_lines import (
     MOST_BYTES,
     Entry,
@@ -85,7 +85,7 @@ def parse(data: bytes, name: str, folder: Path) -> Environment:
         ) from error
     cut = [gap("distributions", "unread", _CUT, f"the end of {name}")] if ends_inside_a_line(decode(data, name)) else []
     unknown = not_recorded(all_but("distributions"), "a requirements file cannot carry it")
-    return codec.environment([*facts, *cut, *unknown, *later()], origin("requirements", name), open=True)
+    return codec.environment([*facts, *cut, *unknown], origin("requirements", name), open=True)
 
 
 _CUT = "its last line goes on, and there is no more: it was cut short"

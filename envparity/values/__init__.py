@@ -7,28 +7,20 @@ All of them are immutable and hashable (tuples inside, never lists) and round-tr
 from __future__ import annotations
 
 from envparity.values.environment import (
-    LATER_SECTIONS,
     SCHEMA,
     SECTIONS,
-    Artifact,
-    Basis,
-    Cpu,
-    Digest,
+    CondaPackage,
     Distribution,
     Environment,
-    File,
     Gap,
-    GapKind,
-    Host,
+    Module,
     Origin,
     OsPackage,
     Python,
     Settings,
-    Sha256,
-    Size,
     System,
-    Variable,
 )
+from envparity.values.hardware import Accelerators, Cpu, Device, Host
 from envparity.values.image import (
     Options,
     Plan,
@@ -45,6 +37,7 @@ from envparity.values.judgement import (
     Severity,
     Verdict,
 )
+from envparity.values.lineage import Artifact, SourceCode
 from envparity.values.lock import (
     LeftOut,
     Lock,
@@ -59,19 +52,24 @@ from envparity.values.lock import (
     Target,
 )
 from envparity.values.machines import ARCHITECTURES, MACHINES
+from envparity.values.native import Dispatch, NativeLibrary, NumericLibrary, Numerics
+from envparity.values.scalars import Basis, Digest, File, GapKind, Sha256, Size, Variable
 
 __all__ = [
     "ARCHITECTURES",
-    "LATER_SECTIONS",
     "MACHINES",
     "SCHEMA",
     "SECTIONS",
+    "Accelerators",
     "Artifact",
     "Basis",
     "Change",
+    "CondaPackage",
     "Cpu",
+    "Device",
     "Difference",
     "Digest",
+    "Dispatch",
     "Distribution",
     "Effect",
     "Environment",
@@ -89,6 +87,10 @@ __all__ = [
     "LockedModel",
     "LockedOsPackage",
     "LockedWheel",
+    "Module",
+    "NativeLibrary",
+    "NumericLibrary",
+    "Numerics",
     "Options",
     "Origin",
     "OsPackage",
@@ -101,6 +103,7 @@ __all__ = [
     "Severity",
     "Sha256",
     "Size",
+    "SourceCode",
     "Step",
     "Substituted",
     "System",

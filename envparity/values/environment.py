@@ -6,40 +6,14 @@ A section that a source cannot know is `None`, never empty; a `Gap` says why.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from msgspec import Struct
 
-from msgspec import Meta, Struct
+from envparity.values.hardware import Accelerators, Cpu, Host
+from envparity.values.lineage import Artifact, SourceCode
+from envparity.values.native import NativeLibrary, Numerics
+from envparity.values.scalars import Basis, File, GapKind, Sha256, Variable
 
 SCHEMA = 1
-
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-"""Lower-case hexadecimal digest of some bytes."""
-
-Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$", max_length=71)]
-"""The same as OCI writes it. `diff_id` is the digest of the uncompressed layer, `digest` that of the stored blob."""
-
-Size = Annotated[int, Meta(ge=0, le=2**53)]
-"""A number of bytes; JSON cannot carry more exactly."""
-
-
-class Basis(StrEnum):
-    """How a fact is known. `>=1.26` against `1.26.4` is satisfied, not equal."""
-
-    DECLARED = "declared"
-    LOCKED = "locked"
-    INSTALLED = "installed"
-    LOADED = "loaded"
-
-
-class GapKind(StrEnum):
-    """
-    `not recorded`: this kind of source cannot carry the fact. `unread`: it should be there, but could not be read;
-    the Environment is then not complete.
-    """
-
-    NOT_RECORDED = "not-recorded"
-    UNREAD = "unread"
 
 
 class Gap(Struct, frozen=True, order=True, omit_defaults=True):
@@ -60,15 +34,16 @@ class Origin(Struct, frozen=True, omit_defaults=True):
     tool: str = ""
 
 
-class File(Struct, frozen=True, omit_defaults=True):
-    """One file of a live place, named so that `lock` can tell whether it is still the one that was seen."""
-
-    path: str
-    sha256: Sha256
-
-
 class Python(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The interpreter. A declared one (`requires-python`) has a `specifier` and no `version`."""
+    """
+    The interpreter. A declared one (`requires-python`) has a `specifier` and no `version`.
+
+    `libraries` are pairs of what it is linked to or carries (`openssl`, `sqlite`, `zlib`, `libffi`, `expat`, `tzdata`,
+    `unicode`) and the version of it. `startup` names, by path, what runs whenever it starts: `.pth` files with code,
+    `sitecustomize`, `usercustomize`; named, and never run by reading. `user_site` is whether the user's own folder
+    counts. `hash_seed`, `optimize`, `utf8_mode`, `dev_mode` are those of a running process, not of the probe.
+    `others` are further Pythons of the same place, by path.
+    """
 
     basis: Basis = Basis.INSTALLED
     version: str = ""
@@ -79,6 +54,16 @@ class Python(Struct, frozen=True, omit_defaults=True, kw_only=True):
     soabi: str = ""
     debug: bool | None = None
     free_threaded: bool | None = None
+    jit: bool | None = None
+    configure: tuple[str, ...] = ()
+    libraries: tuple[tuple[str, str], ...] = ()
+    hash_seed: str = ""
+    optimize: int | None = None
+    utf8_mode: bool | None = None
+    dev_mode: bool | None = None
+    user_site: bool | None = None
+    startup: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     provenance: str = ""
     platform_tags: tuple[str, ...] = ()
     prefix: str = ""
@@ -94,8 +79,11 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     One Python distribution: `name` is PEP 503 normalised, `version` the exact string of its metadata.
 
     `record_sha256` is the digest of the normalised RECORD (what identifies the wheel). `shadowed` means that an earlier
-    entry of the path wins the import. `tooling` means that only envparity itself needs it. `modified` and `missing`
-    are filled by `--verify-files` alone; `None` means that nobody looked.
+    entry of the path wins the import. `tooling` means that only envparity itself needs it. `modified`, `missing` and
+    `added` are filled by `--verify-files` alone; `None` means that nobody looked. `vendored_in` is the import name of
+    the package inside which this copy lies. `startup` means that it brings code that runs whenever Python starts.
+    `plugins` are the groups of its entry points that other packages load by themselves (`pytest11`, …). `loaded` is
+    whether the running process had imported a module of it.
     """
 
     name: str
@@ -121,6 +109,44 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tooling: bool = False
     modified: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
+    added: tuple[str, ...] | None = None
+    vendored_in: str = ""
+    startup: bool = False
+    plugins: tuple[str, ...] = ()
+    loaded: bool | None = None
+
+
+class Module(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
+    """
+    One imported module at the top of a package, or one whose owner is not that of its package. `owner` is the
+    distribution, `stdlib`, `built-in`, or empty where nothing owns it. `count` is how many modules were imported below.
+    """
+
+    name: str
+    file: str = ""
+    owner: str = ""
+    count: int = 1
+
+
+class CondaPackage(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
+    """
+    One conda package as `conda-meta` records it. `requested` is whether a person asked for it, `pinned` the constraint
+    of `conda-meta/pinned`. `virtual` is one that stands for the machine (`__glibc`, `__cuda`).
+    """
+
+    name: str
+    basis: Basis = Basis.INSTALLED
+    version: str = ""
+    specifier: str = ""
+    build: str = ""
+    channel: str = ""
+    subdir: str = ""
+    md5: str = ""
+    sha256: Sha256 | None = None
+    url: str = ""
+    requested: bool | None = None
+    pinned: str = ""
+    virtual: bool = False
 
 
 class OsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -134,7 +160,10 @@ class OsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class System(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What an image carries of the operating system. `machine` is as `uname -m` says it (`x86_64`)."""
+    """
+    What an image carries of the operating system. `machine` is as `uname -m` says it (`x86_64`). `ca_sha256` is the
+    digest of the bundle of certificate authorities, `fonts` the families that a plot could use.
+    """
 
     os: str = ""
     machine: str = ""
@@ -144,30 +173,11 @@ class System(Struct, frozen=True, omit_defaults=True, kw_only=True):
     name: str = ""
     libc: str = ""
     libc_version: str = ""
-
-
-class Host(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What an image does not carry. It is never part of the content digest."""
-
-    kernel: str = ""
-    cores: int | None = None
-    memory_bytes: Size | None = None
-
-
-class Cpu(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The processor that the numbers were computed on. `isa_level` is `x86-64-v1` … `x86-64-v4` where it applies."""
-
-    vendor: str = ""
-    model: str = ""
-    isa_level: str = ""
-    flags: tuple[str, ...] = ()
-
-
-class Variable(Struct, frozen=True, order=True):
-    """One environment variable that may be recorded with its value (the list is data: `collectors/variables.py`)."""
-
-    name: str
-    value: str
+    locale: str = ""
+    time_zone: str = ""
+    tzdata: str = ""
+    ca_sha256: Sha256 | None = None
+    fonts: tuple[str, ...] | None = None
 
 
 class Settings(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -175,25 +185,6 @@ class Settings(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     variables: tuple[Variable, ...] = ()
     names_only: tuple[str, ...] = ()
-
-
-class Artifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """
-    A file that the environment was made for. Of a model, what its own bytes say it needs, read and never executed.
-
-    `classes` are `module:qualname`; `modules` are the modules they live in; `versions` what the file itself says
-    it was written by, as pairs of distribution and version.
-    """
-
-    kind: str = "model"
-    name: str
-    size_bytes: Size
-    sha256: Sha256
-    format: str = ""
-    path: str = ""
-    modules: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    versions: tuple[tuple[str, str], ...] = ()
 
 
 class Environment(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -205,9 +196,15 @@ class Environment(Struct, frozen=True, omit_defaults=True, kw_only=True):
     system: System | None = None
     host: Host | None = None
     cpu: Cpu | None = None
+    accelerators: Accelerators | None = None
     distributions: tuple[Distribution, ...] | None = None
+    conda_packages: tuple[CondaPackage, ...] | None = None
     os_packages: tuple[OsPackage, ...] | None = None
+    native_libraries: tuple[NativeLibrary, ...] | None = None
+    numerics: Numerics | None = None
+    modules: tuple[Module, ...] | None = None
     settings: Settings | None = None
+    source_code: SourceCode | None = None
     artifacts: tuple[Artifact, ...] | None = None
     open: bool = False
     gaps: tuple[Gap, ...] = ()
@@ -218,8 +215,20 @@ class Environment(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return not any(gap.kind is GapKind.UNREAD for gap in self.gaps)
 
 
-SECTIONS = ("python", "system", "host", "cpu", "distributions", "os_packages", "settings", "artifacts")
+SECTIONS = (
+    "python",
+    "system",
+    "host",
+    "cpu",
+    "accelerators",
+    "distributions",
+    "conda_packages",
+    "os_packages",
+    "native_libraries",
+    "numerics",
+    "modules",
+    "settings",
+    "source_code",
+    "artifacts",
+)
 """The sections of an Environment, in the order in which a person reads them."""
-
-LATER_SECTIONS = ("conda_packages", "native_libraries", "accelerators", "numerics", "source_code")
-"""Sections that no collector reads yet: every source has a gap for them, so that silence is never taken for parity."""

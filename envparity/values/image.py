@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from envparity.values.environment import SCHEMA, Sha256, Variable
+from envparity.values.environment import SCHEMA
 from envparity.values.lock import LockedModel
+from envparity.values.scalars import Sha256, Variable
 
 
 class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from envparity.values.environment import SCHEMA, Sha256, Size, Variable
+from envparity.values.environment import SCHEMA
+from envparity.values.scalars import Sha256, Size, Variable
 
 _PART = r"(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f]+"
 

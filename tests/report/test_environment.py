@@ -5,17 +5,25 @@ from __future__ import annotations
 from envparity.report import environment as report
 from envparity.report.text import Style, cells
 from envparity.values import (
+    Accelerators,
     Artifact,
+    CondaPackage,
     Cpu,
+    Device,
     Distribution,
     Environment,
     Gap,
     GapKind,
     Host,
+    Module,
+    NativeLibrary,
+    NumericLibrary,
+    Numerics,
     Origin,
     OsPackage,
     Python,
     Settings,
+    SourceCode,
     System,
     Variable,
 )
@@ -83,3 +91,33 @@ def test_an_environment_of_which_little_is_known_is_short() -> None:
 
 def test_it_fits_a_narrow_place() -> None:
     assert max(map(cells, report.text(FULL, Style(width=50, ascii=True)).splitlines())) <= 50
+
+
+def test_every_section_that_is_there_is_shown() -> None:
+    """A fact that is recorded, and that nobody can see, will not be looked at when a prediction changes."""
+    seen = report.text(
+        Environment(
+            origin=Origin(kind="live"),
+            accelerators=Accelerators(driver="550.54.15", devices=(Device(vendor="nvidia", name="H100"),)),
+            conda_packages=(CondaPackage(name="libblas", version="3.9.0", build="22_mkl"),),
+            native_libraries=(NativeLibrary(name="libgomp.so.1", role="openmp", product="libgomp"),),
+            numerics=Numerics(
+                libraries=(NumericLibrary(product="openblas", kernel="SkylakeX", threads=2, owner="numpy"),),
+                switches=(Variable("torch.backends.cudnn.benchmark", "True"),),
+            ),
+            modules=(Module(name="helpers", file="/src/helpers.py"),),
+            source_code=SourceCode(commit="c" * 40, dirty=True, parameters=(Variable("alpha", "0.1"),)),
+        )
+    )
+
+    for shown in (
+        "driver 550.54.15",
+        "libblas 3.9.0 22_mkl",
+        "openmp: libgomp, owned by nothing",
+        "openblas, of numpy, kernel SkylakeX, 2 threads",
+        "torch.backends.cudnn.benchmark = True",
+        "helpers (owned by nothing)",
+        "with changes on top",
+        "alpha = 0.1",
+    ):
+        assert shown in seen

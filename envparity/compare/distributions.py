@@ -1,0 +1,199 @@
+"""Python distributions: what an import can find on each side, and whether it is the same wheel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from envparity.compare.sides import Fact, Sides, normalised, told_apart, unknown, why, yes_no
+from envparity.compare.versions import Stated, versions
+from envparity.values import Basis, Distribution, Environment, Python, System
+
+_VARIABLE = re.compile(
+    r"\b(python_version|python_full_version|os_name|sys_platform|platform_machine|platform_python_implementation"
+    r"|platform_release|platform_system|platform_version|implementation_name|implementation_version)\b"
+)
+_PLATFORMS = {"linux": ("posix", "linux", "Linux"), "darwin": ("posix", "darwin", "Darwin")}
+_PLATFORMS |= {"windows": ("nt", "win32", "Windows")}
+
+
+def _marker_variables(python: Python | None, system: System | None) -> dict[str, str]:
+    """The variables of PEP 508 markers that are known of a place; never those of the machine that compares."""
+    version = python.version if python else ""
+    implementation = python.implementation.lower() if python else ""
+    os_name, sys_platform, platform_system = _PLATFORMS.get(system.os.lower() if system else "", ("", "", ""))
+    values = {
+        "python_version": ".".join(version.split(".")[:2]),
+        "python_full_version": version,
+        "implementation_name": implementation,
+        "implementation_version": version if implementation == "cpython" else "",
+        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, ""),
+        "os_name": os_name,
+        "sys_platform": sys_platform,
+        "platform_system": platform_system,
+        "platform_machine": system.machine if system else "",
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _applies(marker: str, known: dict[str, str]) -> bool | None:
+    """Whether a requirement with this marker holds for a place; `None` where it asks for something not known."""
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+
+    needed = set(_VARIABLE.findall(re.sub(r"'[^']*'|\"[^\"]*\"", "", marker)))
+    if not needed <= known.keys():
+        return None
+    # packaging fills what is missing from the running interpreter, which is not the place that is asked about.
+    blank = dict.fromkeys(_VARIABLE.pattern.replace(r"\b", "").strip("()").split("|"), "")
+    try:
+        return Marker(marker).evaluate({**blank, **known, "extra": ""})
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName):
+        return None
+
+
+def effective(environment: Environment, other: Environment | None = None) -> dict[str, Distribution]:
+    """
+    What an import can find, by normalised name: no tooling, no shadowed copy, no line that its marker excludes.
+
+    A declared source knows no interpreter; its markers are then asked of the `other` side. Several entries that remain
+    for one name are one, with all their versions: never "the last one wins".
+    """
+    return {name: _one(entries) for name, entries in _entries(environment, other)[0].items()}
+
+
+def _entries(
+    environment: Environment, other: Environment | None
+) -> tuple[dict[str, list[Distribution]], dict[str, str]]:
+    """The effective entries by name, and the names whose markers cannot be decided, with the reason."""
+    python = environment.python
+    if (python is None or not python.version) and other is not None:
+        python = other.python
+    system = environment.system or (other.system if other is not None else None)
+    known: dict[str, str] | None = None
+    found: dict[str, list[Distribution]] = {}
+    undecided: dict[str, str] = {}
+    for distribution in environment.distributions or ():
+        if distribution.tooling or distribution.shadowed:
+            continue
+        name = normalised(distribution.name)
+        if distribution.marker and distribution.basis in {Basis.DECLARED, Basis.LOCKED}:
+            known = _marker_variables(python, system) if known is None else known
+            applies = _applies(distribution.marker, known)
+            if applies is False:
+                continue
+            if applies is None:
+                undecided[name] = f"it is declared under a condition that cannot be decided: {distribution.marker}"
+        found.setdefault(name, []).append(distribution)
+    return found, undecided
+
+
+def _one(entries: list[Distribution]) -> Distribution:
+    if len(entries) == 1:
+        return entries[0]
+    from msgspec.structs import replace
+
+    versions = sorted({entry.version for entry in entries if entry.version})
+    specifiers = sorted({entry.specifier for entry in entries if entry.specifier})
+    first = min(entries, key=lambda entry: (entry.version, entry.specifier, entry.marker, entry.location))
+    records = {entry.record_sha256 for entry in entries}
+    return replace(
+        first,
+        version=" and ".join(versions),
+        specifier=",".join(specifiers),
+        record_sha256=records.pop() if len(records) == 1 else None,
+    )
+
+
+def distributions(sides: Sides, left: tuple[Distribution, ...], right: tuple[Distribution, ...]) -> Iterator[Fact]:
+    """What an import can find on each side, by name."""
+    befores, undecided_before = _entries(sides.before, sides.after)
+    afters, undecided_after = _entries(sides.after, sides.before)
+    for name in sorted(befores.keys() | afters.keys()):
+        have, want = befores.get(name, []), afters.get(name, [])
+        if (name in undecided_before or name in undecided_after) and not _same_text(have, want):
+            # The side that can be decided is what is known; where none can be, each declaration stands alone.
+            if name in undecided_before and (want or name not in undecided_after):
+                known = {"after": _shown(want)} if want else {"before": _shown(have)}
+                yield unknown("distributions", name, "", **known, note=undecided_before[name])
+            if name in undecided_after and (have or name not in undecided_before):
+                known = {"before": _shown(have)} if have else {"after": _shown(want)}
+                yield unknown("distributions", name, "", **known, note=undecided_after[name])
+        elif have and want:
+            yield from _distribution(sides, name, _one(have), _one(want))
+        else:
+            yield sides.presence(name, "", _shown(have), _shown(want))
+
+
+def _same_text(left: list[Distribution], right: list[Distribution]) -> bool:
+    def texts(entries: list[Distribution]) -> list[tuple[str, str, str]]:
+        return sorted((entry.version, entry.specifier, entry.marker) for entry in entries)
+
+    return texts(left) == texts(right)
+
+
+def _shown(entries: list[Distribution]) -> str:
+    return (Stated.of(_one(entries)).text or "any version") if entries else ""
+
+
+def _distribution(sides: Sides, name: str, left: Distribution, right: Distribution) -> Iterator[Fact]:
+    found = list(versions(sides, name, Stated.of(left), Stated.of(right)))
+    if found == [None] and Basis.DECLARED not in {left.basis, right.basis}:
+        found += _contents(sides, name, left, right)
+    gaps = [told_apart(side, "distributions", name) for side in (sides.before, sides.after)]
+    if bool(gaps[0]) != bool(gaps[1]) and not any(found):
+        # Something of it could not be read on one side: what was read is equal, and that is not enough to say equal.
+        text = Stated.of(left).text or "present"
+        known = {"after": text} if gaps[0] else {"before": text}
+        found.append(unknown("distributions", name, "", **known, note=gaps[0] or gaps[1]))
+    yield from found
+
+
+def _wheel(distribution: Distribution) -> str:
+    tags = " ".join(distribution.wheel_tags) or distribution.form
+    record = f"RECORD {distribution.record_sha256[:12]}" if distribution.record_sha256 else ""
+    return ", ".join(filter(None, (tags, distribution.wheel_build, record)))
+
+
+def _contents(sides: Sides, name: str, left: Distribution, right: Distribution) -> Iterator[Fact]:
+    """The same version: is it the same wheel, and are the files still those of that wheel?"""
+    if left.record_sha256 and right.record_sha256:
+        if left.record_sha256 == right.record_sha256:
+            yield None
+        else:
+            yield from sides.texts(name, "wheel", _wheel(left), _wheel(right))
+    elif left.record_sha256 or right.record_sha256:
+        silent = sides.after if left.record_sha256 else sides.before
+        yield unknown(
+            "distributions",
+            name,
+            "wheel",
+            before=_wheel(left) if left.record_sha256 else "",
+            after=_wheel(right) if right.record_sha256 else "",
+            note=why(silent, "distributions", name, "record_sha256"),
+        )
+    else:
+        yield from sides.texts(name, "wheel", _wheel(left), _wheel(right))
+    if left.editable != right.editable:
+        yield from sides.texts(name, "editable", yes_no(left.editable), yes_no(right.editable))
+    for field in ("modified", "missing"):
+        have, want = getattr(left, field), getattr(right, field)
+        if have or want:
+            # One side looked and found something: a fact, whether or not the other side looked.
+            yield from sides.texts(name, field, _files(have), _files(want))
+        elif (have is None) != (want is None):
+            yield unknown(
+                "distributions",
+                name,
+                field,
+                before="" if have is None else "none",
+                after="" if want is None else "none",
+                note="the files were checked on one side only",
+            )
+        elif have is not None:
+            yield None
+
+
+def _files(paths: tuple[str, ...] | None) -> str:
+    if paths is None:
+        return "not checked"
+    return " ".join(sorted(paths)) or "none"
