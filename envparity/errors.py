@@ -77,6 +77,7 @@ class UsageError(EnvparityError):
 
     status = ExitStatus.USAGE
     code = "usage"
+    usual_hint = "`--help` shows what is taken, with an example"
 
 
 class UnsupportedError(UsageError):
@@ -97,6 +98,7 @@ class UnreachableError(EnvparityError):
 
     status = ExitStatus.UNFINISHED
     code = "unreachable"
+    usual_hint = "check that it is there and that you may use it, and try again"
 
 
 class DiskFullError(EnvparityError):

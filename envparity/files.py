@@ -124,6 +124,24 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def check_target(path: str | Path) -> None:
+    """
+    Refuse a place where no file can be written, before the work whose result would go there.
+
+    Raises:
+        UsageError: it is a folder, or the folder around it does not exist.
+    """
+    place = Path(path)
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(place.stat().st_mode):
+                raise UsageError(f"cannot write `{path}`: it is a folder", hint="name a file in it")
+    except OSError as error:
+        raise translated(error, f"write `{path}`") from error
+    if not place.parent.is_dir():
+        raise UsageError(f"cannot write `{path}`: the folder around it does not exist", hint="make it first")
+
+
 def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file, or leave what was there untouched."""
     with replacing(path, mode=mode) as stream:

@@ -11,13 +11,13 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from envparity import closure, codec
-from envparity.errors import IncompleteError, RefusedError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image import preflight, wheels
 from envparity.image.supply import wheel_wanted
@@ -71,9 +71,14 @@ def recover(
     Raises:
         RefusedError: something cannot be locked; everything that cannot is listed, each with what to do.
         IncompleteError: the snapshot is not whole. UnsupportedError: of a source or host that is not supported yet.
-        UnreachableError, IntegrityError: of what is fetched.
+        UnreachableError, IntegrityError: of what is fetched; UnreachableError at once where that is not allowed.
     """
     python, system, installed = _sections(environment, allow_incomplete)
+    if fetcher.client.offline:
+        raise UnreachableError(
+            "a lock asks the package index and the archive of the base, and --offline forbids it",
+            hint="lock where there is a network; `build` and `verify` of that lock work with --offline from then on",
+        )
     platform, architecture = _platform(system)
     base = base or debian.default_base(system)
 
@@ -88,6 +93,10 @@ def recover(
     recorded = {item.name: item.record_sha256 for item in chosen}
     distributions = _settled(
         tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True))
+    )
+    distributions = tuple(
+        _with_short_names(item, file, environment.artifacts or ())
+        for item, file in zip(distributions, files, strict=True)
     )
     needs = [_needs(fetcher, item, file) for item, file in zip(distributions, files, strict=True)]
     sonames = frozenset[str]().union(*(needed for needed, _ in needs))
@@ -219,6 +228,19 @@ def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> 
             "install it again from this index, or name the index that it came from with `--index`",
         )
     return msgspec.structs.replace(item, state="proven")
+
+
+def _with_short_names(item: LockedDistribution, file: Path, artifacts: Iterable[Artifact]) -> LockedDistribution:
+    """
+    The same, with the short names under which a model refers to its extension modules: Cython gives a class of
+    `sklearn._loss._loss` the module `_loss`, and registers that name once the package is imported.
+    """
+    short = {module for artifact in artifacts for module in artifact.modules if "." not in module}
+    if not short or item.wheel.name.endswith("-none-any.whl"):
+        return item
+    stems = {name.rpartition(".")[2] for name in wheels.extension_modules(file) if "." in name}
+    added = (short & stems) - set(item.import_names)
+    return msgspec.structs.replace(item, import_names=tuple(sorted({*item.import_names, *added})))
 
 
 def _needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> tuple[frozenset[str], str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
-from envparity.files import locked, make_folder, read_bytes, remove, write_bytes
+from envparity.files import check_target, locked, make_folder, read_bytes, remove, write_bytes
 from envparity.values import Lock
 
 
@@ -33,13 +34,25 @@ def write(recovered: Recovered, path: Path) -> None:
     empty and stays: whoever removed it would let a third one in beside a second that still waits for it.
     """
     check_name(path)
-    folder = make_folder(artifacts_folder(path))
+    check_target(path)
+    folder = artifacts_folder(path)
+    was_there = folder.exists()
     with locked(path.with_name(f".{path.name}.lock")):
+        make_folder(folder)
         replaced = _artifacts_of(path)
-        for name, source in recovered.artifacts.items():
-            data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
-            write_bytes(folder / name, data)
-        write_bytes(path, codec.dump_lock(recovered.lock).encode())
+        held = {place.name for place in folder.iterdir()}
+        try:
+            for name, source in recovered.artifacts.items():
+                data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
+                write_bytes(folder / name, data)
+            write_bytes(path, codec.dump_lock(recovered.lock).encode())
+        except BaseException:
+            for name in recovered.artifacts.keys() - held:
+                remove(folder / name)
+            if not was_there:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
         for name in replaced - recovered.artifacts.keys():
             remove(folder / name)
 
@@ -61,17 +74,26 @@ def check_name(path: Path) -> None:
     "The file name MUST be named pylock.toml or match the regular expression ^pylock\\.([^.]+)\\.toml$"
     (https://packaging.python.org/specifications/pylock-toml/#file-name).
     """
-    from packaging.pylock import is_valid_pylock_path
-
-    if not is_valid_pylock_path(path):
+    if not is_lock_name(path):
         raise UsageError(
             f"a lock cannot be called `{path.name}`",
             hint="call it `pylock.toml`, or `pylock.NAME.toml` without dots in NAME",
         )
 
 
+def is_lock_name(path: Path) -> bool:
+    """Whether the standard, and so uv and pip, take a file of this name for a lock."""
+    from packaging.pylock import is_valid_pylock_path
+
+    return bool(is_valid_pylock_path(path))
+
+
 def read(path: Path) -> tuple[Lock, bytes]:
     """A lock from its file, with the bytes of that file."""
-    check_name(path)
     data = read_bytes(path, limit=64 << 20, what="lock")
+    if not is_lock_name(path):
+        raise UsageError(
+            f"`{path}` is not called as a lock is: pylock.toml, or pylock.NAME.toml",
+            hint="make a lock of a snapshot first: `envparity lock model.env.json -o pylock.toml`",
+        )
     return codec.load_lock(data, f"lock `{path}`"), data

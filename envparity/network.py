@@ -185,7 +185,9 @@ class Client:
                         raise UnreachableError(failure, hint=_HINTS.get(response.status_code, ""))
                     wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
             except httpx.HTTPError as error:
-                failure = f"cannot reach {host}: {error or type(error).__name__}"
+                reached = _asked_host(error) or host
+                also = "" if reached == host else f", where {host} redirects to"
+                failure = f"cannot reach {reached}{also}: {error or type(error).__name__}"
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
                     # Asking again cannot help; a wrong clock and a proxy with its own authority are the usual causes.
                     raise UnreachableError(
@@ -210,6 +212,10 @@ class Client:
                     yield response
                     return
                 target = _joined(url, response.headers.get("location", ""))
+                if address_fault(target):
+                    raise UnreachableError(
+                        f"{printable(url)} redirects to `{printable(target)}`, which is not followed"
+                    )
                 if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
                     raise UnreachableError(f"{printable(url)} redirects from https to `{printable(target)}`")
                 url = target
@@ -226,7 +232,13 @@ class Client:
                 # The system's authorities (a company's own is there), and certifi's where the system has none.
                 context = ssl.create_default_context()
                 context.load_verify_locations(certifi.where())
-                self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
+                try:
+                    self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
+                except ValueError as error:  # of a proxy's address
+                    raise UsageError(
+                        "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used",
+                        hint="write it as http://HOST:PORT",
+                    ) from error
             return self._opened
 
 
@@ -236,6 +248,14 @@ _HINTS = {
     404: "it is gone from there",
     407: "the proxy wants credentials: put them into HTTPS_PROXY",
 }
+
+
+def _asked_host(error: httpx.HTTPError) -> str:
+    """The host that was asked when this went wrong, which a redirect may have named."""
+    try:
+        return error.request.url.host
+    except RuntimeError:  # of an error without a request
+        return ""
 
 
 _WHICH = "name an address that begins with https:// and a host"

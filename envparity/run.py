@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envparity.errors import UnreachableError, UsageError
+from envparity.errors import MalformedError, UnreachableError, UsageError
 from envparity.files import Member, populate, private_folder
 from envparity.oci import places
+from envparity.oci.entries import shown
 from envparity.oci.image import Image
 from envparity.oci.tree import ImageTree, merge
 from envparity.process import Command, run
@@ -82,7 +83,7 @@ def inside(
         tree = merge(image, keep=lambda path: False)
         with progress.task("unpack", None):
             populate(root, _members(tree))
-        what = _inside(image, root, tuple(argv))
+        what = _inside(image, tree, root, tuple(argv))
         say(f"inside {reference} by {way.name}, {way.said(what)}")
         return run(Command(way.argv(what), env=_HOST_VARIABLES, timeout_s=None, inherit=True)).status
 
@@ -126,12 +127,16 @@ def _members(tree: ImageTree) -> Iterator[Member]:
         yield Member(path[1:], "file", nodes[path].mode, open=lambda stream=stream: stream)  # type: ignore[misc]
 
 
-def _inside(image: Image, root: Path, argv: tuple[str, ...]) -> Inside:
+def _inside(image: Image, tree: ImageTree, root: Path, argv: tuple[str, ...]) -> Inside:
     runtime = image.config.config
     variables = dict(item.partition("=")[::2] for item in (runtime.env or () if runtime else ()))
     command = argv or ((runtime.entrypoint or ()) + (runtime.cmd or ()) if runtime else ())
     if not command:
         raise UsageError("the image names nothing to start", hint="name a command: `envparity run IMAGE -- CMD`")
+    broken = next((text for text in (*command, *variables, *variables.values()) if "\0" in text), None)
+    if broken is not None:
+        raise MalformedError(f"the image's configuration holds a NUL byte, in `{shown(broken)}`")
+    _require_program(tree, command[0], variables.get("PATH", ""), image.reference)
     user, _, group = ((runtime.user if runtime else "") or "0").partition(":")
     if not user.isdigit():
         raise UsageError(f"the image's user `{user}` is a name, and only numbers are supported")
@@ -139,6 +144,17 @@ def _inside(image: Image, root: Path, argv: tuple[str, ...]) -> Inside:
     if not (root / workdir.lstrip("/")).is_dir():
         workdir = "/"
     return Inside(root, command, variables, workdir, user, group if group.isdigit() else user)
+
+
+def _require_program(tree: ImageTree, name: str, search: str, reference: str) -> None:
+    """Say that a command is not there before a helper of this host says it in its own words, with its own status."""
+    folders = (search or _HOST_VARIABLES["PATH"]).split(":")
+    places = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
+    if all(place.startswith("/") and tree.kind(place) != "file" for place in places):
+        raise UsageError(
+            f"`{shown(reference)}` has no `{shown(name)}`" + ("" if "/" in name else " on its PATH"),
+            hint="name a command that it has, such as `python`",
+        )
 
 
 def _tool(name: str) -> str | None:

@@ -6,7 +6,7 @@ Snapshot: the environment that a model was trained in, as a value and as a file.
 
 from __future__ import annotations
 
-__all__ = ["SnapshotWarning", "of", "take", "write"]
+__all__ = ["SnapshotWarning", "of", "take", "unprovided", "write"]
 
 import os
 import sys
@@ -19,6 +19,7 @@ import msgspec
 from envparity import codec, files, sources
 from envparity.collectors import models as model_files
 from envparity.errors import EnvparityError, UsageError
+from envparity.image.preflight import stdlib_names
 from envparity.sources import Options, live
 from envparity.values import Environment
 
@@ -80,6 +81,26 @@ def of(source: str | None, *, models: Sequence[str | Path] = (), options: Option
     return _with_models(environment, models, options)
 
 
+def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
+    """
+    By model, the top-level modules that it refers to and that nothing in its environment provides, as far as the
+    installed files say what they provide. Somebody's own modules are among them; they are shipped with `--app`.
+    """
+    if environment.distributions is None or environment.python is None:
+        return {}
+    standard = stdlib_names(environment.python.version)
+    provided = {name.partition(".")[0] for item in environment.distributions for name in item.import_names}
+    provided |= {item.name.replace("-", "_") for item in environment.distributions}
+    found = {
+        artifact.name: tuple(
+            sorted({module.partition(".")[0] for module in artifact.modules} - provided - standard - {"__main__"})
+        )
+        for artifact in environment.artifacts or ()
+    }
+    # Cython's short names (`_loss`) belong to an extension module somewhere below.
+    return {name: missing for name, modules in found.items() if (missing := tuple(m for m in modules if m[:1] != "_"))}
+
+
 def write(environment: Environment, path: str | Path) -> None:
     """
     Write a snapshot, whole or not at all.
@@ -134,7 +155,8 @@ def _with_models(environment: Environment, models: Sequence[str | Path], options
     found = codec.environment(facts, environment.origin)
     kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
     merged = codec.with_artifacts(environment, found.artifacts or ())
-    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *found.gaps})))
+    of_models = (gap for gap in found.gaps if gap.section == "artifacts")
+    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models})))
 
 
 def _facts(path: Path) -> list[dict[str, object]]:

@@ -23,6 +23,7 @@ from envparity.fetch import Fetcher
 from envparity.files import read_bytes
 from envparity.image.against_lock import against_lock
 from envparity.image.against_snapshot import against_snapshot
+from envparity.image.app import PLACE as APP
 from envparity.image.findings import is_integrity
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
@@ -196,6 +197,9 @@ def _declaration(difference: Difference, target: Target) -> str:
     version of a distribution, of Python, or of the libraries in which numbers are made: a lock that lies in an image is
     the image's own word.
     """
+    if (difference.section, difference.item, difference.change) == ("settings", "PYTHONPATH", "added"):
+        # `against_snapshot` looks for what it brings before the distributions, `against_lock` at every file of it.
+        return "set by build for an application" if difference.after == f"/{APP}" else ""
     name = difference.item.partition(":")[0]
     if difference.section == "distributions":
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}

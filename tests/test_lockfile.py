@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from envparity import lockfile
+from envparity.errors import UsageError
 from envparity.values import LockedArtifact
 from tests.values import a_lock
 
@@ -62,3 +64,14 @@ def test_of_many_that_write_at_once_the_last_has_what_it_names(tmp_path: Path) -
         "pylock.artifacts",
         "pylock.toml",
     ]
+
+
+def test_a_lock_that_cannot_be_written_leaves_no_artifacts(tmp_path: Path) -> None:
+    """A folder of bytes that nothing names would stay for ever."""
+    path = tmp_path / "pylock.toml"
+    path.mkdir()
+
+    with pytest.raises(UsageError, match="it is a folder"):
+        lockfile.write(recovered(b"new"), path)
+
+    assert [place.name for place in tmp_path.iterdir()] == ["pylock.toml"]

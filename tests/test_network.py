@@ -83,7 +83,7 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused() -> None:
     with (
         serving({"/": [plain(b"", 302, location="file:///etc/passwd")]}) as served,
         Client(attempts=1) as client,
-        pytest.raises(UsageError, match="not an http or https address"),
+        pytest.raises(UnreachableError, match="which is not followed"),
     ):
         client.get(f"{served.url}/")
 

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -19,7 +20,17 @@ from envparity import codec, snapshot
 from envparity.cli.snapshot import command, summary
 from envparity.errors import IncompleteError, UnsupportedError, UsageError
 from envparity.sources import Options
-from envparity.values import Distribution, Environment, Gap, GapKind, Origin, Settings, Variable
+from envparity.values import (
+    Artifact,
+    Distribution,
+    Environment,
+    Gap,
+    GapKind,
+    Origin,
+    Python,
+    Settings,
+    Variable,
+)
 
 
 @pytest.fixture
@@ -190,3 +201,32 @@ def test_the_summary_names_what_was_changed_and_lets_no_control_character_throug
     assert "  numpy 1.26.4: 1 files changed, 0 missing" in lines
     assert "\x1b" not in "".join(lines)
     assert lines[-1] == "  and 2 more"
+
+
+def test_a_model_that_its_environment_cannot_load_is_said(tmp_path: Path) -> None:
+    """The wrong environment is easily the active one; `build` would refuse it an hour later."""
+    model = Artifact(
+        name="m.joblib", size_bytes=1, sha256="a" * 64, modules=("sklearn.tree", "json", "features", "_loss")
+    )
+    environment = Environment(
+        origin=Origin(kind="live"),
+        python=Python(version="3.11.7"),
+        distributions=(Distribution(name="numpy", version="1.26.4", import_names=("numpy",)),),
+        artifacts=(model,),
+    )
+
+    assert snapshot.unprovided(environment) == {"m.joblib": ("features", "sklearn")}
+    assert snapshot.unprovided(msgspec.structs.replace(environment, distributions=None)) == {}
+
+
+def test_a_model_changes_nothing_of_what_is_known_beside_it(tmp_path: Path) -> None:
+    """A section that was read must not be called "not recorded" because the model's file does not speak of it."""
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps([1]))
+
+    source = f"python:{sys.executable}"
+
+    plain, with_model = snapshot.of(source), snapshot.of(source, models=[tmp_path / "m.pkl"])
+
+    assert {gap for gap in with_model.gaps if gap.section != "artifacts"} == {
+        gap for gap in plain.gaps if gap.section != "artifacts"
+    }

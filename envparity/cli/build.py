@@ -80,7 +80,7 @@ def command(
     for layer, size in zip(built.plan.layers, built.sizes, strict=True):
         common.say(f"  {layer.step:<12} {layer.title:<{width}}  {size / 1e6:8.1f} MB")
     for note in built.notes:
-        common.say(f"note: {note}")
+        common.say_wrapped(f"note: {note}")
     for output in outputs:
         common.say(f"wrote {output}")
     emit(f"{built.image.digest}\n", None)

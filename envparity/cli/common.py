@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ class Common:
         """A message for a person, on standard error."""
         if not self.quiet:
             click.echo(message, err=True)
+
+    def say_wrapped(self, message: str) -> None:
+        """The same for a sentence: as many lines of 80 columns as it takes."""
+        for line in textwrap.wrap(
+            message, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        ):
+            self.say(line)
 
     def fetcher(self) -> Fetcher:
         """The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place."""
@@ -99,16 +107,27 @@ def later_options(*names: str, flags: tuple[str, ...] = ()) -> Callable[[Callabl
 
 
 def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--format` and `-o` for a command that renders this kind of value; it receives `form` and `output`."""
+    """`--format` and `-o` for a command that renders this kind of value; it receives `format` and `output`."""
 
     def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         formats = click.Choice(list(report.FORMATS[kind]))
-        function = click.option("-o", "--output", metavar="FILE", help="Write it there; - is standard output.")(
-            function
-        )
-        return click.option("--format", "form", type=formats, default="text", show_default=True)(function)
+        function = output_option("Write it there; - is standard output.")(function)
+        return click.option("--format", type=formats, default="text", show_default=True)(function)
 
     return with_options
+
+
+def output_option(help: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`-o FILE`; where no file can be written there, it is said before any work."""
+
+    def check(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+        from envparity import files
+
+        if value is not None and value != "-":
+            files.check_target(value)
+        return value
+
+    return click.option("-o", "--output", metavar="FILE", callback=check, help=help, **more)
 
 
 fail_on_option = click.option(

@@ -14,7 +14,7 @@ from envparity.cli.common import Common, common_options, emit, fail_on_option, l
 @report_options("diff")
 @later_options("--policy", "--host")
 @common_options
-def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: str | None, common: Common) -> int:
+def command(left: str, right: tuple[str, ...], fail_on: str, format: str, output: str | None, common: Common) -> int:
     """
     Say which difference between LEFT and each RIGHT can hurt the model.
 
@@ -48,8 +48,8 @@ def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: 
             )
         )
     look = style(output)
-    texts = [report.rendered("diff", form, result, look, verbose=common.verbose) for result in results]
+    texts = [report.rendered("diff", format, result, look, verbose=common.verbose) for result in results]
     # Several reports are one document for a program, and one page for a person.
-    whole = f"[\n{','.join(texts)}]\n" if form == "json" and len(texts) > 1 else "\n".join(texts)
+    whole = f"[\n{','.join(texts)}]\n" if format == "json" and len(texts) > 1 else "\n".join(texts)
     emit(whole, output)
     return int(worst(*(result.status for result in results)))

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from envparity.cli.common import Common, common_options, later_options
+from envparity.cli.common import Common, common_options, later_options, output_option
 
 _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
 
 
 @click.command()
 @click.argument("source")
-@click.option(
-    "-o", "--output", default="pylock.toml", show_default=True, help="The lock: pylock.toml or pylock.NAME.toml."
-)
+@output_option("The lock: pylock.toml or pylock.NAME.toml.", default="pylock.toml", show_default=True)
 @click.option(
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )

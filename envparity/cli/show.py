@@ -11,7 +11,7 @@ from envparity.cli.common import Common, common_options, emit, report_options, s
 @click.argument("source")
 @report_options("environment")
 @common_options
-def command(source: str, form: str, output: str | None, common: Common) -> int:
+def command(source: str, format: str, output: str | None, common: Common) -> int:
     """
     Print what is known of SOURCE, for a person; with -v all of it.
 
@@ -23,8 +23,14 @@ def command(source: str, form: str, output: str | None, common: Common) -> int:
     import sys
 
     from envparity import report, sources
+    from envparity.errors import IncompleteError
 
     options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
     environment = sources.read(source, options=options)
-    emit(report.rendered("environment", form, environment, style(output), verbose=common.verbose), output)
+    emit(report.rendered("environment", format, environment, style(output), verbose=common.verbose), output)
+    if not environment.complete and not common.allow_incomplete:
+        raise IncompleteError(
+            f"`{source}` could not be read completely: what is missing stands above",
+            hint="make it readable, or say `--allow-incomplete`",
+        )
     return 0

@@ -8,7 +8,7 @@ from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, later_options
+from envparity.cli.common import Common, common_options, emit, later_options, output_option
 from envparity.errors import IncompleteError
 from envparity.values import Environment, GapKind
 
@@ -17,14 +17,14 @@ MOST_LINES = 10
 
 @click.command(epilog="Without -o the snapshot is written to standard output.")
 @click.argument("source", required=False)
-@click.option("-o", "--output", metavar="FILE", help="Where to write it, by custom model.env.json.")
+@output_option("Where to write it, by custom model.env.json.")
 @click.option(
     "--model", "models", metavar="PATH", multiple=True, help="A model file; what it needs is read, never run."
 )
 @click.option("--verify-files", is_flag=True, help="Hash every installed file, and name those that were changed.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(min=1, max=7 * 24 * 3600),
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
@@ -35,7 +35,7 @@ def command(
     output: str | None,
     models: tuple[str, ...],
     verify_files: bool,
-    timeout: float | None,
+    timeout: int | None,
     common: Common,
 ) -> None:
     """
@@ -65,6 +65,11 @@ def command(
         snapshot.write(environment, str(output))
     for line in summary(environment, output):
         common.say(line)
+    for name, modules in snapshot.unprovided(environment).items():
+        common.say_wrapped(
+            f"warning: `{name}` refers to {', '.join(modules)}, which nothing in this environment provides: is it the"
+            " one that trained it? (your own modules are shipped with `build --app`)"
+        )
     if not environment.complete and not common.allow_incomplete:
         raise IncompleteError(
             "the snapshot is written, and not complete: see what could not be read above",

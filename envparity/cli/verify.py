@@ -29,7 +29,7 @@ def command(
     env: tuple[str, ...],
     user: str,
     fail_on: str,
-    form: str,
+    format: str,
     output: str | None,
 ) -> int:
     """
@@ -51,5 +51,5 @@ def command(
     request = verify.Request(image, against, app, expected, Severity(fail_on), common.strict, common.allow_incomplete)
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)
-    emit(report.rendered("verdict", form, verdict, style(output), verbose=common.verbose), output)
+    emit(report.rendered("verdict", format, verdict, style(output), verbose=common.verbose), output)
     return verdict.status

@@ -7,7 +7,9 @@ boundary is still TOML: so the number of locked things stands at the beginning a
 
 from __future__ import annotations
 
+import logging
 import tomllib
+import warnings
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,9 +148,13 @@ def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lo
         inside = error.where.partition("[")[0].partition(".")[0] in _OWN
         raise error.inside("tool.envparity" if inside else "") from error.__cause__
     _refuse_twice(lock)
+    unknown = sorted(own.keys() - {*_OWN, "schema", "count", "target", "end"})
+    if unknown:
+        warnings.warn(f"{what} holds keys that are not known and were left out: {', '.join(unknown)}", stacklevel=3)
     if {frame.count, frame.end.count} != {_count(lock)}:
+        said = " and ".join(sorted({str(frame.count), str(frame.end.count)}))
         raise MalformedError(
-            f"{what} locks {_count(lock)} things, and says that it locks {frame.count}: it was cut or edited",
+            f"{what} locks {_count(lock)} things, and says that it locks {said}: it was cut or edited",
             hint="make it again with `envparity lock`",
             where="tool.envparity.count",
         )
@@ -221,6 +227,8 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
         raise MalformedError(f"{what} is not TOML: {error}", hint="it was edited or cut; make it again") from error
     except (RecursionError, ValueError) as error:
         raise MalformedError(f"{what} is not TOML that can be trusted: {error}") from error
+    log = logging.getLogger("packaging.pylock")
+    log.addFilter(_unheard)  # of a newer minor version it writes a line of its own; ours names the file
     try:
         Pylock.from_dict(document).validate()
     except PylockUnsupportedVersionError as error:
@@ -229,4 +237,16 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
         raise MalformedError(f"{what} is not a valid pylock: {error}") from error
     except RecursionError as error:
         raise MalformedError(f"{what} is nested too deeply") from error
+    finally:
+        log.removeFilter(_unheard)
+    if document["lock-version"] != LOCK_VERSION:
+        warnings.warn(
+            f"{what} has the lock-version {document['lock-version']}, and {LOCK_VERSION} is known: what it says in new"
+            " ways is left out",
+            stacklevel=2,
+        )
     return document
+
+
+def _unheard(record: logging.LogRecord) -> bool:
+    return False

@@ -91,4 +91,4 @@ def _isolated(facts: list[Fact], section: str, read: Callable[[], Iterable[Any]]
         yield from read()
     except _FAILURES as error:
         reason = "its collector failed: %s (%s)" % (why(error), type(error).__name__)
-        facts.append(gap(section, "unread", reason))
+        facts.append(gap(section, "unread", reason, str(getattr(error, "filename", None) or "")))

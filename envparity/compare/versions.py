@@ -33,12 +33,12 @@ class Stated(NamedTuple):
 
 def within(version: str, specifier: str) -> bool | None:
     """Whether a version lies in a range (PEP 440); `None` where one of them is not of that grammar."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import InvalidVersion, Version
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
 
     try:
         return SpecifierSet(specifier).contains(Version(version), prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
+    except ValueError:  # not of the grammar, or a number with more digits than Python reads
         return None
 
 
@@ -46,21 +46,21 @@ def same_version(left: str, right: str) -> bool:
     """`1.0` is `1.0.0` (PEP 440). What is not of that grammar (`2004d`, `unknown`) is compared as text."""
     if left == right:
         return True
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return Version(left) == Version(right)
-    except InvalidVersion:
+    except ValueError:
         return False
 
 
 def is_version(text: str) -> bool:
     """Whether PEP 440 knows it."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         Version(text)
-    except InvalidVersion:
+    except ValueError:
         return False
     return True
 
@@ -69,11 +69,11 @@ def same_range(left: str, right: str) -> bool:
     """Whether two specifiers are one, in whatever order their clauses stand."""
     if left == right:
         return True
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     try:
         return SpecifierSet(left) == SpecifierSet(right)
-    except InvalidSpecifier:
+    except ValueError:
         return False
 
 

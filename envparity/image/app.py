@@ -157,7 +157,25 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
 def _stays_out(place: Path) -> bool:
     named = place.name in LEFT_OUT or any(fnmatch.fnmatchcase(place.name, pattern) for pattern in OWN)
     # An image that was built into this folder would make each build larger, and another one.
-    return named or (place / "oci-layout").is_file()
+    return named or (place / "oci-layout").is_file() or _is_archive_of_an_image(place) or _is_lock_of_ours(place)
+
+
+def _is_archive_of_an_image(place: Path) -> bool:
+    """Whether a file is a tar that begins as `docker save` and its like write one, whatever it is called."""
+    if place.suffix != ".tar" or place.is_symlink() or not place.is_file():
+        return False
+    with place.open("rb") as stream:
+        head = stream.read(512)
+    first = head[:100].rstrip(b"\0").decode("ascii", "replace")
+    return head[257:262] == b"ustar" and _OF_AN_IMAGE.match(first) is not None
+
+
+_OF_AN_IMAGE = re.compile(r"(\./)?(blobs(/.*)?|oci-layout|index\.json|manifest\.json|[0-9a-f]{64}(/.*|\.json))$")
+
+
+def _is_lock_of_ours(place: Path) -> bool:
+    """`.image.lock`, by which two builds into `image` wait for each other."""
+    return fnmatch.fnmatchcase(place.name, ".*.lock") and place.is_file() and place.stat().st_size == 0
 
 
 def _fail(error: OSError) -> None:

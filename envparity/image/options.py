@@ -35,13 +35,25 @@ def options(
         raise UsageError(f"--workdir takes an absolute path, and got `{workdir}`")
     plain = Options()
     return Options(
-        entrypoint=tuple(shlex.split(entrypoint)) if entrypoint else plain.entrypoint,
+        entrypoint=_words(entrypoint) if entrypoint else plain.entrypoint,
         env=tuple(sorted(_pair("--env", text, _NAME) for text in env)),
         labels=tuple(sorted(_pair("--label", text, _LABEL) for text in labels)),
         user=user if ":" in user else f"{user}:{user}",
         workdir=workdir,
         ports=tuple(sorted(set(ports))),
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(
+            f"--entrypoint takes a command as a shell would, and `{text}` is none: {error}", hint="close the quotation"
+        ) from error
+    if any("\0" in word for word in words):
+        raise UsageError("--entrypoint holds a NUL byte", hint="leave it out")
+    return words
 
 
 def _pair(option: str, text: str, grammar: re.Pattern[str]) -> Variable:

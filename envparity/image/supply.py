@@ -55,11 +55,18 @@ def completed(options: Options, models: Sequence[Path], application: Path | None
 
     Raises:
         IntegrityError: a model is not one that the lock's snapshot knew.
-        UsageError: a model is no file, or two have one name.
+        UsageError: a model is no file, two have one name, or a recorded one has another name.
     """
     read = tuple(_read_model(path) for path in models)
     known = {model.name: model for model in lock.models}
+    by_content = {model.sha256: model.name for model in lock.models}
     for model in read:
+        if model.name not in known and model.sha256 in by_content:
+            raise UsageError(
+                f"model `{model.name}` was called `{by_content[model.sha256]}` when the snapshot was taken, and the"
+                " image holds it under that name",
+                hint=f"name the file `{by_content[model.sha256]}`, or take the snapshot of `{model.name}` and lock it",
+            )
         promised = known.get(model.name)
         if lock.models and (promised is None or promised.sha256 != model.sha256):
             found = f": its sha256 is {model.sha256}, and {promised.sha256} was recorded" if promised else ""
@@ -124,6 +131,8 @@ def supply(
 def _checked(path: Path, artifact: LockedArtifact) -> Path:
     if Path(artifact.name).name != artifact.name:
         raise IntegrityError(f"the artifact `{artifact.name}` is not a plain file name")
+    if path.is_symlink():
+        raise IntegrityError(f"`{path}` is a symbolic link, which is not followed", hint="copy the file itself there")
     if not path.is_file():
         raise UnreachableError(
             f"`{artifact.name}` is missing: it should lie in `{path.parent}`",

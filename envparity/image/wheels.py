@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "NativeNeeds",
     "conflicts",
+    "extension_modules",
     "merged",
     "native_needs",
     "record_sha256",
@@ -263,6 +264,17 @@ def record_sha256(wheel: Path, *, file_name: str = "") -> str:
 
 
 _RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+
+
+def extension_modules(wheel: Path, *, file_name: str = "") -> frozenset[str]:
+    """The extension modules of a wheel by their full names (`sklearn._loss._loss`)."""
+    found = set()
+    for member in zips.members(wheel, file_name or wheel.name):
+        *parents, last = member.name.split("/")
+        stem, _, ending = last.partition(".")
+        if ending == "so" or (ending.endswith(".so") and ending.startswith(("cpython-", "abi3"))):
+            found.add(".".join([*parents, stem]))
+    return frozenset(found)
 
 
 def native_needs(wheel: Path, *, file_name: str = "", machine: str = "") -> NativeNeeds:

@@ -17,22 +17,22 @@ LEVELS = ("major", "minor", "patch", "build")
 @lru_cache(maxsize=4096)
 def version(text: str) -> Version | None:
     """A PEP 440 version, or `None` where the text is none."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:
         return None
 
 
 @lru_cache(maxsize=4096)
 def specifiers(text: str) -> SpecifierSet | None:
     """A set of specifiers, or `None` where the text is none."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     try:
         return SpecifierSet(text)
-    except InvalidSpecifier:
+    except ValueError:
         return None
 
 

@@ -351,6 +351,11 @@ def _digest_and_suffix(stream: BinaryIO) -> tuple[str, str]:
     return f"sha256:{found.hexdigest()}", suffix
 
 
+def is_name(name: str) -> bool:
+    """Whether an engine takes this as `NAME` or `NAME:TAG`."""
+    return _NAME.fullmatch(name) is not None
+
+
 def write_archive(path: str | Path, image: BuiltImage, name: str = "") -> str:
     """
     Write an image as the hybrid tar. Equal images and names give equal bytes. Returns the digest of its manifest.
@@ -362,7 +367,7 @@ def write_archive(path: str | Path, image: BuiltImage, name: str = "") -> str:
         UsageError: not a name that an engine would take.
         IntegrityError: a blob is not what its descriptor says; nothing is left at `path` then.
     """
-    if name and not _NAME.fullmatch(name):
+    if name and not is_name(name):
         raise UsageError(f"`{shown(name)}` is not a name for an image", hint="write NAME:TAG, the name in lower case")
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor_of(image, name)]}
     # Docker writes and reads this list (image/tarexport in its source); `Layers` may name any member.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Layout", "choose", "manifests", "open_layout", "write_layout"]
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -259,15 +260,22 @@ def write_layout(path: str | Path, image: BuiltImage, tag: str = "") -> str:
     _require_layout_or_nothing(folder)
     for part in ("blobs", "blobs/sha256", "index.json", "oci-layout"):
         _require_no_link(folder / part)
-    files.make_folder(folder / "blobs" / "sha256")
-    for descriptor, blob in image.layers:
-        _store_file(folder, descriptor, blob)
-    _store(folder, image.config_bytes)
-    _store(folder, image.manifest_bytes)
-    with files.locked(_lock_of(folder)):
-        if not (folder / "oci-layout").exists():
-            files.write_bytes(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-        files.write_bytes(folder / "index.json", _next_index(folder, image, tag))
+    made = files.make_folder(folder / "blobs" / "sha256")
+    try:
+        for descriptor, blob in image.layers:
+            _store_file(folder, descriptor, blob)
+        _store(folder, image.config_bytes)
+        _store(folder, image.manifest_bytes)
+        with files.locked(_lock_of(folder)):
+            if not (folder / "oci-layout").exists():
+                files.write_bytes(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
+            files.write_bytes(folder / "index.json", _next_index(folder, image, tag))
+    except BaseException:
+        # Of a layout that was not begun nothing stays; blobs of one that others write to are not ours to remove.
+        for place in (made, made.parent, folder):
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
     return image.digest
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envparity.errors import UnsupportedError, UsageError
-from envparity.oci.archive import open_archive, write_archive
+from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
 from envparity.oci.image import BuiltImage, Image
 from envparity.oci.layout import open_layout, write_layout
@@ -122,6 +122,29 @@ def open_image(reference: str, *, platform: str = "") -> Image:
     return opener(parsed, platform)
 
 
+def check_destination(reference: str, name: str = "") -> ImageReference:
+    """
+    Refuse a place where no image can be written under this name, before the work of making one.
+
+    Raises:
+        UsageError: a digest, a tag or name that no engine takes, a folder where a file is due or the reverse.
+    """
+    parsed = parse_reference(reference)
+    if parsed.digest:
+        raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
+    if name and not is_name(name):
+        raise UsageError(f"`{shown(name)}` is not a name for an image", hint="write NAME:TAG, the name in lower case")
+    place = Path(parsed.path)
+    if not place.absolute().parent.is_dir():
+        raise UsageError(
+            f"cannot write `{shown(reference)}`: the folder around it does not exist", hint="make it first"
+        )
+    if place.exists() and place.is_dir() is not (parsed.scheme == "oci"):
+        found, due = ("a folder", "a file") if place.is_dir() else ("a file", "a folder")
+        raise UsageError(f"cannot write `{shown(reference)}`: {found} is there, and {due} is due")
+    return parsed
+
+
 def write_image(reference: str, image: BuiltImage, name: str = "") -> str:
     """
     Write an image to a place, and return the digest of its manifest there.
@@ -129,13 +152,7 @@ def write_image(reference: str, image: BuiltImage, name: str = "") -> str:
     Args:
         name: `NAME:TAG`, for where the reference has none: a layout takes the tag, an archive all of it.
     """
-    parsed = parse_reference(reference)
-    if parsed.digest:
-        raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
-    if not Path(parsed.path).absolute().parent.is_dir():
-        raise UsageError(
-            f"cannot write `{shown(reference)}`: the folder around it does not exist", hint="make it first"
-        )
+    parsed = check_destination(reference, name)
     writer = SCHEMES[parsed.scheme].write
     assert writer is not None
     return writer(parsed, image, name)

@@ -209,12 +209,12 @@ def _same_wheel(distribution: Distribution, files: Sequence[IndexFile]) -> tuple
 
     Proof that it is the one (its RECORD against the installed RECORD) can narrow this list further.
     """
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     name, version = distribution.name, distribution.version
     try:
         wanted = Version(version)
-    except InvalidVersion:
+    except ValueError:
         return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
     tags = _tags(distribution.wheel_tags)
     of_version = [(file, build, found) for file, build, found in _wheels(name, wanted, files)]
@@ -285,7 +285,7 @@ def _locked(
     distribution: Distribution, file: IndexFile, page_url: str, root: str, python_version: str, client: Client
 ) -> LockedDistribution | Problem:
     """The one file, checked for everything that a lock needs to know of it."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     name, version = distribution.name, distribution.version
     sha256 = file.hashes.get("sha256", "").lower()
@@ -305,7 +305,7 @@ def _locked(
                 f"`{file.filename}` says that it needs Python {requires_python}, and the snapshot has {python_version}",
                 "no installer would accept a lock of it; install a version that supports this Python",
             )
-    except InvalidSpecifier:
+    except ValueError:
         requires_python = ""  # old projects wrote what PEP 440 refuses, and PEP 751 carries only what is valid
     size_bytes = file.size if file.size is not None else _size_bytes(url, file.filename, sha256, client)
     wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=size_bytes, sha256=sha256)

@@ -363,7 +363,7 @@ def _bound(
 def _both(first: Wanted, second: Wanted) -> Wanted | None:
     """What two requirements ask for together, or nothing where no version can be both."""
     from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     if first.url and second.url and first.url != second.url:
         return None
@@ -375,7 +375,7 @@ def _both(first: Wanted, second: Wanted) -> Wanted | None:
             fits = together.contains(version, prereleases=True) and all(
                 Version(item.pin) == version for item in (first, second) if item.pin
             )
-        except InvalidVersion:
+        except ValueError:
             fits = {first.pin, second.pin} <= {pin, ""}
         if not fits:
             return None

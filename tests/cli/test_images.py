@@ -131,3 +131,23 @@ def test_places_of_images_that_come_later_say_so(world: World) -> None:
     refused("verify", "docker:tickets:1", "--against", world.lock, status=2, says="not supported yet")
     refused("run", "docker:tickets:1", status=2, says="not supported yet")
     refused("build", world.lock, "--output", "image.tar", status=2, says="not a reference to an image")
+
+
+def test_a_command_that_the_image_does_not_have_is_named(world: World) -> None:
+    """The helper that starts it would say so in its own words, with a status that means findings."""
+    refused("run", f"oci:{world.image}", "--", "nosuchcommand", status=2, says="no `nosuchcommand` on its PATH")
+    refused("run", f"oci:{world.image}", "--", "/nowhere/x\x1b[31m", status=2, says="/nowhere/x\\x1b[31m")
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(world: World, tmp_path: Path) -> None:
+    """Hours of downloads, and then: it is a folder."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    build = ("build", world.lock, "--offline", "--output")
+    nothing = {"ENVPARITY_CACHE_DIR": str(tmp_path / "empty")}
+
+    refused(*build, f"docker-archive:{tmp_path / 'folder'}", status=2, says="a folder is there", **nothing)
+    refused(*build, f"oci:{tmp_path / 'file'}", status=2, says="a file is there", **nothing)
+    refused(*build, f"oci:{tmp_path / 'a' / 'b'}", status=2, says="does not exist", **nothing)
+    refused(*build, f"oci:{tmp_path / 'x'}", "-t", "bad tag", status=2, says="not a name for an image", **nothing)
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["file", "folder"]

@@ -224,3 +224,53 @@ def test_a_model_that_is_cut_or_absent_builds_nothing(world: World, tmp_path: Pa
     refused("snapshot", world.snapshot, "--model", tmp_path / "absent.pkl", status=2, says="absent.pkl")
 
     assert not (tmp_path / "image").exists()
+
+
+def test_a_version_with_more_digits_than_python_reads_is_compared_as_text(world: World, tmp_path: Path) -> None:
+    """One line of a pull request must not look like a bug of the tool that judges it."""
+    endless = "9" * 5000
+    (tmp_path / "endless.txt").write_text(f"demo==1.{endless}\n")
+    (tmp_path / "range.txt").write_text(f"demo<1.{endless}\nother\n")
+
+    assert "Traceback" not in envparity("diff", world.snapshot, tmp_path / "endless.txt", status=None).stderr
+    assert envparity("diff", world.snapshot, tmp_path / "endless.txt", "--fail-on", "info", status=1).stdout
+    refused("diff", world.snapshot, tmp_path / "range.txt", status=3, says="nothing to compare")
+
+
+def test_show_of_what_could_not_be_read_is_not_a_success(incomplete: Path) -> None:
+    """A script that looks at the exit status of `show` must not take half an environment for all of it."""
+    done = envparity("show", incomplete, status=3)
+
+    assert "could not be read completely" in done.stderr
+    assert done.stdout
+    envparity("show", incomplete, "--allow-incomplete")
+
+
+def test_keys_of_a_lock_that_are_not_known_are_left_out_with_a_warning(world: World, tmp_path: Path) -> None:
+    lock = world.copy(world.lock, tmp_path)
+    lock.write_text(newer(lock.read_text(), "[tool.envparity]\n", '[tool.envparity]\nsurprise = "yes"\n'))
+
+    assert "warning: " in (told := envparity("show", lock).stderr)
+    assert "surprise" in told
+
+
+def test_a_minor_version_of_the_lock_format_that_is_not_known_is_a_warning_with_the_name_of_the_file(
+    world: World, tmp_path: Path
+) -> None:
+    lock = world.copy(world.lock, tmp_path)
+    lock.write_text(newer(lock.read_text(), 'lock-version = "1.0"', 'lock-version = "1.9"'))
+
+    lines = envparity("show", lock).stderr.splitlines()
+
+    assert lines
+    assert all(line.startswith("warning: ") and "pylock.toml" in line for line in lines)
+
+
+def test_what_is_built_and_is_no_lock_is_told_how_to_become_one(world: World, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("demo==1.0\n")
+
+    for source in (tmp_path / "requirements.txt", world.snapshot):
+        done = refused(
+            "build", source, "--output", f"oci:{tmp_path / 'x'}", status=2, says="is not called as a lock is"
+        )
+        assert "envparity lock" in done.stderr

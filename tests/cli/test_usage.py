@@ -70,6 +70,14 @@ def test_the_version_is_printed() -> None:
         (("verify", "oci:x", "--against", "y", "--predictions", "p.json"), "`--predictions` is not supported yet"),
         (("diff", "a", "b", "--policy", "p.yaml"), "`--policy` is not supported yet"),
         (("snapshot", "a", "b"), "b"),
+        (("snapshot", "--timeout", "0"), "0"),
+        (("snapshot", "--timeout", "nan"), "nan"),
+        (("snapshot", "-o", "absent/model.env.json"), "the folder around it does not exist"),
+        (("show", "a", "-o", "."), "it is a folder"),
+        (("lock", "a.env.json", "-o", "absent/pylock.toml"), "the folder around it does not exist"),
+        (("build", "pylock.toml", "--output", "oci:x", "--entrypoint", 'open "'), "--entrypoint"),
+        (("verify", "oci:x", "--against", "y", "--entrypoint", 'open "'), "--entrypoint"),
+        (("show", "a", "--format", "pdf"), "pdf"),
     ],
     ids=" ".join,
 )
@@ -113,6 +121,13 @@ def test_the_format_may_come_from_the_environment_for_errors_too(tmp_path: Path)
     done = envparity("show", "absent", status=2, cwd=tmp_path, ENVPARITY_SHOW_FORMAT="json")
 
     assert json.loads(done.stderr)["error"]["code"] == "usage"
+
+
+def test_the_format_may_come_from_the_environment_for_reports_too(world: World) -> None:
+    told = envparity("show", world.snapshot, ENVPARITY_SHOW_FORMAT="json").stdout
+
+    assert json.loads(told)["envparity"] == "environment"
+    assert "xml" in refused("show", world.snapshot, status=2, says="xml", ENVPARITY_SHOW_FORMAT="xml").stderr
 
 
 def test_debug_adds_a_traceback_and_changes_nothing_else(tmp_path: Path) -> None:

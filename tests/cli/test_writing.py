@@ -175,7 +175,7 @@ def test_a_folder_or_no_folder_where_a_file_is_due(world: World, tmp_path: Path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "pylock.toml").mkdir()
     (tmp_path / "file").write_bytes(EARLIER)
-    for output, says in (("taken", "is a folder"), ("absent/model.env.json", "No such file"), ("file/x", "file/x")):
+    for output, says in (("taken", "is a folder"), ("absent/model.env.json", "does not exist"), ("file/x", "file/x")):
         refused("snapshot", world.snapshot, "-q", "-o", output, status=2, says=says, cwd=tmp_path)
     for output in ("oci:file", "oci:absent/image", "docker-archive:taken", "oci:."):
         refused("build", world.lock, "--output", output, status=2, says=output.partition(":")[2], cwd=tmp_path)

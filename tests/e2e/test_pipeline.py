@@ -148,7 +148,7 @@ def test_the_same_snapshot_gives_the_same_lock(pipeline: Pipeline, tmp_path: Pat
 def test_a_tool_runner_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -> None:
     """`uvx envparity snapshot` runs in an environment that uv made for it, and reads the one that is active."""
     uv, checkout = needs_uv(), Path(__file__).resolve().parents[2]
-    runner = [uv, "tool", "run", "--no-config", "-q", "-p", getattr(sys, "_base_executable", sys.executable)]
+    runner = [uv, "tool", "run", "--no-config", "-q", "-p", _base()]
     command = [*runner, "--from", checkout, "envparity"]
     environment = {**os.environ, "VIRTUAL_ENV": str(pipeline.folder / "train")}
     taken = [*command, "snapshot", "--model", pipeline.model, "-o", "model.env.json"]
@@ -193,6 +193,30 @@ def test_a_model_of_another_kind_and_other_data_goes_the_whole_way(
 
     assert len(predictions(trained)) == 1797
     assert predictions(done.stdout) == predictions(trained)
+
+
+def test_a_model_that_calls_an_extension_module_by_its_last_name_is_not_refused(tmp_path: Path) -> None:
+    """Gradient boosting of scikit-learn 1.6 refers to `_loss`, which is `sklearn._loss._loss`."""
+    uv = needs_uv()
+    python = tmp_path / "train" / "bin" / "python"
+    subprocess.run([uv, "venv", "-q", "--no-config", "-p", _base(), tmp_path / "train"], check=True)
+    pins = ["scikit-learn==1.6.1", "numpy==2.1.3", "joblib==1.4.2"]
+    subprocess.run([uv, "pip", "install", "-q", "--no-config", "--python", python, *pins], check=True)
+    train = (
+        "import joblib\n"
+        "from sklearn.ensemble import GradientBoostingRegressor\n"
+        "model = GradientBoostingRegressor(n_estimators=2).fit([[1], [2], [3]], [1, 2, 4])\n"
+        "joblib.dump(model, 'model.joblib')\n"
+    )
+    subprocess.run([python, "-c", train], check=True, cwd=tmp_path)
+    envparity("snapshot", "venv:train", "--model", "model.joblib", "-o", "model.env.json", cwd=tmp_path)
+    envparity("lock", "model.env.json", cwd=tmp_path)
+
+    envparity("build", "pylock.toml", "--model", "model.joblib", "--output", "oci:image", cwd=tmp_path)
+
+
+def _base() -> str:
+    return str(getattr(sys, "_base_executable", sys.executable))
 
 
 def test_run_starts_the_image_without_an_engine(pipeline: Pipeline, namespace: tuple[str, ...]) -> None:

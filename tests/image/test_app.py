@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,22 @@ def test_what_envparity_wrote_into_the_folder_does_not_go_in(tmp_path: Path) -> 
 
     assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app", "opt/app/serve.py"]
     assert "`image`" in app.left_out(tmp_path)
+
+
+def test_an_image_that_was_built_beside_the_application_is_not_shipped_with_it(tmp_path: Path) -> None:
+    """`build --app . --output docker-archive:image.tar`, twice: each image would hold the one before."""
+    (tmp_path / "serve.py").write_text("")
+    before = app.app_digest(tmp_path)
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        for name in ("blobs/sha256/" + "a" * 64, "index.json", "oci-layout"):
+            archive.addfile(tarfile.TarInfo(name))
+    (tmp_path / ".image.lock").touch()
+    with tarfile.open(tmp_path / "data.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("rows.csv"))
+
+    shipped = {entry.path for entry in app.app_entries(tmp_path)}
+
+    assert shipped == {"opt/app", "opt/app/serve.py", "opt/app/data.tar"}
+    assert "`image.tar`" in app.left_out(tmp_path)
+    (tmp_path / "data.tar").unlink()
+    assert app.app_digest(tmp_path) == before

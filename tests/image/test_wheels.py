@@ -17,6 +17,7 @@ from envparity.errors import IntegrityError, MalformedError, RefusedError, Unrea
 from envparity.image import zips
 from envparity.image.wheels import (
     conflicts,
+    extension_modules,
     merged,
     native_needs,
     record_sha256,
@@ -624,6 +625,14 @@ def test_what_a_native_wheel_needs_of_its_base_is_read_from_its_files() -> None:
     assert found.glibc_floor == "2.14"
     assert any(name.startswith("_speedups.") for name in found.provided)
     assert native_needs(wheel, machine="aarch64").sonames == frozenset()
+
+
+def test_the_extension_modules_of_a_wheel_have_their_full_names(tmp_path: Path) -> None:
+    """A model may call one of them by its last name only, and then it must be found."""
+    assert extension_modules(real_wheel(*MARKUPSAFE)) == {"markupsafe._speedups"}
+
+    contents = {"a/b/_c.abi3.so": b"x", "d.so": b"x", "a.libs/libx-1234.so.3": b"x", "a/e.py": b""}
+    assert extension_modules(pack(tmp_path, contents)) == {"a.b._c", "d"}
 
 
 def test_a_native_file_that_is_too_large_for_memory_is_read_all_the_same(tmp_path: Path) -> None:
