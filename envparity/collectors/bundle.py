@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import os
-from typing import Mapping
+from typing import Iterable, Mapping
 
 from envparity.collectors.shapes import Fact
 
@@ -32,12 +32,30 @@ def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
     verify = chosen.pop("verify_files", False)
     if chosen:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
+    return _text("probe", "main(%r, %r)\n" % (_checked_nonce(nonce), bool(verify)))
+
+
+def deep_program(nonce: str, wanted: Iterable[str] = ()) -> bytes:
+    """
+    The text to send over standard input to `python -`, with its own site and environment: it imports the target's
+    numeric libraries and the modules that are `wanted`, and answers in the same frame.
+
+    Raises:
+        ValueError: the nonce is too short or holds something else.
+    """
+    return _text("deep", "run_deep(%r, %r)\n" % (_checked_nonce(nonce), list(wanted)))
+
+
+def _checked_nonce(nonce: str) -> str:
     if len(nonce) < 16 or not (nonce.isascii() and nonce.isalnum()):
         raise ValueError("a nonce is at least 16 letters and digits")
+    return nonce
+
+
+def _text(name: str, call: str) -> bytes:
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
-    pieces += [_without_imports_of_each_other(name) for name in sent()]
-    pieces.append("main(%r, %r)\n" % (nonce, bool(verify)))
-    return "".join(pieces).encode("utf-8")
+    pieces += [_without_imports_of_each_other(needed) for needed in sent(name)]
+    return "".join([*pieces, call]).encode("utf-8")
 
 
 def sent(name: str = "probe") -> list[str]:
