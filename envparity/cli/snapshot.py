@@ -30,7 +30,11 @@ MOST_LINES = 10
 )
 @click.option("--data", metavar="PATH", multiple=True, hidden=True)
 @click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
-@click.option("--deep", is_flag=True, hidden=True)
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also start the target with its own site, import its numeric libraries, and ask them.",
+)
 @common_options
 def command(
     source: str | None,
@@ -56,7 +60,7 @@ def command(
     from envparity import codec, snapshot
     from envparity.sources import Options
 
-    asked = {"--data": data, "--param": param, "--deep": deep}
+    asked = {"--data": data, "--param": param}
     for name, value in asked.items():
         if value:
             raise UnsupportedError(f"`{name}` is not supported yet", hint="take the snapshot without it")
@@ -66,7 +70,10 @@ def command(
         verify_files=verify_files,
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
+        deep=deep,
     )
+    if deep:
+        common.say("--deep: the target is started with its own site and environment; its libraries and code run")
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:
         emit(codec.dump_environment(environment), output)

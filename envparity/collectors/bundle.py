@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -64,7 +65,7 @@ def sent(name: str = "probe") -> list[str]:
     never define the same name. Shapes are for type checkers alone.
     """
     order: list[str] = []
-    for node in ast.parse(_source(name)).body:
+    for node in _statements(name):
         module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
         if module.startswith(_PACKAGE + ".") and not module.endswith(".shapes"):
             order += [needed for needed in sent(module[len(_PACKAGE) + 1 :]) if needed not in order]
@@ -121,9 +122,8 @@ def _without_imports_of_each_other(name: str) -> str:
     The source without docstring and imports of envparity's own; `typing` goes too: it costs 5 ms, and is needed by
     annotations alone, which nothing evaluates there.
     """
-    text = _source(name)
-    lines = text.split("\n")
-    for node in ast.parse(text).body:
+    lines = _source(name).split("\n")
+    for node in _statements(name):
         own = isinstance(node, ast.ImportFrom) and (
             node.module in ("__future__", "typing") or (node.module or "").startswith(_PACKAGE)
         )
@@ -133,6 +133,12 @@ def _without_imports_of_each_other(name: str) -> str:
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
 
 
+@functools.lru_cache(maxsize=None)
+def _statements(name: str) -> list[ast.stmt]:
+    return ast.parse(_source(name)).body
+
+
+@functools.lru_cache(maxsize=None)
 def _source(name: str) -> str:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     with open(path, encoding="utf-8") as file:

@@ -10,7 +10,7 @@ import os
 from typing import Iterable, Iterator
 
 from envparity.collectors.native_names import native_rows
-from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.shapes import Fact, Native, Tree
 from envparity.collectors.tree import gap, why
 from envparity.collectors.urls import public_url
 
@@ -33,7 +33,7 @@ def normalised_name(name: str) -> str:
 
 
 def distributions(
-    tree: Tree, folders: Iterable[str], verify: bool = False, natives: list[tuple[str, str, str]] | None = None
+    tree: Tree, folders: Iterable[str], verify: bool = False, natives: list[Native] | None = None
 ) -> Iterator[Fact]:
     """
     Observe every distribution in the folders of an import path, in that order.
@@ -132,7 +132,7 @@ def _winners_first(tree: Tree, facts: list[Fact]) -> Iterator[Fact]:
             )
 
 
-def _distribution(tree: Tree, path: str, verify: bool, natives: list[tuple[str, str, str]] | None) -> Iterator[Fact]:
+def _distribution(tree: Tree, path: str, verify: bool, natives: list[Native] | None) -> Iterator[Fact]:
     folder, base = os.path.split(path)
     stem, _, form = base.rpartition(".")
     if form == "egg":

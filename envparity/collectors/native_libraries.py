@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, Iterator, Tuple
+from typing import Iterable, Iterator
 
 from envparity.collectors.elf_notes import build_id, constants
 from envparity.collectors.native_names import library
-from envparity.collectors.owners import NOBODY, Owner, conda_owners, system_owners
-from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.owners import NOBODY, conda_owners, system_owners
+from envparity.collectors.shapes import Fact, Native, Owner, Tree
 from envparity.collectors.tree import gap, why
-
-Native = Tuple[str, str, str]
-"""A library that a RECORD lists: its path, and name and version of the distribution."""
 
 _SYSTEM_FOLDERS = ("/usr/local/lib", "/usr/local/cuda/lib64", "/usr/lib", "/usr/lib64", "/lib", "/lib64")
 # A wheel that brings nothing but the library: its version is that of the library.

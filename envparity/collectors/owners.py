@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, Iterable, List
 
-from envparity.collectors.shapes import Tree
-
-Owner = Tuple[str, str, str]
-"""Kind (`wheel`, `conda`, `dpkg`, `apk`, `rpm`, `interpreter`), name and version of what owns a file, or nothing."""
+from envparity.collectors.shapes import Owner, Tree
 
 NOBODY: Owner = ("", "", "")
 _INFO = "/var/lib/dpkg/info"

@@ -10,10 +10,10 @@ from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
 from envparity.collectors.frame import answer, isolated, printable
-from envparity.collectors.native_libraries import Native, native_libraries
+from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.paths import live_path
 from envparity.collectors.running import interpreter
-from envparity.collectors.shapes import Fact
+from envparity.collectors.shapes import Fact, Native
 from envparity.collectors.surroundings import fonts, surroundings
 from envparity.collectors.system import host, system
 from envparity.collectors.tree import LocalTree

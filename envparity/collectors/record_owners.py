@@ -6,8 +6,8 @@ import os
 from typing import Iterable
 
 from envparity.collectors.distributions import normalised_name, record_rows
-from envparity.collectors.owners import NOBODY, Owner, conda_owners, system_owners
-from envparity.collectors.shapes import Tree
+from envparity.collectors.owners import NOBODY, conda_owners, system_owners
+from envparity.collectors.shapes import Owner, Tree
 
 _RECORD_BYTES = 64 << 20
 
