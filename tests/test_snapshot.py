@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -33,8 +34,13 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+def of_files(environment: Environment) -> Environment:
+    """What is known without asking running code."""
+    return msgspec.structs.replace(environment, numerics=None, native_libraries=None)
+
+
 def test_inside_and_outside_agree(model: Path, tmp_path: Path) -> None:
-    """A training script and a CI job that look at one environment must write one content digest."""
+    """A training script and a CI job that look at one environment must write the same of all that files tell."""
     inside = tmp_path / "inside.env.json"
     script = (
         f"import sys; sys.path.insert(0, {str(Path(snapshot.__file__).parents[1])!r})\n"
@@ -48,8 +54,12 @@ def test_inside_and_outside_agree(model: Path, tmp_path: Path) -> None:
     outside = snapshot.of(f"python:{sys.executable}", models=[model], options=Options(environ=os.environ))
 
     taken = codec.load_environment(inside.read_bytes(), "inside")
-    assert codec.content_digest(taken) == codec.content_digest(outside)
+    assert taken.numerics is not None
+    assert taken.modules
+    assert outside.numerics is None
+    assert codec.content_digest(of_files(taken)) == codec.content_digest(of_files(outside))
     assert taken.artifacts == outside.artifacts
+    assert {item.path for item in outside.native_libraries or ()} <= {item.path for item in taken.native_libraries or ()}
 
 
 def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
@@ -162,7 +172,7 @@ def test_an_incomplete_snapshot_is_written_and_does_not_pass_for_a_whole_one(mod
     assert run(f"python:{sys.executable}", "--model", model, "-o", output, "--allow-incomplete").exit_code == 0
 
 
-@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1"), ("--deep",)])
+@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1")])
 def test_an_option_that_does_not_work_yet_says_so_and_is_not_offered(option: tuple[str, ...]) -> None:
     result = run(f"python:{sys.executable}", *option)
 

@@ -9,8 +9,14 @@ from envparity.values import NativeLibrary, NumericLibrary, Numerics
 
 
 def native_libraries(sides: Sides, left: tuple[NativeLibrary, ...], right: tuple[NativeLibrary, ...]) -> Iterator[Fact]:
-    """Those with a role, and those that nothing owns, by product and owner: two copies of one product are two."""
+    """
+    Those with a role, and those that nothing owns, by product and owner: two copies of one product are two. One that a
+    package of the system brought is compared as that package.
+    """
     yield from listed(sides, _copies(left), _copies(right), "version")
+
+
+_OF_THE_SYSTEM = frozenset({"dpkg", "rpm", "apk", "interpreter"})
 
 
 def _copies(libraries: tuple[NativeLibrary, ...]) -> dict[str, str]:
@@ -20,7 +26,7 @@ def _copies(libraries: tuple[NativeLibrary, ...]) -> dict[str, str]:
             item.version or (item.sha256 or item.build_id)[:12] or "present",
         )
         for item in libraries
-        if item.role or not item.owner
+        if (item.role and item.owner_kind not in _OF_THE_SYSTEM) or not (item.owner or item.owner_kind)
     )
 
 
