@@ -71,7 +71,8 @@ def _gnu_build_id(notes: bytes, order: str, align: int) -> str:
         name = at + 12
         start = name + name_size + -(name + name_size) % align
         if kind == 3 and notes[name : name + name_size] == b"GNU\0" and 0 < size <= 64:
-            return notes[start : start + size].hex()
+            found = notes[start : start + size]
+            return found.hex() if len(found) == size else ""
         at = start + size + -(start + size) % align
     return ""
 

@@ -75,7 +75,7 @@ def _of_dpkg(tree: Tree, wanted: list[str]) -> Dict[str, Owner]:
         if not waiting:
             break
         try:
-            data = tree.read(_INFO + "/" + name, _LIST_LIMIT)
+            data = b"\n" + tree.read(_INFO + "/" + name, _LIST_LIMIT)
         except OSError:
             continue
         for path in [path for path, spellings in waiting.items() if any(text in data for text in spellings)]:
