@@ -66,9 +66,8 @@ class Owners:
         except OSError:
             return
         for name in names:
-            stem = name.rpartition(".")[0]
-            project, _, version = stem.partition("-")
-            owner = ("wheel", normalised_name(project), version.partition("-py")[0])
+            project, dash, version = name.rpartition(".")[0].partition("-py")[0].rpartition("-")
+            owner = ("wheel", normalised_name(project if dash else version), version if dash else "")
             place = folder + "/" + name
             try:
                 text = self._text(place + "/RECORD")

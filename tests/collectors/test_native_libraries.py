@@ -252,7 +252,7 @@ def test_the_build_id_of_real_libraries_is_the_one_that_readelf_shows():
     if readelf is None:
         pytest.skip("readelf is not installed")
     files = [fact["path"] for fact in native_libraries(LocalTree(), (), ("/usr",)) if fact["kind"] == "native-library"]
-    for path in files + [sys.executable]:
+    for path in [*files, sys.executable]:
         shown = subprocess.run([readelf, "-n", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
         expected = shown.partition("Build ID: ")[2].split()[:1]
         with Path(path).open("rb") as file:
