@@ -187,8 +187,9 @@ def _with_models(environment: Environment, facts: Sequence[Fact]) -> Environment
         return environment
     found = codec.environment(facts, environment.origin)
     kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
+    of_models = (gap for gap in found.gaps if gap.section == "artifacts")
     merged = codec.with_artifacts(environment, found.artifacts or ())
-    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *found.gaps})))
+    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models})))
 
 
 def _facts(path: Path) -> list[Fact]:

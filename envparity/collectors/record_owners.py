@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Iterable
 
 from envparity.collectors.distributions import normalised_name, record_rows
@@ -66,7 +67,8 @@ class Owners:
         except OSError:
             return
         for name in names:
-            project, dash, version = name.rpartition(".")[0].partition("-py")[0].rpartition("-")
+            # `demo-1.0.dist-info`, `demo-1.0-py3.11.egg-info`, and setuptools' `demo.egg-info` beside a source.
+            project, dash, version = re.sub("-py[0-9.]+$", "", name.rpartition(".")[0]).rpartition("-")
             owner = ("wheel", normalised_name(project if dash else version), version if dash else "")
             place = folder + "/" + name
             try:
