@@ -61,7 +61,6 @@ def test_the_version_is_printed() -> None:
         (("verify", "oci:image"), "--against"),
         (("lock", "a.env.json", "-o", "-"), "standard output"),
         (("lock", "a.env.json", "-o", "requirements.lock"), "cannot be called `requirements.lock`"),
-        (("snapshot", "--deep"), "not supported yet"),
         (("snapshot", "--data", "x"), "not supported yet"),
         (("snapshot", "a", "b"), "b"),
     ],
