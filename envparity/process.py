@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,4 +110,8 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself meanwhile
+    if process.stdin is not None:
+        with suppress(OSError):  # what it had not read yet is lost
+            process.stdin.close()
+        process.stdin = None
     process.communicate()

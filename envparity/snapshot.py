@@ -6,12 +6,14 @@ Snapshot: the environment that a model was trained in, as a value and as a file.
 
 from __future__ import annotations
 
-__all__ = ["SnapshotWarning", "of", "take", "unprovided", "write"]
+__all__ = ["Recording", "SnapshotWarning", "of", "recording", "take", "unprovided", "write"]
 
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -20,7 +22,8 @@ from envparity import codec, files, sources
 from envparity.collectors import models as model_files
 from envparity.errors import EnvparityError, UsageError
 from envparity.image.preflight import stdlib_names
-from envparity.sources import Options, live
+from envparity.sources import Options, live, running
+from envparity.sources.reading import Fact
 from envparity.values import Environment
 
 
@@ -39,9 +42,11 @@ def take(
     """
     Record the environment of the running process, and write it to `path` if one is given.
 
-    The interpreter is started once more, isolated, and read from outside: so the facts are those that
-    `envparity snapshot` finds, and nothing that training has imported is touched. The environment variables are those
-    of this process, as they are now, without what a library sets by itself when it is imported.
+    Two looks make one snapshot. The interpreter is started once more, isolated, and read from outside: so what is
+    installed is told as `envparity snapshot` tells it. And this process says what only it knows: the modules and shared
+    libraries that it has loaded, and what its numeric libraries are set to. For that no library is imported or loaded,
+    and none is changed. The environment variables are those of this process, as they are now, without what a library
+    sets by itself when it is imported.
 
     Args:
         path: where to write it, by custom `model.env.json`.
@@ -57,11 +62,12 @@ def take(
         environment = of(source, models=models, options=options) if source else _of_this_process(models, options)
         if path is not None:
             write(environment, path)
-    except EnvparityError as error:
+    except Exception as error:  # a bug of ours is no reason to lose a training either
         if strict:
             raise
-        hint = f"; {error.hint}" if error.hint else ""
-        warnings.warn(f"no snapshot was taken: {error}{hint}", SnapshotWarning, stacklevel=2)
+        hint = f"; {error.hint}" if isinstance(error, EnvparityError) and error.hint else ""
+        said = str(error) if isinstance(error, EnvparityError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"no snapshot was taken: {said}{hint}", SnapshotWarning, stacklevel=2)
         return None
     if not environment.complete:
         unread = sum(gap.kind == "unread" for gap in environment.gaps)
@@ -69,16 +75,55 @@ def take(
     return environment
 
 
+@dataclass
+class Recording:
+    """A snapshot that will be taken: models may be named while the training goes on. `environment` is the answer."""
+
+    models: list[str | Path] = field(default_factory=list)
+    environment: Environment | None = None
+
+
+@contextmanager
+def recording(
+    path: str | Path | None = None,
+    *,
+    models: str | Path | Sequence[str | Path] = (),
+    verify_files: bool = False,
+    strict: bool = False,
+) -> Iterator[Recording]:
+    """
+    Take a snapshot at the end of a block, as `take` does, with the same arguments:
+
+        with snapshot.recording("model.env.json") as record:
+            ...
+            record.models.append("model.joblib")
+
+    Where the block raises, nothing is taken, and its error goes on.
+    """
+    record = Recording([models] if isinstance(models, str | Path) else list(models))
+    yield record
+    record.environment = take(path, models=record.models, verify_files=verify_files, strict=strict)
+
+
 def of(source: str | None, *, models: Sequence[str | Path] = (), options: Options | None = None) -> Environment:
     """
     The Environment of a source, made for these models. Without a source, the active environment's.
 
     Raises:
-        EnvparityError: whatever `sources.read` raises; UsageError for a model that is not there, or two of one name.
+        EnvparityError: whatever `sources.read` raises; UsageError for a model that is not there, or two of one name,
+            and for `deep` where the source is no live interpreter.
     """
     options = options or Options()
+    facts = _model_facts(models, options)
+    if options.deep:
+        options = replace(options, wanted=running.importable(name for fact in facts for name in _modules(fact)))
     environment = sources.read(source, options=options) if source else sources.read_active(options)
-    return _with_models(environment, models, options)
+    if options.deep and environment.origin.kind != "live":
+        raise UsageError(
+            f"`--deep` starts an interpreter, and `{source}` is none",
+            hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
+        )
+    return _with_models(environment, facts)
 
 
 def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
@@ -141,25 +186,34 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
             hint="name it: `source='python:/usr/bin/python3'`",
         )
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
-    return _with_models(live.probe(interpreter, options), models, options)
+    facts = _model_facts(models, options)
+    return _with_models(live.probe(interpreter, options, running.inside()), facts)
 
 
-def _with_models(environment: Environment, models: Sequence[str | Path], options: Options) -> Environment:
-    if not models:
-        return environment
+def _model_facts(models: Sequence[str | Path], options: Options) -> list[Fact]:
     names = [Path(model).name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"two models are called `{twice}`", hint="give them different file names")
-    facts = [fact for model in models for fact in _facts(options.base_dir / model)]
+    return [fact for model in models for fact in _facts(options.base_dir / model)]
+
+
+def _modules(fact: Fact) -> Sequence[str]:
+    modules: Sequence[str] = fact.get("modules") or ()
+    return modules
+
+
+def _with_models(environment: Environment, facts: Sequence[Fact]) -> Environment:
+    if not facts:
+        return environment
     found = codec.environment(facts, environment.origin)
     kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
-    merged = codec.with_artifacts(environment, found.artifacts or ())
     of_models = (gap for gap in found.gaps if gap.section == "artifacts")
+    merged = codec.with_artifacts(environment, found.artifacts or ())
     return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models})))
 
 
-def _facts(path: Path) -> list[dict[str, object]]:
+def _facts(path: Path) -> list[Fact]:
     if path.is_dir():
         raise UsageError(f"the model `{path}` is a folder, which is not supported yet", hint="name the file in it")
     if not path.exists():

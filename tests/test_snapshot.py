@@ -59,8 +59,14 @@ def test_inside_and_outside_agree(model: Path, tmp_path: Path) -> None:
     outside = snapshot.of(f"python:{sys.executable}", models=[model], options=Options(environ=os.environ))
 
     taken = codec.load_environment(inside.read_bytes(), "inside")
+    assert taken.numerics is not None
+    assert taken.modules
+    assert outside.numerics is None
     assert codec.content_digest(taken) == codec.content_digest(outside)
     assert taken.artifacts == outside.artifacts
+    assert {item.path for item in outside.native_libraries or ()} <= {
+        item.path for item in taken.native_libraries or ()
+    }
 
 
 def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
@@ -70,7 +76,7 @@ def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
     (artifact,) = environment.artifacts or ()
     assert (artifact.kind, artifact.name, artifact.size_bytes) == ("model", "model.pkl", model.stat().st_size)
     assert artifact.classes == ("collections:Counter",)
-    assert "artifacts" not in {gap.section for gap in environment.gaps}
+    assert not {gap.section for gap in environment.gaps} & {"artifacts", "numerics", "modules", "cpu"}
 
 
 def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> None:
@@ -78,6 +84,56 @@ def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> Non
         assert snapshot.take(models=[tmp_path / "gone.pkl"]) is None
     with pytest.raises(UsageError):
         snapshot.take(models=[tmp_path / "gone.pkl"], strict=True)
+
+
+def test_a_fault_of_ours_is_a_warning_too(tmp_path: Path) -> None:
+    """ "It never breaks the training" holds for what nobody thought of: here a number where a name is due."""
+    with pytest.warns(snapshot.SnapshotWarning, match="no snapshot was taken"):
+        assert snapshot.take(models=7) is None  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        snapshot.take(models=7, strict=True)  # type: ignore[arg-type]
+
+
+def test_a_block_is_recorded_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "model.env.json"
+
+    with snapshot.recording(path, strict=True) as record:
+        assert not path.exists()
+        (tmp_path / "model.pkl").write_bytes(pickle.dumps(Counter("abc")))
+        record.models.append(tmp_path / "model.pkl")
+
+    assert record.environment is not None
+    assert [item.name for item in record.environment.artifacts or ()] == ["model.pkl"]
+    assert codec.load_environment(path.read_bytes(), "it").artifacts == record.environment.artifacts
+
+
+def test_a_block_that_fails_is_not_recorded_and_its_own_error_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), snapshot.recording(tmp_path / "model.env.json"):
+        _ = 1 / 0
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_notebook_can_take_it_in_a_cell(tmp_path: Path) -> None:
+    """There `__main__` has no file, and the code comes in pieces."""
+    path = tmp_path / "model.env.json"
+    cells = (
+        f"import os\n\nfrom envparity import snapshot\n\nx = snapshot.take({str(path)!r}, strict=True)\nx.complete\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        input=cells,
+        env={**os.environ, "PYTHONPATH": str(Path(snapshot.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "True\n"
+    modules = codec.load_environment(path.read_bytes(), "it").modules
+    assert modules is not None
+    assert not [item for item in modules if item.name == "envparity"]
 
 
 def test_a_snapshot_that_is_not_complete_warns_and_is_given(model: Path) -> None:
@@ -173,12 +229,21 @@ def test_an_incomplete_snapshot_is_written_and_does_not_pass_for_a_whole_one(mod
     assert run(f"python:{sys.executable}", "--model", model, "-o", output, "--allow-incomplete").exit_code == 0
 
 
-@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1"), ("--deep",)])
+@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1")])
 def test_an_option_that_does_not_work_yet_says_so_and_is_not_offered(option: tuple[str, ...]) -> None:
     result = run(f"python:{sys.executable}", *option)
 
     assert isinstance(result.exception, UnsupportedError)
     assert option[0] not in run("--help").output
+
+
+def test_deep_says_that_code_of_the_target_runs() -> None:
+    """Reading runs nothing, and where somebody asks for more it is said."""
+    result = run(f"python:{sys.executable}", "--deep", "--allow-incomplete")
+
+    assert result.exit_code == 0
+    assert "its libraries and code run" in result.stderr
+    assert json.loads(result.stdout)["modules"]
 
 
 def test_the_help_shows_how_it_is_used() -> None:

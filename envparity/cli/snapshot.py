@@ -28,7 +28,12 @@ MOST_LINES = 10
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
-@later_options("--data", "--param", flags=("--deep",))
+@later_options("--data", "--param")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also start the target with its own site, import its numeric libraries, and ask them.",
+)
 @common_options
 def command(
     source: str | None,
@@ -36,6 +41,7 @@ def command(
     models: tuple[str, ...],
     verify_files: bool,
     timeout: int | None,
+    deep: bool,
     common: Common,
 ) -> None:
     """
@@ -57,7 +63,10 @@ def command(
         verify_files=verify_files,
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
+        deep=deep,
     )
+    if deep:
+        common.say("--deep: the target is started with its own site and environment; its libraries and code run")
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:
         emit(codec.dump_environment(environment), output)

@@ -18,6 +18,7 @@ from envparity.values import (
     SCHEMA,
     SECTIONS,
     Artifact,
+    Basis,
     Digest,
     Distribution,
     Environment,
@@ -261,8 +262,9 @@ def _struct_in(annotation: Any) -> Any:
 
 def content(environment: Environment) -> Environment:
     """
-    What two environments must share to be the same: without places, times, the host, what was imported, the address and
-    parameters of the code, tooling and names of variables.
+    What two environments must share to be the same: without places, times, the host, what only running code knows (one
+    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling and
+    names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -284,11 +286,16 @@ def content(environment: Environment) -> Environment:
             for item in distributions
             if not item.tooling
         )
-    places: dict[str, Any] = {
-        name: tuple(replace(item, path="") for item in items)
-        for name in ("artifacts", "native_libraries")
-        if (items := getattr(environment, name)) is not None
-    }
+    artifacts = environment.artifacts
+    if artifacts is not None:
+        artifacts = tuple(replace(item, path="") for item in artifacts)
+    native_libraries = environment.native_libraries
+    if native_libraries is not None:
+        native_libraries = tuple(
+            replace(item, path="", basis=Basis.INSTALLED, overridden_by="")
+            for item in native_libraries
+            if item.role not in {"", "extension"}
+        )
     source_code = environment.source_code
     if source_code is not None:
         source_code = replace(source_code, **{name: _empty(source_code, name) for name in _SOURCE_PLACES})
@@ -299,7 +306,7 @@ def content(environment: Environment) -> Environment:
     gaps = (
         replace(gap, reason=_without_places(gap.reason), item=_ITS_PLACE if "/" in gap.item else gap.item)
         for gap in environment.gaps
-        if gap.kind is GapKind.UNREAD
+        if gap.kind is GapKind.UNREAD and gap.section not in {"numerics", "modules"}
     )
     return _ordered(
         replace(
@@ -308,11 +315,13 @@ def content(environment: Environment) -> Environment:
             host=None,
             python=python,
             distributions=distributions,
+            native_libraries=native_libraries,
+            numerics=None,
             modules=None,
             settings=settings,
             source_code=source_code,
+            artifacts=artifacts,
             gaps=tuple(gaps),
-            **places,
         )
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import os
-from typing import Mapping
+from typing import Iterable, Mapping
 
 from envparity.collectors.shapes import Fact
 
@@ -32,12 +33,30 @@ def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
     verify = chosen.pop("verify_files", False)
     if chosen:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
+    return _text("probe", "main(%r, %r)\n" % (_checked_nonce(nonce), bool(verify)))
+
+
+def deep_program(nonce: str, wanted: Iterable[str] = ()) -> bytes:
+    """
+    The text to send over standard input to `python -`, with its own site and environment: it imports the target's
+    numeric libraries and the modules that are `wanted`, and answers in the same frame.
+
+    Raises:
+        ValueError: the nonce is too short or holds something else.
+    """
+    return _text("deep", "run_deep(%r, %r)\n" % (_checked_nonce(nonce), list(wanted)))
+
+
+def _checked_nonce(nonce: str) -> str:
     if len(nonce) < 16 or not (nonce.isascii() and nonce.isalnum()):
         raise ValueError("a nonce is at least 16 letters and digits")
+    return nonce
+
+
+def _text(name: str, call: str) -> bytes:
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
-    pieces += [_without_imports_of_each_other(name) for name in sent()]
-    pieces.append("main(%r, %r)\n" % (nonce, bool(verify)))
-    return "".join(pieces).encode("utf-8")
+    pieces += [_without_imports_of_each_other(needed) for needed in sent(name)]
+    return "".join([*pieces, call]).encode("utf-8")
 
 
 def sent(name: str = "probe") -> list[str]:
@@ -46,7 +65,7 @@ def sent(name: str = "probe") -> list[str]:
     never define the same name. Shapes are for type checkers alone.
     """
     order: list[str] = []
-    for node in ast.parse(_source(name)).body:
+    for node in _statements(name):
         module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
         if module.startswith(_PACKAGE + ".") and not module.endswith(".shapes"):
             order += [needed for needed in sent(module[len(_PACKAGE) + 1 :]) if needed not in order]
@@ -103,9 +122,8 @@ def _without_imports_of_each_other(name: str) -> str:
     The source without docstring and imports of envparity's own; `typing` goes too: it costs 5 ms, and is needed by
     annotations alone, which nothing evaluates there.
     """
-    text = _source(name)
-    lines = text.split("\n")
-    for node in ast.parse(text).body:
+    lines = _source(name).split("\n")
+    for node in _statements(name):
         own = isinstance(node, ast.ImportFrom) and (
             node.module in ("__future__", "typing") or (node.module or "").startswith(_PACKAGE)
         )
@@ -115,6 +133,12 @@ def _without_imports_of_each_other(name: str) -> str:
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
 
 
+@functools.lru_cache(maxsize=None)
+def _statements(name: str) -> list[ast.stmt]:
+    return ast.parse(_source(name)).body
+
+
+@functools.lru_cache(maxsize=None)
 def _source(name: str) -> str:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     with open(path, encoding="utf-8") as file:

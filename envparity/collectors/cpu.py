@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
@@ -17,6 +17,17 @@ _LEVELS = (
 )
 _ARM_VENDORS = {"0x41": "ARM", "0x43": "Cavium", "0x46": "Fujitsu", "0x48": "HiSilicon", "0x4e": "NVIDIA",
                 "0x51": "Qualcomm", "0x53": "Samsung", "0x61": "Apple", "0xc0": "Ampere"}  # fmt: skip
+# The server cores by the numbers of their makers (MIDR_EL1), in the names of Linux's `cputype.h`.
+_ARM_PARTS = {
+    ("0x41", "0xd08"): "Cortex-A72",
+    ("0x41", "0xd0b"): "Cortex-A76",
+    ("0x41", "0xd0c"): "Neoverse-N1",
+    ("0x41", "0xd40"): "Neoverse-V1",
+    ("0x41", "0xd49"): "Neoverse-N2",
+    ("0x41", "0xd4f"): "Neoverse-V2",
+    ("0x46", "0x001"): "A64FX",
+    ("0xc0", "0xac3"): "Ampere-1",
+}
 
 
 def cpu(tree: Tree) -> Iterator[Fact]:
@@ -30,22 +41,39 @@ def cpu(tree: Tree) -> Iterator[Fact]:
 
 
 def cpu_of(text: str) -> Fact:
-    """The fact that one `/proc/cpuinfo` text says; `isa_level` is empty on anything but x86-64."""
+    """
+    The fact that one `/proc/cpuinfo` text says of its first processor; `isa_level` is empty on anything but x86-64.
+    What the kernel says `unknown` of (the microcode, in some guests) is empty.
+    """
     first: dict[str, str] = {}
     for line in text.split("\n"):
         key, colon, value = line.partition(":")
         if colon:
-            first.setdefault(key.strip(), value.strip())
-    flags = sorted(set((first.get("flags") or first.get("Features") or "").split()))
-    implementer = first.get("CPU implementer", "")
-    part = first.get("CPU part", "")
+            value = value.strip()
+            first.setdefault(key.strip(), "" if value == "unknown" else value)
+    listed = first.get("flags") or first.get("Features") or first.get("features") or first.get("isa") or ""
+    flags = sorted(set(listed.split()))
+    implementer, part = first.get("CPU implementer", ""), first.get("CPU part", "")
     return {
         "kind": "cpu",
         "vendor": first.get("vendor_id") or _ARM_VENDORS.get(implementer, implementer),
-        "model": first.get("model name") or ("part " + part if part else first.get("cpu", "")),
-        "isa_level": isa_level(flags),
+        "model": first.get("model name") or _ARM_PARTS.get((implementer, part)) or _other_model(first, part),
+        # Of x86 the family and the model number in it; of ARM the architecture, with variant and revision of a part.
+        "family": _pair(first.get("cpu family", ""), first.get("model", "")) or first.get("CPU architecture", ""),
+        "stepping": first.get("stepping") or _pair(first.get("CPU variant", ""), first.get("CPU revision", "")),
+        "microcode": first.get("microcode", ""),
+        "isa_level": isa_level(flags) if "flags" in first else "",
         "flags": flags,
     }
+
+
+def _other_model(first: Mapping[str, str], part: str) -> str:
+    return "part " + part if part else first.get("cpu") or first.get("uarch") or ""
+
+
+def _pair(one: str, other: str) -> str:
+    """Two numbers as one text (`6.167`, `0x1.3`); empty unless both are there."""
+    return one + "." + other if one and other else ""
 
 
 def isa_level(flags: list[str]) -> str:

@@ -9,7 +9,8 @@ import json
 import os
 from typing import Iterable, Iterator
 
-from envparity.collectors.shapes import Fact, Tree
+from envparity.collectors.native_names import native_rows
+from envparity.collectors.shapes import Fact, Native, Tree
 from envparity.collectors.tree import gap, why
 from envparity.collectors.urls import public_url
 
@@ -31,13 +32,16 @@ def normalised_name(name: str) -> str:
     return name
 
 
-def distributions(tree: Tree, folders: Iterable[str], verify: bool = False) -> Iterator[Fact]:
+def distributions(
+    tree: Tree, folders: Iterable[str], verify: bool = False, natives: list[Native] | None = None
+) -> Iterator[Fact]:
     """
     Observe every distribution in the folders of an import path, in that order.
 
     Reads `*.dist-info` (https://packaging.python.org/specifications/recording-installed-packages/), `*.egg-info`,
     `*.egg` and `*.egg-link`; imports and runs nothing. `location` is the path of the metadata itself. `version` is the
-    exact text of the file. With `verify`, every file of each RECORD is hashed.
+    exact text of the file. With `verify`, every file of each RECORD is hashed. To `natives` are added the libraries
+    that numbers come from, as far as a RECORD lists them: the path, and name and version of the distribution.
 
     Yields:
         One `distribution` per set of metadata: two copies of one project give two, of which the one that does not win
@@ -57,7 +61,7 @@ def distributions(tree: Tree, folders: Iterable[str], verify: bool = False) -> I
         leftovers: list[Fact] = []
         for name in metadata:
             try:
-                for fact in _distribution(tree, folder + "/" + name, verify):
+                for fact in _distribution(tree, folder + "/" + name, verify, natives):
                     (facts if fact["kind"] == "distribution" else leftovers).append(fact)
             except (OSError, ValueError) as error:
                 leftovers.append(gap("distributions", "unread", why(error), folder + "/" + name))
@@ -128,7 +132,7 @@ def _winners_first(tree: Tree, facts: list[Fact]) -> Iterator[Fact]:
             )
 
 
-def _distribution(tree: Tree, path: str, verify: bool) -> Iterator[Fact]:
+def _distribution(tree: Tree, path: str, verify: bool, natives: list[Native] | None) -> Iterator[Fact]:
     folder, base = os.path.split(path)
     stem, _, form = base.rpartition(".")
     if form == "egg":
@@ -164,6 +168,9 @@ def _distribution(tree: Tree, path: str, verify: bool) -> Iterator[Fact]:
             fact["record_sha256"] = hashlib.sha256(_normalised(rows)).hexdigest()
         except (OSError, ValueError) as error:
             yield gap("distributions", "unread", why(error), path + "/RECORD")
+    if natives is not None:
+        libraries = native_rows(row[0] for row in rows)
+        natives += [(os.path.normpath(os.path.join(folder, row)), fact["name"], fact["version"]) for row in libraries]
     fact["import_names"] = _import_names(tree, path, names, rows, fact)
     if verify and fact["record_sha256"]:
         result = check_files(tree, folder, rows, base)

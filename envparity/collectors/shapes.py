@@ -1,15 +1,21 @@
-"""The two shapes that collectors know: a `Tree` that they read from, and a `Fact` that they yield."""
+"""The shapes that collectors know: a `Tree` that they read from, a `Fact` that they yield, and what is between."""
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Dict, List, Optional, Protocol
+from typing import Any, BinaryIO, Dict, List, Optional, Protocol, Tuple
 
 Fact = Dict[str, Any]
 """
 `{"kind": K, ...}` with the field names of `envparity/values/environment.py`. K is a section's fact (`python`, `system`,
-`host`, `cpu`, `distribution`, `os-package`, `settings`, `artifact`), a `gap`, or a `section` (it was read, even if
+`host`, `cpu`, `distribution`, `native-library`, `module`, …), a `gap`, or a `section` (it was read, even if
 nothing is in it).
 """
+
+Owner = Tuple[str, str, str]
+"""Kind (`wheel`, `conda`, `dpkg`, `apk`, `rpm`, `interpreter`), name and version of what owns a file, or nothing."""
+
+Native = Tuple[str, str, str]
+"""A library that a RECORD lists: its path, and name and version of the distribution."""
 
 
 class Tree(Protocol):

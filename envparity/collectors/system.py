@@ -8,6 +8,7 @@ from typing import Iterator
 
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
+from envparity.collectors.virtual import container, virtualisation
 
 _MACHINES = {3: "i686", 21: "ppc64le", 22: "s390x", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _LIBRARY_FOLDERS = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
@@ -91,13 +92,17 @@ def machine_of(data: bytes) -> str:
 
 
 def host(tree: Tree) -> Iterator[Fact]:
-    """Observe kernel, usable cores (affinity, cgroup quota) and usable memory in bytes (physical, cgroup limit)."""
+    """
+    Observe the kernel, the cores and memory in bytes that this process may use (affinity, limits of its cgroup) and
+    those that the machine has, and in what it runs: hypervisor and container.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count()
-    memory = None
+    physical = os.cpu_count()
+    cores = len(affinity(0)) if affinity else physical
+    memory = machine_memory = None
     for line in _text(tree, "/proc/meminfo").split("\n"):
         if line.startswith("MemTotal:"):
-            memory = int(line.split()[1]) * 1024
+            memory = machine_memory = int(line.split()[1]) * 1024
     for folder in _cgroups(tree):
         quota, _, period = _text(tree, folder + "/cpu.max").strip().partition(" ")
         if not quota:
@@ -109,7 +114,16 @@ def host(tree: Tree) -> Iterator[Fact]:
             limit = _text(tree, folder + name).strip()
             if limit.isdigit():
                 memory = min(memory or 1 << 53, int(limit))
-    yield {"kind": "host", "kernel": os.uname().release, "cores": cores, "memory_bytes": memory}
+    yield {
+        "kind": "host",
+        "kernel": os.uname().release,
+        "cores": cores,
+        "cores_physical": physical,
+        "memory_bytes": memory,
+        "memory_physical_bytes": machine_memory,
+        "virtualisation": virtualisation(tree),
+        "container": container(tree),
+    }
 
 
 def running_libc(tree: Tree) -> Fact:

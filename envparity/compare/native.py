@@ -9,19 +9,50 @@ from envparity.values import NativeLibrary, NumericLibrary, Numerics
 
 
 def native_libraries(sides: Sides, left: tuple[NativeLibrary, ...], right: tuple[NativeLibrary, ...]) -> Iterator[Fact]:
-    """Those with a role, and those that nothing owns, by product and owner: two copies of one product are two."""
-    yield from listed(sides, _copies(left), _copies(right), "version")
+    """
+    Those with a role, and those that nothing owns, by product and owner: two copies of one product are two. One that a
+    package of the system brought is compared as that package.
+    """
+    have, want = _copies(left), _copies(right)
+    for item in sorted(have.keys() | want.keys()):
+        if item in have and item in want:
+            yield from _same_copies(sides, item, have[item], want[item])
+        else:
+            texts = (_text(side.get(item, [])) for side in (have, want))
+            yield sides.presence(item, "version", *texts)
 
 
-def _copies(libraries: tuple[NativeLibrary, ...]) -> dict[str, str]:
-    return joined(
-        (
-            f"{item.product or item.name} of {item.owner or 'nobody'}",
-            item.version or (item.sha256 or item.build_id)[:12] or "present",
+_OF_THE_SYSTEM = frozenset({"dpkg", "rpm", "apk", "interpreter"})
+
+
+def _copies(libraries: tuple[NativeLibrary, ...]) -> dict[str, list[NativeLibrary]]:
+    copies: dict[str, list[NativeLibrary]] = {}
+    for item in libraries:
+        if (item.role and item.owner_kind not in _OF_THE_SYSTEM) or not (item.owner or item.owner_kind):
+            copies.setdefault(f"{item.product or item.name} of {item.owner or 'nobody'}", []).append(item)
+    return copies
+
+
+def _same_copies(sides: Sides, item: str, left: list[NativeLibrary], right: list[NativeLibrary]) -> Iterator[Fact]:
+    """Like is compared with like: versions, else what was linked, else the bytes. What one side lacks is unknown."""
+    known = [("", "")]
+    for field in ("version", "build_id", "sha256"):
+        have, want = (
+            " and ".join(sorted({str(getattr(copy, field) or "") for copy in side} - {""})) for side in (left, right)
         )
-        for item in libraries
-        if item.role or not item.owner
-    )
+        if have and want:
+            yield from sides.texts(item, field, have, want)
+            return
+        known.append((have, want))
+    have, want = next((pair for pair in known if any(pair)), ("", ""))
+    if have or want:
+        yield from sides.texts(item, "version", have, want)
+    else:
+        yield None
+
+
+def _text(copies: list[NativeLibrary]) -> str:
+    return " and ".join(sorted({copy.version or copy.build_id[:12] or "present" for copy in copies}))
 
 
 def numerics(sides: Sides, left: Numerics, right: Numerics) -> Iterator[Fact]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from envparity import codec
-from envparity.collectors import distributions, dpkg, interpreter, models, system, variables
+from envparity.collectors import distributions, dpkg, interpreter, models, surroundings, system, variables
+from envparity.collectors.native_libraries import native_libraries
+from envparity.collectors.surroundings import fonts
 from envparity.collectors.tree import gap, why
 from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.tooling import marked
@@ -23,7 +25,16 @@ MOST_MODELS = 1000
 # What an image without PATH gets from every engine (https://github.com/opencontainers/runtime-spec/blob/main/config.md).
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_KEPT = ("/etc/ld.so.cache", "*/libc.so.6", "*/ld-musl-*", "*/bin/python3*", "*/libpython3*.so*")
+_KEPT = (
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/timezone",
+    "*/zoneinfo/tzdata.zi",
+    "*/libc.so.6",
+    "*/ld-musl-*",
+    "*/bin/python3*",
+    "*/libpython3*.so*",
+)
 """Small files beyond the usual ones that the collectors look into; each would cost another pass over its layer."""
 
 
@@ -69,10 +80,13 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *_python(tree, env, verify_files),
         {"kind": "system", "machine": machine(image)},
         *system.system(tree, live=False),
+        *surroundings.surroundings(tree),
+        *surroundings.by_variables(tree, env),
         *dpkg.os_packages(tree),
         variables.settings(env),
         *_models(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
+        *not_recorded(("numerics", "modules"), "only running code knows it, and nothing of an image is run"),
     ]
     return marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}")))
 
@@ -94,12 +108,16 @@ def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iter
     facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", "")))
     yield from facts
     folders = [folder for fact in facts if fact["kind"] == "python" for folder in fact.get("path", ())]
+    natives: list[tuple[str, str, str]] = []
     if folders:
-        yield from distributions.distributions(tree, folders, verify_files)
+        yield from distributions.distributions(tree, folders, verify_files, natives)
+        yield from fonts(tree, folders)
     elif interpreter.python_on_path(tree, search):
         yield gap("distributions", "unread", "where its Python looks for them is not known")
     else:
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
+    prefixes = [fact[key] for fact in facts for key in ("prefix", "base_prefix") if fact.get(key)]
+    yield from native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False)
 
 
 def _models(tree: ImageTree) -> Iterator[Fact]:

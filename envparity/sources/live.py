@@ -2,7 +2,7 @@
 A live interpreter: the collectors are sent to it over standard input, run there in one process, and answer once.
 
 The interpreter that the user named is started with `-I -S`, so that no `.pth` line and no `sitecustomize` runs, with an
-environment that holds nothing but `LD_LIBRARY_PATH`.
+environment that holds nothing but `LD_LIBRARY_PATH`. What only running code knows comes from `running.py`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from envparity import codec
-from envparity.collectors import bundle, variables
-from envparity.collectors.tree import gap
+from envparity.collectors import bundle, surroundings, variables
+from envparity.collectors.tree import LocalTree, gap
 from envparity.errors import MalformedError, UnreachableError, UsageError
 from envparity.process import Command, Completed, run
+from envparity.sources import running
 from envparity.sources.reading import Fact, Options, origin
 from envparity.sources.tooling import marked
 from envparity.values import Environment
@@ -178,9 +179,19 @@ def _executable(name: str, options: Options) -> Path:
     return path
 
 
-def probe(interpreter: Interpreter, options: Options) -> Environment:
-    """Send the collectors to an interpreter and make an Environment of what they answer."""
-    facts = [*_answer(interpreter, options), variables.settings(options.environ), *_without_models()]
+def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | None = None) -> Environment:
+    """
+    Send the collectors to an interpreter and make an Environment of what they answer. `inside` is what the process that
+    asks knows of itself, where the interpreter is its own.
+    """
+    if inside is None:
+        inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
+    facts = [
+        *running.together(_answer(interpreter, options), inside),
+        variables.settings(options.environ),
+        *surroundings.by_variables(LocalTree(), options.environ),
+        *_without_models(),
+    ]
     return marked(codec.environment(facts, origin("live", interpreter.reference)))
 
 

@@ -22,7 +22,8 @@ class Options:
     """
     How to read. `environ` is the environment of envparity's own process, which only its caller may look up; `stdin`
     is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
-    it never takes a tool runner's environment for the user's.
+    it never takes a tool runner's environment for the user's. With `deep` a live target is started once more, with its
+    own site and `environ`, and imports its numeric libraries and the modules `wanted`.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +32,8 @@ class Options:
     own_prefix: Path | None = None
     verify_files: bool = False
     timeout_s: float = 60.0
+    deep: bool = False
+    wanted: tuple[str, ...] = ()
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")

@@ -10,8 +10,9 @@ from envparity.values import Environment
 
 def marked(environment: Environment) -> Environment:
     """
-    The same environment with its tooling marked. Where the interpreter's version is not known, nothing is marked:
-    which requirement holds depends on it.
+    The same environment with its tooling marked, and without the modules of it, which only the taking imported.
+
+    Where the interpreter's version is not known, nothing is marked: which requirement holds depends on it.
     """
     python, distributions = environment.python, environment.distributions
     if python is None or not python.version or not distributions:
@@ -19,7 +20,9 @@ def marked(environment: Environment) -> Environment:
     if all(item.name != closure.OURSELVES for item in distributions):
         return environment
     names = closure.tooling(distributions, closure.marker_environment(python, environment.system))
+    modules = environment.modules
     return msgspec.structs.replace(
         environment,
+        modules=None if modules is None else tuple(item for item in modules if item.owner not in names),
         distributions=tuple(msgspec.structs.replace(item, tooling=item.name in names) for item in distributions),
     )

@@ -11,11 +11,11 @@ class NativeLibrary(Struct, frozen=True, order=True, omit_defaults=True, kw_only
     """
     One native file that can move a number, or that nothing owns.
 
-    `name` is its file name. `role` is `blas`, `lapack`, `openmp`, `fft`, `cuda`, `extension` or empty; `product` what
-    it is a copy of (`openblas`, `mkl`, `libgomp`, …). `owner` is the distribution or package that brought it,
-    `owner_kind` which of `wheel`, `conda`, `dpkg`, `rpm`, `apk`; both are empty where nothing owns it. `basis` is
-    `loaded` where a running process had it mapped. `overridden_by` names the variable (`LD_PRELOAD`,
-    `LD_LIBRARY_PATH`) that brought it in.
+    `name` is its file name. `role` is `blas`, `lapack`, `openmp`, `fft`, `cuda`, `rocm`, `extension` or empty;
+    `product` what it is a copy of (`openblas`, `mkl`, `libgomp`, …). `owner` is the distribution or package that
+    brought it, `owner_kind` which of `wheel`, `conda`, `dpkg`, `rpm`, `apk`, or `interpreter` for what belongs to
+    Python itself; both are empty where nothing owns it. `basis` is `loaded` where a running process had it mapped.
+    `overridden_by` names the variable (`LD_PRELOAD`, `LD_LIBRARY_PATH`) that brought it in.
     """
 
     name: str

@@ -61,7 +61,6 @@ def test_the_version_is_printed() -> None:
         (("verify", "oci:image"), "--against"),
         (("lock", "a.env.json", "-o", "-"), "standard output"),
         (("lock", "a.env.json", "-o", "requirements.lock"), "cannot be called `requirements.lock`"),
-        (("snapshot", "--deep"), "`--deep` is not supported yet"),
         (("snapshot", "--data", "x"), "`--data` is not supported yet"),
         (("lock", "a.env.json", "--platform", "linux/arm64"), "`--platform` is not supported yet"),
         (("lock", "a.env.json", "--prove"), "`--prove` is not supported yet"),

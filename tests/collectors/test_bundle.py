@@ -211,3 +211,40 @@ def test_the_answer_is_json_that_says_nothing_twice():
     facts = parse_answer(send(sys.executable).stdout, NONCE)
 
     assert len({json.dumps(fact, sort_keys=True) for fact in facts}) == len(facts)
+
+
+def test_the_deep_program_is_made_like_the_other():
+    owners = {}
+    for name in sent("deep"):
+        for item in defined(name):
+            assert item not in owners, f"{item} is defined in {owners.get(item)} and in {name}"
+            owners[item] = name
+    assert b"envparity.collectors" not in bundle.deep_program(NONCE)
+    with pytest.raises(ValueError, match="nonce"):
+        bundle.deep_program("short")
+
+
+def test_every_python_here_answers_the_deep_program_with_what_it_has_loaded(python):
+    text = bundle.deep_program(NONCE, ["json.tool", "no_such_module"])
+    done = subprocess.run([python, "-I", "-S", "-B", "-"], input=text, capture_output=True)
+    facts = parse_answer(done.stdout, NONCE, done.stderr)
+
+    assert done.stderr == b""
+    assert {"module", "native-library", "numerics", "section", "gap"} == {fact["kind"] for fact in facts}
+    assert "json" in {fact.get("name") for fact in facts if fact["kind"] == "module"}
+    assert [fact["item"] for fact in facts if fact["kind"] == "gap"] == ["no_such_module"]
+    assert "__main__" not in {fact.get("name") for fact in facts}
+
+
+def test_a_library_that_prints_or_leaves_cannot_spoil_the_deep_answer(tmp_path):
+    (tmp_path / "numpy.py").write_text("print('welcome')\nraise SystemExit(3)\n")
+    text = bundle.deep_program(NONCE)
+    done = subprocess.run(
+        [sys.executable, "-B", "-"], input=text, capture_output=True, env={"PYTHONPATH": str(tmp_path)}
+    )
+    facts = parse_answer(done.stdout, NONCE, done.stderr)
+
+    assert done.stderr == b"welcome\n"
+    assert [(fact["gap"], fact["item"]) for fact in facts if fact["kind"] == "gap" and fact["item"] == "numpy"] == [
+        ("unread", "numpy")
+    ]

@@ -100,6 +100,7 @@ def test_the_host_is_bounded_by_its_control_group(tree_of):
     (free,) = host(tree_of(old))
 
     assert (fact["cores"], fact["memory_bytes"]) == (1, 1 << 20)
+    assert (fact["cores_physical"], fact["memory_physical_bytes"]) == (os.cpu_count(), 16000 * 1024)
     assert (free["cores"], free["memory_bytes"]) == (len(os.sched_getaffinity(0)), None)
     assert fact["kernel"] == os.uname().release
 
@@ -219,24 +220,68 @@ def test_the_level_of_a_processor_is_the_highest_of_which_nothing_is_missing():
     assert isa_level(["asimd"]) == ""
 
 
-def test_the_first_processor_is_observed():
-    intel = "vendor_id\t: GenuineIntel\nmodel name\t: Xeon\nflags\t\t: sse fpu\n\nprocessor\t: 1\nflags\t: x\n"
-    arm = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
+# As kernels print them: a Xeon of the fourth generation in a guest (shortened to the lines and flags that count), and
+# the Graviton 2 and 3 of Amazon, whole.
+SAPPHIRE_RAPIDS = """processor\t: 0
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 143
+model name\t: Intel(R) Xeon(R) Platinum 8488C
+stepping\t: 8
+microcode\t: 0x2b000639
+flags\t\t: V3 avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni amx_tile amx_int8 hypervisor
 
-    assert cpu_of(intel) == {
-        "kind": "cpu",
-        "vendor": "GenuineIntel",
-        "model": "Xeon",
-        "isa_level": "",
-        "flags": ["fpu", "sse"],
-    }
-    assert cpu_of(arm) == {
-        "kind": "cpu",
-        "vendor": "ARM",
-        "model": "part 0xd0c",
-        "isa_level": "",
-        "flags": ["asimd", "fp"],
-    }
+processor\t: 1
+vendor_id\t: GenuineIntel
+flags\t\t: fpu
+""".replace("V3", V3)
+GRAVITON2 = """processor\t: 0
+BogoMIPS\t: 243.75
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0c
+CPU revision\t: 1
+
+"""
+GRAVITON3 = (
+    "processor\t: 0\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp "
+    "cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs paca "
+    "pacg dcpodp svei8mm svebf16 i8mm bf16 dgh rng\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\n"
+    "CPU part\t: 0xd40\nCPU revision\t: 1\n\n"
+)
+
+
+def described(text):
+    fact = cpu_of(text)
+    return tuple(fact[key] for key in ("vendor", "model", "family", "stepping", "microcode", "isa_level"))
+
+
+def test_the_first_processor_is_observed():
+    assert described(SAPPHIRE_RAPIDS) == (
+        "GenuineIntel",
+        "Intel(R) Xeon(R) Platinum 8488C",
+        "6.143",
+        "8",
+        "0x2b000639",
+        "x86-64-v4",
+    )
+    assert described(GRAVITON2) == ("ARM", "Neoverse-N1", "8", "0x3.1", "", "")
+    assert described(GRAVITON3) == ("ARM", "Neoverse-V1", "8", "0x1.1", "", "")
+
+
+def test_what_moves_numbers_is_among_the_flags():
+    """The same image gives other last digits on a host with AMX or SVE."""
+    assert {"amx_tile", "amx_int8", "avx512_vnni"} <= set(cpu_of(SAPPHIRE_RAPIDS)["flags"])
+    assert {"sve", "bf16", "asimddp"} <= set(cpu_of(GRAVITON3)["flags"])
+    assert "sve" not in cpu_of(GRAVITON2)["flags"]
+
+
+def test_what_the_kernel_does_not_know_of_a_processor_is_empty():
+    assert described("vendor_id\t: AuthenticAMD\nmicrocode\t: unknown\n")[4] == ""
+    assert described("CPU implementer\t: 0x41\nCPU part\t: 0xfff\n")[:2] == ("ARM", "part 0xfff")
+    assert described("") == ("", "", "", "", "", "")
 
 
 def test_without_proc_the_processor_is_not_known(tree_of):

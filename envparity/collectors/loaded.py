@@ -1,0 +1,41 @@
+"""What only the running process knows: its modules, its libraries, and what those say of their numbers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Callable, Iterable
+
+from envparity.collectors.frame import isolated, printable
+from envparity.collectors.imported import imported
+from envparity.collectors.numerics import numeric_libraries
+from envparity.collectors.process_maps import loaded_libraries, numeric_files
+from envparity.collectors.record_owners import Owners
+from envparity.collectors.shapes import Fact
+from envparity.collectors.switches import started_environment, switches
+from envparity.collectors.tree import LocalTree
+
+
+def loaded(leave_out: tuple[str, ...] = ()) -> list[Fact]:
+    """
+    Everything that this process knows of itself, as facts that JSON can carry: `module`, `native-library` of basis
+    `loaded`, and `numerics`. Nothing is imported but the standard library, and no shared library is loaded.
+
+    Args:
+        leave_out: packages in `sys.modules` that are not the process's own business.
+    """
+    tree = LocalTree()
+    facts: list[Fact] = []
+    environ = started_environment()
+    owners = Owners(tree, sys.path, (sys.prefix, sys.base_prefix), os.path.dirname(os.path.realpath(os.__file__)))
+    libraries = list(
+        isolated(facts, "native_libraries", lambda: loaded_libraries(tree, owners, environ, sys.executable))
+    )
+    collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
+        ("modules", lambda: imported(sys.modules, owners, leave_out)),
+        ("numerics", lambda: switches(sys.modules, environ)),
+        ("numerics", lambda: numeric_libraries(numeric_files(libraries))),
+    ]
+    for section, read in collectors:
+        facts.extend(isolated(facts, section, read))
+    return [printable(fact) for fact in [*libraries, *facts]]

@@ -1,0 +1,93 @@
+"""
+What only running code knows, joined to what files say: from inside the training process (`snapshot.take`), or from the
+target started again with its own site and environment (`--deep`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from envparity.collectors import bundle
+from envparity.collectors.tree import gap
+from envparity.errors import TimeLimitError, UnreachableError
+from envparity.process import Command, run
+from envparity.sources.reading import Fact, Options, not_recorded
+
+SECTIONS = ("numerics", "modules")
+"""What files cannot tell at all. Of the native libraries they tell which there are, and not which are loaded."""
+
+HOW = "only running code knows it: take the snapshot inside training (`snapshot.take`), or with --deep"
+
+
+def not_asked() -> list[Fact]:
+    """The gaps of a target in which nothing was run."""
+    return list(not_recorded(SECTIONS, HOW))
+
+
+def deep(executable: Path, options: Options) -> list[Fact]:
+    """
+    Start an interpreter with its own site, our environment variables and our working directory; let it import its
+    numeric libraries and the modules that are wanted, and tell what is loaded.
+
+    It writes no byte code. Where it does not start, breaks down or takes too long, each section is an unread gap: what
+    files say is worth having without it.
+    """
+    nonce = secrets.token_hex(16)
+    command = Command(
+        (str(executable), "-B", "-"),
+        stdin=bundle.deep_program(nonce, options.wanted),
+        env=options.environ,
+        timeout_s=options.timeout_s,
+    )
+    try:
+        completed = run(command)
+        if completed.status == 0:
+            return list(bundle.parse_answer(completed.stdout, nonce, completed.stderr))
+        lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+        ended = f"signal {-completed.status}" if completed.status < 0 else f"status {completed.status}"
+        reason = f"--deep: it ended with {ended} while its libraries were imported" + (
+            f": {lines[-1][:200]}" if lines else ""
+        )
+    except (TimeLimitError, UnreachableError, ValueError) as error:
+        reason = f"--deep: {error}"
+    return [gap(section, "unread", reason) for section in SECTIONS]
+
+
+def together(files: Iterable[Fact], running: Iterable[Fact]) -> Iterator[Fact]:
+    """
+    The facts of both: a library that is installed and loaded is one, of basis `loaded`; a distribution of which a
+    module or a library is loaded says so.
+    """
+    running = list(running)
+    told = {fact["path"]: fact for fact in running if fact["kind"] == "native-library"}
+    owners = {fact["owner"] for fact in running if fact["kind"] == "module"}
+    owners |= {fact["owner"] for fact in told.values() if fact["owner_kind"] == "wheel"}
+    asked = any(fact.get("section") == "modules" for fact in running if fact["kind"] == "section")
+    for fact in files:
+        if fact["kind"] == "native-library" and fact["path"] in told:
+            yield {**fact, **{key: value for key, value in told.pop(fact["path"]).items() if value}}
+        elif fact["kind"] == "distribution" and asked:
+            yield {**fact, "loaded": fact["name"] in owners and not fact.get("shadowed")}
+        else:
+            yield fact
+    yield from (fact for fact in running if fact["kind"] != "native-library")
+    yield from told.values()
+
+
+def inside() -> list[Fact]:
+    """What is loaded in this very process, envparity itself left out; any failure is a gap, never an error."""
+    try:
+        from envparity.collectors.loaded import loaded
+
+        return list(loaded(("envparity",)))
+    except Exception as error:  # noqa: BLE001 - a training must not end here, whatever its libraries do
+        reason = f"its collector failed: {type(error).__name__}: {str(error)[:200]}"
+        return [gap(section, "unread", reason) for section in SECTIONS]
+
+
+def importable(modules: Iterable[str]) -> tuple[str, ...]:
+    """Those of the modules that a model refers to which can be imported by name."""
+    kept = {name for name in modules if name not in {"__main__", "builtins"}}
+    return tuple(sorted(name for name in kept if all(part.isidentifier() for part in name.split("."))))

@@ -1,0 +1,334 @@
+"""What a running process says of itself: its modules, its libraries, what stands before the loader's own choice."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from envparity.collectors.imported import imported
+from envparity.collectors.numerics import numeric_libraries
+from envparity.collectors.process_maps import mapped_files
+from envparity.collectors.record_owners import Owners
+from envparity.collectors.switches import switches
+from envparity.collectors.tree import LocalTree
+
+ROOT = Path(__file__).resolve().parents[2]
+# A process that says what it has loaded, with envparity's folder standing in for the package.
+SAYS = """
+import json, sys, types
+package = types.ModuleType("envparity")
+package.__path__ = [{!r}]
+sys.modules["envparity"] = package
+from envparity.collectors.loaded import loaded
+print(json.dumps(loaded(("envparity",))))
+""".format(str(ROOT / "envparity"))
+
+
+def said_by(code, path=(), **variables):
+    """What a fresh process that runs this code says of itself then."""
+    environ = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, path)), PYTHONDONTWRITEBYTECODE="1", **variables)
+    done = subprocess.run([sys.executable, "-c", code + "\n" + SAYS], env=environ, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.decode())
+
+
+def compiled(folder, name, text, *options):
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is installed")
+    source = folder / (name + ".c")
+    source.write_text(text)
+    library = folder / name
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), *options], check=True)
+    return library
+
+
+def libraries(facts):
+    return {fact["path"]: fact for fact in facts if fact["kind"] == "native-library"}
+
+
+def modules(facts):
+    return {fact["name"]: fact for fact in facts if fact["kind"] == "module"}
+
+
+MAPS = """\
+55d0c8a00000-55d0c8a01000 r--p 00000000 fe:00 10   /usr/bin/python3.11
+55d0c8a01000-55d0c8a02000 r-xp 00001000 fe:00 10   /usr/bin/python3.11
+7f0000000000-7f0000001000 r--p 00000000 fe:00 11   /data/features.bin
+7f0000002000-7f0000003000 r-xp 00000000 fe:00 12   /opt/a folder/libx.so.1
+7f0000003000-7f0000004000 r-xp 00001000 fe:00 12   /opt/a folder/libx.so.1
+7f0000004000-7f0000005000 r-xp 00000000 fe:00 13   /opt/gone.so (deleted)
+7f0000005000-7f0000006000 rwxp 00000000 00:01 14   /memfd:jit (deleted)
+7f0000006000-7f0000007000 r-xp 00000000 00:00 0
+7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0    [vdso]
+"""
+
+
+def test_the_files_that_are_mapped_as_code_are_libraries():
+    """Data that is mapped, the code of a just-in-time compiler and the kernel's own page are none."""
+    assert mapped_files(MAPS) == ["/usr/bin/python3.11", "/opt/a folder/libx.so.1", "/opt/gone.so (deleted)"]
+    assert mapped_files("") == mapped_files("broken\n\n1 2 3") == []
+
+
+def test_a_preloaded_library_is_named_with_the_variable_that_brought_it(tmp_path):
+    """A mathematics library that is put before all others changes every number, and stands in no list of packages."""
+    library = compiled(tmp_path, "libodd.so", "double exp(double x) { return 1; }")
+    plain = compiled(tmp_path, "hook", "int hook;")
+
+    facts = libraries(said_by("", LD_PRELOAD=f"{library} {plain}"))
+
+    for path in (str(library), str(plain)):
+        assert facts[path]["overridden_by"] == "LD_PRELOAD"
+        assert (facts[path]["basis"], facts[path]["owner"], facts[path]["owner_kind"]) == ("loaded", "", "")
+    assert libraries(said_by("")).keys().isdisjoint({str(library), str(plain)})
+
+
+def test_what_the_library_path_brought_in_is_named_with_it(tmp_path):
+    compiled(tmp_path, "libodd.so", "int odd;")
+
+    facts = libraries(said_by("import ctypes; ctypes.CDLL('libodd.so')", LD_LIBRARY_PATH=str(tmp_path)))
+
+    assert facts[str(tmp_path / "libodd.so")]["overridden_by"] == "LD_LIBRARY_PATH"
+
+
+def test_a_library_that_was_replaced_under_a_running_process_is_unread(tmp_path):
+    """What runs is not what lies there: a look at the disk would describe the wrong file."""
+    library = compiled(tmp_path, "libodd.so", "int odd;")
+
+    facts = said_by(f"import ctypes, os; ctypes.CDLL({str(library)!r}); os.unlink({str(library)!r})")
+
+    assert [(fact["gap"], fact["item"]) for fact in facts if fact["kind"] == "gap"] == [("unread", str(library))]
+    assert libraries(facts)[str(library)]["basis"] == "loaded"
+
+
+def test_the_c_library_is_mapped_with_its_build_id_and_its_package():
+    facts = libraries(said_by(""))
+    (libc,) = [fact for fact in facts.values() if fact["name"].startswith(("libc.so", "ld-musl"))]
+
+    assert libc["build_id"]
+    if Path("/var/lib/dpkg/info").is_dir():
+        assert (libc["owner_kind"], libc["owner"]) == ("dpkg", "libc6")
+    assert all(fact["owner"] or fact["owner_kind"] == "rpm" for fact in facts.values()), (
+        "this Python owns its own files"
+    )
+
+
+def installed(site, name, files, version="1.0"):
+    """A distribution of these files, as an installer would leave it."""
+    info = site / (f"{name}-{version}.dist-info")
+    info.mkdir(parents=True)
+    for path, text in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("".join(f"{path},,\n" for path in files))
+    return site
+
+
+def test_a_module_has_the_owner_whose_record_lists_its_file(tmp_path):
+    site = installed(tmp_path / "site", "demo", {"demo/__init__.py": "", "demo/part.py": "", "demo_extra.py": ""})
+    (site / "demo" / "patched.py").write_text("")
+    own = tmp_path / "project"
+    own.mkdir()
+    (own / "features.py").write_text("")
+
+    facts = modules(said_by("import demo.part, demo.patched, demo_extra, features, colorsys", [site, own]))
+
+    assert facts["demo"] == {
+        "kind": "module",
+        "name": "demo",
+        "file": str(site / "demo" / "__init__.py"),
+        "owner": "demo",
+        "count": 2,
+    }
+    assert facts["demo_extra"]["owner"] == "demo"
+    # Somebody put a file into the folder of a package: that is said, and not that the package owns it.
+    assert (facts["demo.patched"]["owner"], facts["demo.patched"]["count"]) == ("", 1)
+    assert (facts["features"]["owner"], facts["features"]["file"]) == ("", str(own / "features.py"))
+    assert facts["colorsys"] == {"kind": "module", "name": "colorsys", "file": "", "owner": "stdlib", "count": 1}
+    assert facts["sys"]["owner"] == "built-in"
+    assert "demo.part" not in facts
+    assert not [name for name in facts if name.startswith("envparity")]
+
+
+def test_a_copy_that_shadows_an_installed_package_is_owned_by_nobody(tmp_path):
+    """`numpy/` beside the training script wins every import, and pip list shows the other one."""
+    site = installed(tmp_path / "site", "demo", {"demo/__init__.py": ""})
+    (tmp_path / "own" / "demo").mkdir(parents=True)
+    (tmp_path / "own" / "demo" / "__init__.py").write_text("")
+
+    facts = modules(said_by("import demo", [tmp_path / "own", site]))
+
+    assert (facts["demo"]["owner"], facts["demo"]["file"]) == ("", str(tmp_path / "own" / "demo" / "__init__.py"))
+
+
+def test_two_owners_share_a_namespace(tmp_path):
+    site = installed(tmp_path / "site", "demo-one", {"space/one/__init__.py": "", "space/one/deep.py": ""})
+    installed(site, "demo-two", {"space/two.py": ""})
+
+    facts = modules(said_by("import space.one.deep, space.two", [site]))
+
+    assert "space" not in facts
+    assert [(facts[name]["owner"], facts[name]["count"]) for name in ("space.one", "space.two")] == [
+        ("demo-one", 2),
+        ("demo-two", 1),
+    ]
+
+
+def test_an_editable_installation_owns_what_lies_in_its_folder(tmp_path):
+    site = installed(tmp_path / "site", "demo", {"demo.pth": str(tmp_path / "source")})
+    address = {"url": (tmp_path / "source").as_uri(), "dir_info": {"editable": True}}
+    (site / "demo-1.0.dist-info" / "direct_url.json").write_text(json.dumps(address))
+    old = tmp_path / "old"
+    (old / "legacy-2.0.egg-info").mkdir(parents=True)
+    (old / "legacy-2.0.egg-info" / "top_level.txt").write_text("legacy\nlegacy_one\n")
+    owners = Owners(LocalTree(), [str(site), str(old)], [], "/usr/lib/python3")
+
+    assert owners.distribution(str(tmp_path / "source" / "demo" / "x.py")) == ("wheel", "demo", "1.0")
+    assert owners.distribution(str(old / "legacy" / "x.py")) == ("wheel", "legacy", "2.0")
+    assert owners.distribution(str(old / "legacy_one.py")) == ("wheel", "legacy", "2.0")
+    assert owners.distribution(str(old / "other.py")) == ("", "", "")
+
+
+def test_modules_without_a_file_and_odd_ones_do_not_trouble_it():
+    """Libraries put anything into `sys.modules`: lazy objects that import when they are asked, None, numbers."""
+
+    class Lazy(types.ModuleType):
+        def __getattr__(self, name):
+            raise AssertionError("nobody may ask for " + name)
+
+    odd = types.ModuleType("odd")
+    odd.__file__ = 7
+    facts = list(
+        imported(
+            {"lazy": Lazy("lazy"), "none": None, "number": 3, "odd": odd, "__mp_main__": odd},
+            Owners(LocalTree(), [], [], "/usr/lib/python3"),
+        )
+    )
+
+    assert facts == [{"kind": "section", "section": "modules"}]
+
+
+def package(name, **contents):
+    made = types.ModuleType(name)
+    vars(made).update(contents)
+    return made
+
+
+def told(modules, environ=None):
+    facts = list(switches(modules, environ or {}))
+    (numerics,) = [fact for fact in facts if fact["kind"] == "numerics"]
+    return (
+        {item["name"]: item["value"] for item in numerics["switches"]},
+        [f for f in facts if f["kind"] == "gap"],
+        numerics,
+    )
+
+
+def test_the_switches_of_what_is_imported_are_told_and_nothing_else_is_imported():
+    class Matmul:
+        allow_tf32 = True
+
+    cuda = package("torch.backends.cuda", matmul=Matmul())
+    torch = package("torch", get_default_dtype=lambda: "torch.float32", initial_seed=lambda: 42)
+    before = set(sys.modules)
+
+    found, gaps, _ = told({"torch": torch, "torch.backends": package("torch.backends"), "torch.backends.cuda": cuda})
+
+    assert found == {
+        "torch.get_default_dtype": "torch.float32",
+        "torch.initial_seed": "42",
+        "torch.backends.cuda.matmul.allow_tf32": "True",
+    }
+    assert gaps == []
+    assert set(sys.modules) == before
+
+
+def test_a_switch_that_fails_is_a_gap_and_hides_no_other():
+    def broken():
+        raise RuntimeError("mixed use of the old and the new API")
+
+    found, gaps, _ = told({"torch": package("torch", get_default_dtype=broken, get_num_threads=lambda: 4)})
+
+    assert found == {"torch.get_num_threads": "4"}
+    assert [(gap["gap"], gap["item"]) for gap in gaps] == [("unread", "torch.get_default_dtype")]
+    assert "mixed use" in gaps[0]["reason"]
+
+
+def test_options_by_name_and_lists_are_spelt_as_text():
+    found, _, _ = told(
+        {
+            "sklearn": package("sklearn", get_config=lambda: {"assume_finite": True}),
+            "pandas": package("pandas", get_option={"mode.copy_on_write": False}.__getitem__),
+            "onnxruntime": package("onnxruntime", get_available_providers=lambda: ["CUDA", "CPU"]),
+        }
+    )
+
+    assert found == {
+        "sklearn.assume_finite": "True",
+        "pandas.mode.copy_on_write": "False",
+        "onnxruntime.get_available_providers": "CUDA, CPU",
+    }
+
+
+def test_the_instructions_that_numpy_was_told_not_to_use_are_disabled():
+    core = package(
+        "numpy._core._multiarray_umath",
+        __cpu_features__={"SSE2": True, "AVX2": True, "AVX512F": False, "FMA3": False},
+        __cpu_baseline__=["SSE2"],
+        __cpu_dispatch__=["AVX2", "FMA3", "AVX512F"],
+    )
+    modules = {"numpy._core._multiarray_umath": core}
+
+    _, _, numerics = told(modules, {"NPY_DISABLE_CPU_FEATURES": "FMA3,NOSUCH"})
+    _, _, only = told(modules, {"NPY_ENABLE_CPU_FEATURES": "AVX2"})
+
+    expected = {"library": "numpy", "baseline": ["SSE2"], "found": ["AVX2"], "disabled": ["FMA3"]}
+    assert numerics["dispatch"] == [expected]
+    assert only["dispatch"] == [dict(expected, disabled=["FMA3", "AVX512F"])]
+
+
+def test_a_library_that_is_not_loaded_is_never_loaded_to_be_asked(tmp_path):
+    """RTLD_NOLOAD: the look must not change what it looks at."""
+    library = compiled(tmp_path, "libgomp.so.1", "int omp_get_max_threads(void) { return 3; }")
+    file = {"path": str(library), "name": library.name, "product": "libgomp", "role": "openmp", "owner": ""}
+
+    gap, numerics = list(numeric_libraries([file]))
+
+    assert (gap["section"], gap["gap"], gap["item"]) == ("numerics", "unread", str(library))
+    assert numerics["libraries"] == []
+    assert str(library) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_library_is_asked_through_its_own_functions_under_their_other_names(tmp_path):
+    openblas = compiled(
+        tmp_path,
+        "libopenblas64_.so",
+        'char *scipy_openblas_get_config64_(void) { return "OpenBLAS 0.3.30 DYNAMIC_ARCH"; }\n'
+        'char *scipy_openblas_get_corename64_(void) { return "Haswell"; }\n'
+        "int scipy_openblas_get_parallel64_(void) { return 1; }\n"
+        "int scipy_openblas_get_num_threads64_(void) { return 8; }\n",
+    )
+    blis = compiled(
+        tmp_path,
+        "libblis.so.4",
+        'char *bli_info_get_version_str(void) { return "0.9.0"; }\n'
+        'int bli_arch_query_id(void) { return 4; }\nchar *bli_arch_string(int id) { return id == 4 ? "zen3" : "no"; }\n'
+        "int bli_thread_get_num_threads(void) { return -1; }\nint bli_info_get_enable_openmp(void) { return 1; }\n",
+    )
+    mkl = compiled(tmp_path, "libmkl_rt.so.2", "int MKL_Get_Max_Threads(void) { return 9; }\n")
+    code = "import ctypes; [ctypes.CDLL(path) for path in %r]" % [str(openblas), str(blis), str(mkl)]
+
+    (numerics,) = [fact for fact in said_by(code) if fact["kind"] == "numerics" and "libraries" in fact]
+
+    keys = ("product", "version", "kernel", "layer", "threads")
+    assert sorted(tuple(item.get(key) for key in keys) for item in numerics["libraries"]) == [
+        ("blis", "0.9.0", "zen3", "openmp", 1),
+        # Of MKL only half is there: to ask it would be its first use, at which it loads the other half.
+        ("mkl", "", None, None, None),
+        ("openblas", "0.3.30", "Haswell", "pthreads", 8),
+    ]
