@@ -133,7 +133,9 @@ def _with_models(environment: Environment, models: Sequence[str | Path], options
     found = codec.environment(facts, environment.origin)
     kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
     merged = codec.with_artifacts(environment, found.artifacts or ())
-    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *found.gaps})))
+    # A model's facts say nothing of any other section, which is no news of the environment's.
+    told = (gap for gap in found.gaps if gap.section == "artifacts")
+    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *told})))
 
 
 def _name(path: Path) -> str:

@@ -17,9 +17,10 @@ from click.testing import CliRunner, Result
 
 from envparity import codec, snapshot
 from envparity.cli.snapshot import command, summary
+from envparity.codec.environment import SILENT
 from envparity.errors import IncompleteError, UnsupportedError, UsageError
 from envparity.sources import Options
-from envparity.values import Distribution, Environment, Gap, GapKind, Origin, Settings, Variable
+from envparity.values import SECTIONS, Distribution, Environment, Gap, GapKind, Origin, Settings, Variable
 
 
 @pytest.fixture
@@ -59,7 +60,10 @@ def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
     (artifact,) = environment.artifacts or ()
     assert (artifact.kind, artifact.name, artifact.size_bytes) == ("model", "model.pkl", model.stat().st_size)
     assert artifact.classes == ("collections:Counter",)
-    assert "artifacts" not in {gap.section for gap in environment.gaps}
+    known = {name for name in SECTIONS if getattr(environment, name) is not None}
+    silent = {gap.section for gap in environment.gaps if gap.reason == SILENT}
+    assert {"artifacts", "python", "distributions"} <= known
+    assert known.isdisjoint(silent)
 
 
 def test_a_model_that_is_a_folder_is_recorded_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
