@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 
 from envparity import codec, files, sources
-from envparity.collectors import models as model_files
 from envparity.errors import EnvparityError, UsageError
 from envparity.image.preflight import stdlib_names
 from envparity.sources import Options, live, running
@@ -51,7 +50,7 @@ def take(
     Args:
         path: where to write it, by custom `model.env.json`.
         source: another source than this process; any reference that the commands take.
-        models: model files. What they need is read from their bytes; they are never loaded.
+        models: model files, or folders of them. What they need is read from their bytes; they are never loaded.
         verify_files: hash every installed file, and say which differ from their RECORD.
         strict: raise what goes wrong. Otherwise it is a SnapshotWarning, and the answer is `None`: the end of a long
             training is no time to fail.
@@ -191,7 +190,7 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
 
 
 def _model_facts(models: Sequence[str | Path], options: Options) -> list[Fact]:
-    names = [Path(model).name for model in models]
+    names = [_name(options.base_dir / model) for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"two models are called `{twice}`", hint="give them different file names")
@@ -213,14 +212,26 @@ def _with_models(environment: Environment, facts: Sequence[Fact]) -> Environment
     return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models})))
 
 
+def _name(path: Path) -> str:
+    return path.name if path.name not in {"", ".."} else path.resolve().name
+
+
 def _facts(path: Path) -> list[Fact]:
-    if path.is_dir():
-        raise UsageError(f"the model `{path}` is a folder, which is not supported yet", hint="name the file in it")
+    # A dozen readers, which a snapshot without a model need not wait for.
+    from envparity.collectors import model_folders
+    from envparity.collectors import models as model_files
+    from envparity.collectors.tree import LocalTree
+
     if not path.exists():
         raise UsageError(f"there is no model file `{path}`", hint="check the path given to `--model`")
-    if not path.is_file():
-        raise UsageError(f"the model `{path}` is not a regular file")
+    if not path.is_file() and not path.is_dir():
+        raise UsageError(f"the model `{path}` is neither a regular file nor a folder")
     try:
+        if path.is_dir():
+            fact, *gaps = model_folders.folder(LocalTree(), str(path.absolute()), _name(path))
+            if not fact["files"]:
+                raise UsageError(f"the model `{path}` is a folder without a file")
+            return [fact, *gaps]
         return list(model_files.model(str(path.absolute()), path.name))
     except OSError as error:
         raise files.translated(error, f"read the model `{path}`") from error

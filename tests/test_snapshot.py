@@ -18,9 +18,11 @@ from click.testing import CliRunner, Result
 
 from envparity import codec, snapshot
 from envparity.cli.snapshot import command, summary
+from envparity.codec.environment import SILENT
 from envparity.errors import IncompleteError, UnsupportedError, UsageError
 from envparity.sources import Options
 from envparity.values import (
+    SECTIONS,
     Artifact,
     Distribution,
     Environment,
@@ -76,7 +78,22 @@ def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
     (artifact,) = environment.artifacts or ()
     assert (artifact.kind, artifact.name, artifact.size_bytes) == ("model", "model.pkl", model.stat().st_size)
     assert artifact.classes == ("collections:Counter",)
-    assert not {gap.section for gap in environment.gaps} & {"artifacts", "numerics", "modules", "cpu"}
+    known = {name for name in SECTIONS if getattr(environment, name) is not None}
+    silent = {gap.section for gap in environment.gaps if gap.reason == SILENT}
+    assert {"artifacts", "python", "distributions"} <= known
+    assert known.isdisjoint(silent)
+
+
+def test_a_model_that_is_a_folder_is_recorded_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/model.pkl").write_bytes(pickle.dumps(Counter("abc")))
+    monkeypatch.chdir(tmp_path / "bundle")
+
+    for place in (tmp_path / "bundle", Path()):
+        (artifact,) = snapshot.of(f"python:{sys.executable}", models=[place]).artifacts or ()
+
+        assert (artifact.name, artifact.files, artifact.format) == ("bundle", 1, "folder")
+        assert artifact.classes == ("collections:Counter",)
 
 
 def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> None:
@@ -155,10 +172,10 @@ def test_another_source_can_be_taken_too(tmp_path: Path) -> None:
     assert environment.open
 
 
-@pytest.mark.parametrize("kind", ["folder", "fifo", "twice"])
+@pytest.mark.parametrize("kind", ["empty folder", "fifo", "twice"])
 def test_a_model_that_cannot_be_one_is_a_usage_error(kind: str, model: Path, tmp_path: Path) -> None:
     paths = [tmp_path / "thing"]
-    if kind == "folder":
+    if kind == "empty folder":
         paths[0].mkdir()
     elif kind == "fifo":
         os.mkfifo(paths[0])

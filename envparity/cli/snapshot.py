@@ -19,7 +19,7 @@ MOST_LINES = 10
 @click.argument("source", required=False)
 @output_option("Where to write it, by custom model.env.json.")
 @click.option(
-    "--model", "models", metavar="PATH", multiple=True, help="A model file; what it needs is read, never run."
+    "--model", "models", metavar="PATH", multiple=True, help="A model file or folder; what it needs is read, never run."
 )
 @click.option("--verify-files", is_flag=True, help="Hash every installed file, and name those that were changed.")
 @click.option(

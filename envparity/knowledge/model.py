@@ -11,7 +11,7 @@ from envparity.values import Difference, Distribution, Environment
 
 
 class Model(NamedTuple):
-    """The references of all model files. `known` is false where no model was given, or one says nothing."""
+    """The references of all model files. `known` is false where no model was given, or one does not say all."""
 
     known: bool
     classes: frozenset[str]
@@ -33,10 +33,11 @@ class Model(NamedTuple):
 def model_of(before: Environment, after: Environment) -> Model:
     """The models that the two sides know of, as one."""
     models = [item for side in (before, after) for item in side.artifacts or () if item.kind == "model"]
+    untold = {gap.item for side in (before, after) for gap in side.gaps if gap.section == "artifacts"}
     classes = frozenset(name for item in models for name in item.classes)
     modules = frozenset(name for item in models for name in item.modules) | {name.partition(":")[0] for name in classes}
     return Model(
-        known=bool(models) and all(item.classes or item.modules or item.versions for item in models),
+        known=bool(models) and all((item.classes or item.modules) and item.name not in untold for item in models),
         classes=classes,
         modules=modules,
         distributions=frozenset(name for item in models for name, _ in item.versions),

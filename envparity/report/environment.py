@@ -42,6 +42,9 @@ def text(environment: Environment, style: Style | None = None, *, verbose: bool 
         if artifact.versions:
             words = ", ".join(f"{name} {version}" for name, version in artifact.versions)
             lines += style.wrapped(f"written by {words}", first="  ", indent="  ")
+        if artifact.properties:
+            words = listed((f"{name} {value}" for name, value in artifact.properties), 20 if verbose else 8)
+            lines += style.wrapped(f"says {words}", first="  ", indent="    ")
         names = artifact.classes or artifact.modules
         if names:
             limit = len(names) if verbose else 8

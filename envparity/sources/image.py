@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from envparity import codec
-from envparity.collectors import distributions, dpkg, interpreter, models, surroundings, system, variables
+from envparity.collectors import distributions, dpkg, interpreter, surroundings, system, variables
 from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.surroundings import fonts
 from envparity.collectors.tree import gap, why
@@ -121,16 +121,21 @@ def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iter
 
 
 def _models(tree: ImageTree) -> Iterator[Fact]:
-    """The files below the folder that models go to. What they need is read from their bytes."""
+    """What lies in the folder that models go to: a file or a folder each. What they need is read from their bytes."""
+    from envparity.collectors import model_folders, models
+
     yield {"kind": "section", "section": "artifacts"}
-    paths = [node.path for node in tree.walk() if node.kind == "file" and node.path.startswith(MODELS + "/")]
-    if len(paths) > MOST_MODELS:
-        yield gap("artifacts", "unread", f"{len(paths)} files; the limit is {MOST_MODELS}", MODELS)
-        paths = paths[:MOST_MODELS]
-    for path in paths:
-        name = path.removeprefix(MODELS + "/")
+    names = tree.entries(MODELS) if tree.kind(MODELS) == "folder" else []
+    if len(names) > MOST_MODELS:
+        yield gap("artifacts", "unread", f"{len(names)} models; the limit is {MOST_MODELS}", MODELS)
+        names = names[:MOST_MODELS]
+    for name in names:
+        path = f"{MODELS}/{name}"
         try:
-            with tree.open(path) as stream:
-                yield from models.model(stream, name, path)
+            if tree.kind(path) == "folder":
+                yield from model_folders.folder(tree, path, name)
+            elif tree.kind(path) == "file":
+                with tree.open(path) as stream:
+                    yield from models.model(stream, name, path)
         except OSError as error:
             yield gap("artifacts", "unread", why(error), path)

@@ -163,26 +163,6 @@ def test_a_long_line_in_protocol_0_is_stepped_over():
     assert read(data)[1] == []
 
 
-@pytest.mark.parametrize(
-    ("start", "name", "form"),
-    [
-        (b"PK\x03\x04rest", "model.pt", "torch-zip"),
-        (b"PK\x03\x04rest", "x.npz", "npz"),
-        (b"PK\x03\x04rest", "x", "zip"),
-        (b"\x04\x22\x4d\x18rest", "m.joblib", "lz4"),
-        (b"7z\xbc\xaf\x27\x1crest", "m.pkl", "7z"),
-        (b"{}", "m.json", "json"),
-        (b"\x08\x07", "m.onnx", "onnx"),
-        (b"\x40\0\0\0\0\0\0\0{", "m.safetensors", "safetensors"),
-    ],
-)
-def test_another_format_is_named_and_its_needs_are_not_recorded(start, name, form):
-    fact, gaps = read(start, name)
-
-    assert fact["format"] == form
-    assert gaps == [("not-recorded", f"what a file of the format {form} needs is not read")]
-
-
 def test_a_pickle_called_safetensors_is_read_as_a_pickle():
     fact, gaps = read(pickle.dumps(Evil(), 4), "weights.safetensors")
 

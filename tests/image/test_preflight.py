@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from envparity import codec
+from envparity.collectors import models
 from envparity.errors import RefusedError
 from envparity.image.preflight import check_imports, check_platform, stdlib_names
 from envparity.values import (
@@ -17,6 +19,7 @@ from envparity.values import (
     LockedInterpreter,
     LockedOsPackage,
     LockedWheel,
+    Origin,
     Packer,
     Target,
 )
@@ -88,6 +91,23 @@ def test_what_the_lock_and_the_standard_library_provide_is_fine() -> None:
     modules = ("sklearn.linear_model._logistic", "numpy", "collections", "builtins", "copy_reg", "__builtin__")
 
     check_imports({"model.joblib": model(*modules), "empty": model()}, lock(), "3.11")
+
+
+@pytest.mark.parametrize("name", ["pipeline.onnx", "weights.safetensors", "tiny.gguf", "numbers.npy"])
+def test_a_model_that_names_no_module_of_its_own_is_fine(name: str, checkout: Path) -> None:
+    """What loads an ONNX model is not in the file: that must not stop its image."""
+    path = checkout / "tests/data/models/formats" / name
+    found = codec.environment(models.model(str(path), name), Origin(kind="model"))
+
+    assert found.complete
+    check_imports({name: (found.artifacts or ())[0]}, lock(), "3.11")
+
+
+def test_a_torchscript_model_needs_torch_and_not_the_code_that_it_carries(checkout: Path) -> None:
+    path = checkout / "tests/data/models/formats/script.pt"
+    found = codec.environment(models.model(str(path), path.name), Origin(kind="model"))
+
+    check_imports({path.name: (found.artifacts or ())[0]}, lock(imports=("torch",)), "3.11")
 
 
 def test_a_class_of_the_notebook_is_refused_by_name_with_what_to_do() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from envparity.compare import compare
@@ -16,6 +17,8 @@ from envparity.values import (
     Effect,
     Environment,
     Finding,
+    Gap,
+    GapKind,
     Origin,
     OsPackage,
     Python,
@@ -101,6 +104,19 @@ def test_a_model_that_says_nothing_of_itself_counts_as_no_model() -> None:
     before = environment(sklearn("1.4.2"), artifacts=model())
 
     assert judged(before, environment(sklearn("1.5.2")))["scikit-learn"].severity is Severity.HIGH
+
+
+def test_a_model_that_does_not_say_all_gives_no_distribution_leave_to_differ() -> None:
+    """An ONNX file names its exporter and not its runtime, whose change is what moves the answers."""
+    onnx = Artifact(name="m.onnx", size_bytes=1, sha256="a" * 64, format="onnx", versions=(("skl2onnx", "1.17.0"),))
+    gap = Gap("artifacts", GapKind.NOT_RECORDED, "it does not say what loads it", "m.onnx")
+    after = environment(library("onnxruntime", "1.20.0"))
+    without = environment(library("onnxruntime", "1.19.0"))
+
+    silent = judged(without, after)["onnxruntime"].severity
+    for artifacts in ((onnx,), (msgspec.structs.replace(onnx, modules=("numpy",)),)):
+        before = environment(library("onnxruntime", "1.19.0"), artifacts=artifacts, gaps=(gap,))
+        assert judged(before, after)["onnxruntime"].severity == silent
 
 
 def test_a_declared_range_that_forces_the_change_meets_the_rule() -> None:

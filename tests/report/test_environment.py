@@ -49,6 +49,7 @@ FULL = Environment(
             format="joblib",
             classes=("sklearn.pipeline:Pipeline",),
             versions=(("scikit-learn", "1.4.2"),),
+            properties=(("opset", "17"),),
         ),
     ),
     gaps=(Gap(section="numerics", kind=GapKind.NOT_RECORDED, reason="only running code knows it"),),
@@ -71,6 +72,7 @@ def test_a_person_sees_everything_that_matters_on_one_screen() -> None:
     assert "  LANG=C.UTF-8" in lines
     assert "Model m.joblib" in lines
     assert "  written by scikit-learn 1.4.2" in lines
+    assert "  says opset 17" in lines
     assert "  refers to sklearn.pipeline:Pipeline" in lines
     assert lines[-2:] == ["  numerics", "    only running code knows it"]
 

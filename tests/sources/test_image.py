@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from envparity import codec
+from envparity.collectors import model_folders
+from envparity.collectors.tree import LocalTree
 from envparity.errors import IntegrityError, UsageError
 from envparity.oci.entries import Entry
 from envparity.oci.places import write_image
@@ -84,6 +86,24 @@ def test_models_in_the_image_are_read_from_their_layer(tmp_path: Path) -> None:
     (artifact,) = environment.artifacts or ()
     assert (artifact.name, artifact.path, artifact.size_bytes) == ("m.pkl", "/opt/model/m.pkl", len(data))
     assert artifact.classes == ("collections:Counter",)
+
+
+def test_a_model_that_is_a_folder_is_one_artifact_in_an_image_too(tmp_path: Path) -> None:
+    """Else an image that holds the very folder of the snapshot would differ from it in every file."""
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(pickle.dumps(Counter("abc")))
+    (folder / "config.json").write_text('{"model_type": "bert", "transformers_version": "4.44.2"}')
+    (local, *_) = model_folders.folder(LocalTree(), str(folder), "bert")
+
+    environment = image_of(
+        tmp_path, tuple(file(f"opt/model/bert/{path.name}", path.read_bytes()) for path in folder.iterdir())
+    )
+
+    (artifact,) = environment.artifacts or ()
+    assert (artifact.name, artifact.files, artifact.format) == ("bert", 2, "huggingface")
+    assert artifact.sha256 == local["sha256"]
+    assert artifact.modules == ("collections", "transformers")
 
 
 def test_a_link_out_of_the_image_reads_nothing_of_this_machine(tmp_path: Path) -> None:
