@@ -58,7 +58,7 @@ directory = {{ path = "./here", editable = true }}
 
 
 def parse(text: str) -> Environment:
-    return pylock.parse(text.encode(), "pylock.toml")
+    return pylock.parse(text.encode(), "pylock.toml", Options())
 
 
 def test_every_package_is_there_with_its_marker_and_hashes() -> None:
@@ -192,4 +192,4 @@ def test_a_lock_of_ours_is_refused_wherever_it_is_cut() -> None:
 
     for end in range(len(text.rstrip())):
         with pytest.raises((MalformedError, UsageError)):
-            pylock.parse(text[:end].encode(), "pylock.toml")
+            pylock.parse(text[:end].encode(), "pylock.toml", Options())

@@ -26,7 +26,8 @@ HASH = "sha256:" + "a" * 64
 
 
 def parse(text: str | bytes, folder: Path = Path()) -> Environment:
-    return requirements.parse(text.encode() if isinstance(text, str) else text, "requirements.txt", folder)
+    data = text.encode() if isinstance(text, str) else text
+    return requirements.parse(data, "requirements.txt", Options(base_dir=folder))
 
 
 def found(environment: Environment, name: str) -> Distribution:
@@ -48,7 +49,7 @@ def test_every_line_means_what_pip_takes_it_for(name: str, cases: Path) -> None:
     data = (cases / name).read_bytes()
     if isinstance(answer, str) and name not in OLDER_PIPS | BY_FILE_SYSTEM:
         with pytest.raises((MalformedError, UsageError)) as caught:
-            requirements.parse(data, name, (cases / name).parent)
+            requirements.parse(data, name, Options(base_dir=cases))
         assert ".txt:" in caught.value.where
         return
 
