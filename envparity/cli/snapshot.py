@@ -8,7 +8,7 @@ from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, common_options, emit
+from envparity.cli.common import Common, Target, common_options, emit, target_options
 from envparity.errors import IncompleteError, UnsupportedError
 from envparity.values import Environment, GapKind
 
@@ -31,6 +31,7 @@ MOST_LINES = 10
 @click.option("--data", metavar="PATH", multiple=True, hidden=True)
 @click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
 @click.option("--deep", is_flag=True, hidden=True)
+@target_options
 @common_options
 def command(
     source: str | None,
@@ -41,18 +42,22 @@ def command(
     data: tuple[str, ...],
     param: tuple[str, ...],
     deep: bool,
+    target: Target,
     common: Common,
 ) -> None:
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a requirements file, a pylock.toml or a saved
-    snapshot. Without it, the active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a lock, a requirements or environment file, an
+    SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read: VIRTUAL_ENV,
+    else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
       envparity snapshot venv:.venv --model model.joblib -o model.env.json
     """
+    from dataclasses import asdict
+
     from envparity import codec, snapshot
     from envparity.sources import Options
 
@@ -64,6 +69,7 @@ def command(
         environ=snapshot.started_with(),
         stdin=sys.stdin.buffer,
         verify_files=verify_files,
+        **asdict(target),
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
     )
@@ -97,6 +103,8 @@ def summary(environment: Environment, output: str | None) -> list[str]:
             f"{len(environment.distributions) - tooling} distributions"
             + (f" (and {tooling} of tooling)" if tooling else "")
         )
+    if environment.conda_packages is not None:
+        counted.append(f"{len(environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
         counted.append(f"{len(environment.os_packages)} OS packages")
     if environment.artifacts is not None:

@@ -7,16 +7,16 @@ and its content where only one reading is possible; otherwise the error lists th
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "IMAGES", "Options", "beside", "read", "read_active", "recognise"]
+__all__ = ["GRAMMAR", "IMAGES", "Options", "beside", "read", "read_active", "read_sides", "recognise"]
 
 import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from envparity import files
-from envparity.errors import EnvparityError, MalformedError, UnsupportedError, UsageError
+from envparity.errors import EnvparityError, MalformedError, TargetNeededError, UnsupportedError, UsageError
 from envparity.sources import image, live, target
 from envparity.sources import recognise as recognition
 from envparity.sources.live import read_active
@@ -71,6 +71,33 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
     """
     options = target.checked(options or Options())
     return target.selected(_read(reference, options), options)
+
+
+def read_sides(
+    left: str, rights: Sequence[str], *, options: Options | None = None
+) -> Iterator[tuple[Environment, Environment]]:
+    """
+    The two sides of each comparison of one source with others.
+
+    What a file declares for several platforms or Pythons is read for those of the other side, where the options state
+    none.
+
+    Raises:
+        what `read` raises; TargetNeededError where the other side knows no platform either.
+    """
+    options = options or Options()
+    before: Environment | None = None
+    try:
+        before = read(left, options=options)
+    except TargetNeededError:
+        if not rights:
+            raise
+    for reference in rights:
+        if before is None:
+            after = read(reference, options=options)
+            yield read(left, options=beside(options, after)), after
+        else:
+            yield before, read(reference, options=beside(options, before))
 
 
 def _read(reference: str, options: Options) -> Environment:
