@@ -23,8 +23,8 @@ VERSIONS = (1, 2)
 
 
 class _Hash(Struct, frozen=True):
-    md5: str = ""
-    sha256: str = ""
+    md5: str | None = None
+    sha256: str | None = None
 
 
 class _Package(Struct, frozen=True):
@@ -158,6 +158,15 @@ def _facts(package: _Package, where: str) -> Iterator[Fact]:
             if digest
         ]
         yield from locked(package.name, package.version, where, given=given, place=_place(package.url))
+    elif package.manager == "conda" and package.name.startswith("__"):
+        # It stands for the machine; what looks like its address is a file of the machine that made the lock.
+        yield {
+            "kind": "conda-package",
+            "basis": "locked",
+            "name": package.name,
+            "version": package.version,
+            "virtual": True,
+        }
     elif package.manager == "conda":
         fact = of_url(package.url, where)
         if (fact["name"], fact["version"]) != (package.name, package.version):
@@ -167,7 +176,7 @@ def _facts(package: _Package, where: str) -> Iterator[Fact]:
             )
         if not package.hash.md5 and not package.hash.sha256:
             raise MalformedError(f"`{package.name}` has no hash", where=where)
-        yield proven(fact, where, md5_text=package.hash.md5, sha256_text=package.hash.sha256)
+        yield proven(fact, where, md5_text=package.hash.md5 or "", sha256_text=package.hash.sha256 or "")
     else:
         raise MalformedError(f"`{package.manager[:80]}` is neither conda nor pip", where=f"{where}.manager")
 

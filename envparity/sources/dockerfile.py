@@ -227,7 +227,7 @@ def _pip(arguments: str, text: str, where: str, stage: _Stage, folder: Path) -> 
             continue
         elif "$" in word:
             yield gap("distributions", "not-recorded", f"it is written with a variable: {word[:80]}", where)
-        elif re.match(r"[./~]", word) or re.search(r"\.(whl|tar\.gz|zip)$", word):
+        elif re.match(r"[./~]|[^@:]*/", word) or re.search(r"\.(whl|tar\.gz|zip)$", word):
             yield gap(
                 "distributions", "not-recorded", f"it is installed from a file: {without_secrets(word)[:80]}", where
             )

@@ -124,25 +124,27 @@ def locked(
     return [fact, gap("distributions", "not-recorded", reason, f"{normalised} hashes")]
 
 
-def refuse_twice(facts: Iterable[Fact], name: str) -> None:
+def once_each(facts: Iterable[Fact], name: str) -> list[Fact]:
     """
-    One distribution may stand in a lock several times, where conditions tell which of them holds.
+    The same facts, each once. One distribution may stand in a lock several times, where conditions tell which holds.
 
     Raises:
         MalformedError: it does, and nothing tells them apart.
     """
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str], Fact] = {}
+    kept = []
     for fact in facts:
-        if fact["kind"] != "distribution":
-            continue
-        key = (fact["name"], fact["marker"])
-        if key in seen:
+        first = seen.setdefault((fact["name"], fact["marker"]), fact) if fact["kind"] == "distribution" else fact
+        if first is fact:
+            kept.append(fact)
+        elif first != fact:
+            same = "with other files or from another place" if first["version"] == fact["version"] else "as"
+            versions = f"{first['version'] or 'no version'} and {same} {fact['version'] or 'no version'}"
             raise MalformedError(
-                f"`{name}` locks `{fact['name']}` twice, as {seen[key] or 'no version'} and as "
-                f"{fact['version'] or 'no version'}, and no condition tells the two apart",
+                f"`{name}` locks `{fact['name']}` twice, as {versions}, and no condition tells the two apart",
                 hint="make the lock again",
             )
-        seen[key] = fact["version"]
+    return kept
 
 
 def python(specifier: str, *, version: str = "", basis: str = "declared") -> list[Fact]:

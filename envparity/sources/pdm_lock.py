@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from envparity import codec, markers
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, places_of, python, refuse_twice, shaped
+from envparity.sources.documents import locked, once_each, places_of, python, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
@@ -73,7 +73,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     for index, package in enumerate(_one_each(lock.package)):
         found += _package(package, lock.metadata, f"package[{index}]")
     found += _missing(lock.package)
-    refuse_twice(found, name)
+    found = once_each(found, name)
     ranges = {target.requires_python for target in lock.metadata.targets}
     asked = python(ranges.pop()) if len(ranges) == 1 else []
     unknown = not_recorded(all_but("distributions", *(["python"] if asked else [])), "a pdm.lock cannot carry it")

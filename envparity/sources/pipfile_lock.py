@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from envparity import codec, markers
 from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, of_python, places_of, refuse_twice, shaped
+from envparity.sources.documents import locked, of_python, once_each, places_of, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
@@ -58,14 +58,18 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         )
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     categories = {key: value for key, value in document.items() if key != "_meta"}
-    always = {key: entry.get("version") for key, entry in _table(categories.get("default", {}), "default", name)}
-    for category, entries in categories.items():
-        for key, value in _table(entries, category, name):
-            if category != "default" and key in always and always[key] == value.get("version"):
-                continue
-            entry = shaped(value, _Entry, name, f"{TITLE}, `{category}.{key}`")
-            found += _entry(key, entry, "" if category == "default" else category, f"{category}.{key}")
-    refuse_twice(found, name)
+    groups: dict[tuple[str, str], list[str]] = {}
+    tables = {category: _table(entries, category, name) for category, entries in categories.items()}
+    for category, entries in tables.items():
+        for key, value in entries:
+            groups.setdefault((key, str(value.get("version"))), []).append(category)
+    for category, entries in tables.items():
+        for key, value in entries:
+            members = groups[key, str(value.get("version"))]
+            if members[0] == category:  # what several categories lock alike is one, under a condition that names them
+                entry = shaped(value, _Entry, name, f"{TITLE}, `{category}.{key}`")
+                found += _entry(key, entry, members, f"{category}.{key}")
+    found = once_each(found, name)
     asked = of_python(meta.requires.python_full_version or meta.requires.python_version)
     known = ("distributions", *(["python"] if asked else []))
     unknown = not_recorded(all_but(*known), "a Pipfile.lock cannot carry it")
@@ -78,17 +82,18 @@ def _table(entries: Any, category: str, name: str) -> list[tuple[str, dict[str, 
     return list(entries.items())
 
 
-def _entry(key: str, entry: _Entry, group: str, where: str) -> list[Fact]:
+def _entry(key: str, entry: _Entry, groups: list[str], where: str) -> list[Fact]:
     exact = re.fullmatch(r"===?\s*(\S+)", entry.version)
     if entry.version and entry.version != "*" and not exact:
         raise MalformedError(f"`{entry.version[:80]}` is not one version", where=f"{where}.version")
+    condition = "" if "default" in groups else markers.either(map(markers.in_groups, groups))
     place = {"git": entry.git, "hg": entry.hg, "svn": entry.svn, "path": entry.path, "file": entry.file}
     return locked(
         key,
         exact[1] if exact else "",
         where,
         given=entry.hashes,
-        marker=markers.both(markers.valid(entry.markers, where), markers.in_groups(group) if group else ""),
+        marker=markers.both(markers.valid(entry.markers, where), condition),
         place=places_of(place),
         editable=entry.editable,
         extras=sorted(entry.extras),

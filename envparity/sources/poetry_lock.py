@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from envparity import codec, markers
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, places_of, python, refuse_twice, shaped
+from envparity.sources.documents import locked, once_each, places_of, python, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
@@ -35,6 +35,7 @@ class _Package(Struct, frozen=True, rename="kebab"):
     category: str = ""
     groups: tuple[str, ...] = ()
     markers: str | dict[str, str] = ""
+    marker: str = ""
     files: tuple[_File, ...] = ()
     dependencies: dict[str, Any] = {}
     source: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     if lock.package and not any(package.groups or package.category for package in lock.package):
         reason = "which of them are in a group for development is written in pyproject.toml only"
         found.append(gap("distributions", "not-recorded", reason, "groups of the lock"))
-    refuse_twice(found, name)
+    found = once_each(found, name)
     asked = python(python_range(lock.metadata.python_versions))
     unknown = not_recorded(all_but("distributions", *(["python"] if asked else [])), "a poetry.lock cannot carry it")
     return codec.environment([*found, *asked, *unknown], origin("poetry-lock", name))
@@ -126,7 +127,8 @@ _EXTRA = re.compile(r"""\bextra\s*(==|!=)\s*(?:'([^']*)'|"([^"]*)")""")
 def _condition(package: _Package, by_extra: Mapping[str, set[str]], where: str) -> str:
     """The condition of a package: its groups, each with its own marker, or the extras that bring it."""
     groups = package.groups or ((package.category,) if package.category else ("main",))
-    by_group = package.markers if isinstance(package.markers, dict) else dict.fromkeys(groups, package.markers)
+    stated = package.markers or package.marker
+    by_group = stated if isinstance(stated, dict) else dict.fromkeys(groups, stated)
     cases = []
     for group in groups:
         marker = markers.valid(_EXTRA.sub(_in_extras, by_group.get(group, "")), where)
@@ -172,15 +174,14 @@ def _told_apart(found: list[Fact]) -> Iterator[Fact]:
         if fact["kind"] == "distribution":
             several.setdefault(fact["name"], []).append(index)
     for name, indexes in several.items():
-        versions = {found[index]["version"] for index in indexes}
-        if len(indexes) < 2 or len({found[index]["marker"] for index in indexes}) == len(indexes):
+        places = {(found[index]["version"], found[index]["direct_url"]) for index in indexes}
+        if len(places) < 2 or len({found[index]["marker"] for index in indexes}) == len(indexes):
             continue
-        if len(versions) < len(indexes):
-            continue  # the same version twice is a fault, and told as one
+        versions = {version for version, _ in places}
         for index in indexes:
-            version = found[index]["version"]
+            version, place = found[index]["version"], found[index]["direct_url"]
             # No marker of PEP 508 says it, so it is said in words: nothing can decide them.
-            words = f"where pyproject.toml leads to {version}"
+            words = f"where pyproject.toml leads to {version}{f' from {place}' if place else ''}"
             found[index] = {**found[index], "marker": markers.both(found[index]["marker"], words)}
         reason = f"it is locked as {' and as '.join(sorted(versions))}; which of them holds is not written in the lock"
         yield gap("distributions", "not-recorded", reason, name)

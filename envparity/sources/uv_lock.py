@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, field
 
 from envparity import codec, markers
 from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, places_of, python, refuse_twice, shaped
+from envparity.sources.documents import locked, once_each, places_of, python, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
@@ -87,7 +87,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     for index, package in enumerate(lock.package):
         found += _package(package, f"package[{index}]", conditions.get(index, ""))
-    refuse_twice(found, name)
+    found = once_each(found, name)
     unknown = not_recorded(all_but("distributions", "python"), "a uv.lock cannot carry it")
     return codec.environment([*found, *python(lock.requires_python), *unknown], origin("uv-lock", name))
 
