@@ -39,6 +39,7 @@ class _Package(Struct, frozen=True):
     dependencies: dict[str, str] = field(default_factory=dict)
     category: str = ""
     categories: tuple[str, ...] = ()
+    optional: bool | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     subdirs = {target.platform_of(subdir): subdir for subdir in lock.metadata.platforms}
     platform = target.one_of(subdirs, target.platform_of(options.platform), "platform", "--platform", name)
     packages = [package for package in lock.package if package.platform == subdirs.get(platform, platform)]
-    _require_whole(packages, name)
+    _require_whole(packages, lock.version, name)
     kept = [package for package in packages if _asked_for(package, packages, options, name)]
     _refuse_twice(kept, name)
     facts = [fact for index, package in enumerate(kept) for fact in _facts(package, f"{package.platform}[{index}]")]
@@ -92,6 +93,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
             {"kind": "section", "section": "conda_packages"},
             {"kind": "section", "section": "distributions"},
             *facts,
+            *_missing(packages),
             *python_of(conda),
             *system_of(subdirs[platform]),
             gap("distributions", "not-recorded", NO_DISTRIBUTIONS),
@@ -116,21 +118,38 @@ def _asked_for(package: _Package, packages: Iterable[_Package], options: Options
     return bool({*asked, "main"} & set(package.groups))
 
 
-def _require_whole(packages: list[_Package], name: str) -> None:
+def _require_whole(packages: list[_Package], version: int, name: str) -> None:
     """
     YAML that is cut between two entries is still YAML. What a conda package requires is in the lock, except for virtual
     packages (`__glibc`); so what is not there was cut off.
     """
     names = {package.name for package in packages}
-    pip = {_pip_name(package.name) for package in packages}
     for package in packages:
-        for needed in package.dependencies:
-            known = needed in names if package.manager == "conda" else _pip_name(needed) in pip
-            if not known and package.manager == "conda" and not needed.startswith("__"):
-                raise MalformedError(
-                    f"`{name}` ends too early: `{package.name}` requires `{needed}`, which is not in it",
-                    hint="it was cut short, or edited; `conda-lock` makes it again",
-                )
+        missing = next((needed for needed in package.dependencies if needed not in names), "")
+        incomplete = package.optional is None and version == 1 and not package.name.startswith("__")
+        if (missing and package.manager == "conda" and not missing.startswith("__")) or incomplete:
+            what = f"`{missing}`, which `{package.name}` requires," if missing else f"the end of `{package.name}`"
+            raise MalformedError(
+                f"`{name}` ends too early: {what} is not in it",
+                hint="it was cut short, or edited; `conda-lock` makes it again",
+            )
+
+
+def _missing(packages: list[_Package]) -> Iterator[Fact]:
+    """
+    What a pip package requires and nothing in the lock is called: it was cut off, or a conda package of another name
+    brings it.
+    """
+    names = {_pip_name(package.name) for package in packages}
+    missing = {
+        _pip_name(needed): package.name
+        for package in packages
+        if package.manager == "pip"
+        for needed in package.dependencies
+        if _pip_name(needed) not in names
+    }
+    for needed, by in sorted(missing.items()):
+        yield gap("distributions", "unread", f"`{by}` requires it, and nothing in the lock is called so", needed)
 
 
 def _pip_name(text: str) -> str:

@@ -121,11 +121,13 @@ def _package(package: _Package, metadata: _Metadata, where: str) -> list[Fact]:
     groups = package.groups or ("default",)
     condition = markers.either("" if group == "default" else markers.in_groups(group) for group in groups)
     place = {"git": package.git, "hg": package.hg, "svn": package.svn, "url": package.url, "path": package.path}
-    return locked(
+    given = [item.hash for item in (*package.files, *older) if item.hash]
+    cut = [] if given or places_of(place) else [gap("distributions", "unread", "its files are not there", package.name)]
+    return cut + locked(
         package.name,
         package.version,
         where,
-        given=[item.hash for item in (*package.files, *older) if item.hash],
+        given=given,
         marker=markers.both(markers.valid(package.marker, where), condition),
         place=places_of(place),
         editable=package.editable,

@@ -71,7 +71,8 @@ class _Lock(Struct, frozen=True, rename="kebab"):
 def parse(data: bytes, name: str, options: Options) -> Environment:
     """
     The Environment that a `uv.lock` fixes: each package with the condition under which uv installs it, in the words of
-    PEP 751 (`'gpu' in extras`, `'dev' in dependency_groups`).
+    PEP 751 (`'gpu' in extras`, `'dev' in dependency_groups`). What only another member of a workspace needs has the
+    name of that member as its group: `uv sync` leaves it out, unless it is told `--package`.
 
     Raises:
         UnsupportedError: a version of the format that is not known. MalformedError: not TOML, another shape, cut short:
@@ -82,6 +83,11 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         raise UnsupportedError(
             f"`{name}` has version {lock.version} of the format of uv.lock, and version {VERSION} is known",
             hint="`uv export --format pylock.toml -o pylock.toml` makes a file that is read",
+        )
+    if not lock.package and not name.endswith(".py.lock"):
+        # The project itself is always a package; the lock of a script that needs nothing has none.
+        raise MalformedError(
+            f"`{name}` ends too early: it has no packages", hint="it was cut short; `uv lock` makes it again"
         )
     conditions = _Graph(lock, name).conditions()
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
@@ -159,17 +165,19 @@ class _Graph:
         always = {frozenset[str]()}
         for number, reference in enumerate(self._lock.manifest.requirements):
             reach(reference, always, f"manifest.requirements[{number}]")
+        tops = [root for root in self._roots if "." in self._lock.package[root].source.values()] or self._roots
         for root in self._roots:
-            reached[root, ""] = set(always)
-            queue.append((root, ""))
             package = self._lock.package[root]
+            way = frozenset[str]() if root in tops else frozenset({markers.in_groups(package.name)})
+            self._add(reached, (root, ""), {way})
+            queue.append((root, ""))
             for extra in package.optional_dependencies:
-                self._add(reached, (root, extra), {frozenset({markers.in_extras(extra)})})
+                self._add(reached, (root, extra), {way | {markers.in_extras(extra)}})
                 queue.append((root, extra))
             for group, references in package.dev_dependencies.items():
                 for reference in references:
                     where = f"package[{root}].dev-dependencies.{group}"
-                    reach(reference, {frozenset({markers.in_groups(group)})}, where)
+                    reach(reference, {way | {markers.in_groups(group)}}, where)
         while queue:
             index, extra = queue.popleft()
             package = self._lock.package[index]
