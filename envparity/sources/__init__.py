@@ -159,7 +159,7 @@ def _of_path(reference: str, options: Options) -> Environment:
         return _of_content(data, reference, options)
     try:
         return _parsed(named, data, reference, options)
-    except MalformedError as error:
+    except (MalformedError, UnsupportedError) as error:
         raise _misnamed(error, named, data, reference) from error
 
 
@@ -176,8 +176,12 @@ def _parsed(kind: recognition.Kind, data: bytes, name: str, options: Options) ->
     return parse(data, name, options)
 
 
-def _misnamed(error: MalformedError, named: recognition.Kind, data: bytes, name: str) -> MalformedError:
+def _misnamed(error: EnvparityError, named: recognition.Kind, data: bytes, name: str) -> EnvparityError:
     """The error of a reader, or what is behind it: the file is another format than its name says."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return error  # its encoding comes first
     found = recognition.by_content(data)
     if found is None and named.key != recognition.REQUIREMENTS and _is_requirements(data, name):
         found = recognition.KINDS[recognition.REQUIREMENTS]

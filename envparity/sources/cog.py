@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from envparity import codec, files
 from envparity.collectors.tree import gap
 from envparity.sources.documents import of_python, python_version, shaped
-from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
+from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.requirements import facts, facts_of
 from envparity.values import Environment
 
@@ -45,7 +45,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         found += facts(files.read_bytes(path, what="requirements file"), build.python_requirements, path.parent)
     for command in build.run or ():
         text = command if isinstance(command, str) else str(command.get("command", ""))
-        shown = " ".join(text.split())[:80]
+        shown = without_secrets(" ".join(text.split()))[:80]
         found.append(gap("distributions", "not-recorded", f"what this command does is not known: {shown}", "build.run"))
     system = f"asks for {', '.join(build.system_packages)}" if build.system_packages else "names no package"
     found.append(gap("os_packages", "not-recorded", f"it {system}; which versions there are is known when it is built"))

@@ -82,8 +82,9 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         )
     subdirs = {target.platform_of(subdir): subdir for subdir in lock.metadata.platforms}
     platform = target.one_of(subdirs, target.platform_of(options.platform), "platform", "--platform", name)
+    for subdir in lock.metadata.platforms:
+        _require_whole([package for package in lock.package if package.platform == subdir], lock.version, name)
     packages = [package for package in lock.package if package.platform == subdirs.get(platform, platform)]
-    _require_whole(packages, lock.version, name)
     kept = [package for package in packages if _asked_for(package, packages, options, name)]
     _refuse_twice(kept, name)
     facts = [fact for index, package in enumerate(kept) for fact in _facts(package, f"{package.platform}[{index}]")]

@@ -51,6 +51,7 @@ class _Target(Struct, frozen=True):
 class _Metadata(Struct, frozen=True):
     lock_version: str
     content_hash: str
+    groups: tuple[str, ...] = ()
     targets: tuple[_Target, ...] = ()
     files: dict[str, tuple[_File, ...]] = field(default_factory=dict)
 
@@ -72,7 +73,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     for index, package in enumerate(_one_each(lock.package)):
         found += _package(package, lock.metadata, f"package[{index}]")
-    found += _missing(lock.package)
+    found += _missing(lock)
     found = once_each(found, name)
     ranges = {target.requires_python for target in lock.metadata.targets}
     asked = python(ranges.pop()) if len(ranges) == 1 else []
@@ -122,8 +123,7 @@ def _package(package: _Package, metadata: _Metadata, where: str) -> list[Fact]:
     condition = markers.either("" if group == "default" else markers.in_groups(group) for group in groups)
     place = {"git": package.git, "hg": package.hg, "svn": package.svn, "url": package.url, "path": package.path}
     given = [item.hash for item in (*package.files, *older) if item.hash]
-    cut = [] if given or places_of(place) else [gap("distributions", "unread", "its files are not there", package.name)]
-    return cut + locked(
+    return locked(
         package.name,
         package.version,
         where,
@@ -136,12 +136,21 @@ def _package(package: _Package, metadata: _Metadata, where: str) -> list[Fact]:
     )
 
 
-def _missing(packages: Iterable[_Package]) -> Iterator[Fact]:
+def _missing(lock: _Lock) -> Iterator[Fact]:
     """
     What is required under no condition, and is not there: the lock was cut between two packages, which TOML does not
-    notice, or the project excludes it.
+    notice, or the project excludes it. A group to which no package belongs tells the same.
     """
+    packages = lock.package
     names = {_name(package.name) for package in packages}
+    for package in packages:
+        place = package.git or package.hg or package.svn or package.url or package.path
+        if not (package.files or place or f"{package.name} {package.version}" in lock.metadata.files):
+            yield gap("distributions", "unread", "its files are not in the lock: cut short", _name(package.name))
+    if any(package.groups for package in packages) or not packages:
+        empty = set(lock.metadata.groups or ("default",)) - {group for package in packages for group in package.groups}
+        reason = "no package belongs to this group: cut short, or it asks for nothing"
+        yield from (gap("distributions", "unread", reason, f"the group {group}") for group in sorted(empty))
     missing = {
         _name(text): package.name
         for package in packages

@@ -43,7 +43,7 @@ class Kind:
     @property
     def vague(self) -> bool:
         """Whether it says no more than which language a file is written in."""
-        return not self.name and not self.reader
+        return self.key in {"json", "toml", "yaml"}
 
 
 _JSON = r"\A\s*\{(?s:.)*?"

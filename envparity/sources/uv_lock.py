@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from envparity import codec, markers
+from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UnsupportedError
 from envparity.sources.documents import locked, once_each, places_of, python, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
@@ -46,13 +47,14 @@ class _Reference(Struct, frozen=True):
 
 class _Package(Struct, frozen=True, rename="kebab"):
     name: str
+    source: dict[str, Any]
     version: str = ""
-    source: dict[str, Any] = {}
     dependencies: tuple[_Reference, ...] = ()
     optional_dependencies: dict[str, tuple[_Reference, ...]] = {}
     dev_dependencies: dict[str, tuple[_Reference, ...]] = {}
     sdist: _Artifact | None = None
     wheels: tuple[_Artifact, ...] = ()
+    metadata: dict[str, Any] | None = None
 
 
 class _Manifest(Struct, frozen=True, rename="kebab"):
@@ -63,6 +65,7 @@ class _Manifest(Struct, frozen=True, rename="kebab"):
 
 class _Lock(Struct, frozen=True, rename="kebab"):
     version: int
+    revision: int = 0
     requires_python: str = ""
     manifest: _Manifest = field(default_factory=_Manifest)
     package: tuple[_Package, ...] = ()
@@ -93,7 +96,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     for index, package in enumerate(lock.package):
         found += _package(package, f"package[{index}]", conditions.get(index, ""))
-    found = once_each(found, name)
+    found = once_each(found, name) + list(_lost(lock))
     unknown = not_recorded(all_but("distributions", "python"), "a uv.lock cannot carry it")
     return codec.environment([*found, *python(lock.requires_python), *unknown], origin("uv-lock", name))
 
@@ -112,6 +115,20 @@ def _package(package: _Package, where: str, marker: str) -> list[Fact]:
         place=places_of(source),
         editable="editable" in source,
     )
+
+
+def _lost(lock: _Lock) -> Iterator[Fact]:
+    """What uv always writes of a package, and what is not there: the lock was cut within the package."""
+    known = {(package.name, extra) for package in lock.package for extra in package.optional_dependencies}
+    for package in lock.package:
+        if "registry" in package.source and not package.wheels and package.sdist is None:
+            yield gap("distributions", "unread", "its files are not in the lock: cut short", package.name)
+        lists = (package.optional_dependencies, package.dev_dependencies, {"": package.dependencies})
+        for reference in (item for table in lists for references in table.values() for item in references):
+            for extra in reference.extra:
+                if (reference.name, extra) not in known:
+                    reason = f"`{package.name}` requires its extra `{extra}`, which is not in the lock"
+                    yield gap("distributions", "unread", reason, reference.name)
 
 
 class _Graph:
@@ -138,19 +155,25 @@ class _Graph:
 
     def _require_roots(self) -> None:
         manifest = self._lock.manifest
-        missing = [member for member in manifest.members if member not in self._by_name]
-        script = manifest.requirements or manifest.dependency_groups
-        if missing or (self._lock.package and not self._roots and not script and self._has_no_top()):
-            what = f"`{missing[0]}`, a member of the workspace," if missing else "the project itself"
-            raise MalformedError(
-                f"`{self._name}` ends too early: {what} is not in it", hint="it was cut short; `uv lock` makes it again"
-            )
+        missing = [
+            f"`{member}`, a member of the workspace," for member in manifest.members if member not in self._by_name
+        ]
+        if not self._roots and not manifest.requirements and not manifest.dependency_groups and self._lock.package:
+            missing.append("the project itself")
+        for root in self._roots:
+            package = self._lock.package[root]
+            needs = package.dependencies or package.optional_dependencies or package.dev_dependencies
+            if needs and package.metadata is None and self._lock.revision:
+                missing.append(f"the end of `{package.name}`")
+        if missing:
+            raise self._cut(f"{missing[0]} is not in it")
 
-    def _has_no_top(self) -> bool:
-        return not any("registry" not in package.source for package in self._lock.package)
+    def _cut(self, what: str, where: str = "") -> MalformedError:
+        hint = "it was cut short, or edited; `uv lock` makes it again"
+        return MalformedError(f"`{self._name}` ends too early: {what}", hint=hint, where=where)
 
     def conditions(self) -> dict[int, str]:
-        """The marker of each package by its place in the lock. What no root reaches has none."""
+        """The marker of each package by its place in the lock."""
         reached: dict[tuple[int, str], set[frozenset[str]]] = {}
         queue: deque[tuple[int, str]] = deque()
 
@@ -184,7 +207,10 @@ class _Graph:
             references = package.optional_dependencies.get(extra, ()) if extra else package.dependencies
             for reference in references:
                 reach(reference, reached[index, extra], f"package[{index}]")
-        self._require_unreached()
+        for index, package in enumerate(self._lock.package):
+            if (index, "") not in reached:
+                # uv keeps nothing that nothing requires: what required it is gone.
+                raise self._cut(f"what requires `{package.name}` is not in it", f"package[{index}]")
         return {index: _written(ways) for (index, extra), ways in reached.items() if not extra}
 
     def _add(
@@ -212,19 +238,8 @@ class _Graph:
             and (not reference.source or self._lock.package[index].source == reference.source)
         ]
         if not fitting:
-            raise MalformedError(
-                f"`{self._name}` ends too early: `{reference.name}` is required, and not in it",
-                hint="it was cut short, or edited; `uv lock` makes it again",
-                where=where,
-            )
+            raise self._cut(f"`{reference.name}` is required, and not in it", where)
         return fitting
-
-    def _require_unreached(self) -> None:
-        """What no root reaches must be whole too."""
-        for index, package in enumerate(self._lock.package):
-            for references in (package.dependencies, *package.optional_dependencies.values()):
-                for reference in references:
-                    self._targets(reference, f"package[{index}]")
 
 
 _CONFLICT = re.compile(r"""extra\s*(==|!=)\s*(?:'|")(extra|group)-(\d+)-([^'"]*)(?:'|")""")
