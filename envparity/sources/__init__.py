@@ -189,9 +189,13 @@ def _misnamed(error: EnvparityError, named: recognition.Kind, data: bytes, name:
         return error
     return MalformedError(
         f"`{name}` is named like {named.title}, and looks like {found.title}",
-        hint=found.remedy or "give it the name that belongs to its format",
+        hint=found.remedy or f"give it the name that belongs to its format{_usual(found)}",
         where=error.where,
     )
+
+
+def _usual(kind: recognition.Kind) -> str:
+    return ": requirements.txt" if kind.key == recognition.REQUIREMENTS else ""
 
 
 def _is_requirements(data: bytes, name: str) -> bool:
@@ -200,10 +204,9 @@ def _is_requirements(data: bytes, name: str) -> bool:
     if not data.strip():
         return False
     try:
-        requirements.parse(data, name, Options())
+        return bool(requirements.parse(data, name, Options()).distributions)
     except EnvparityError:
         return False
-    return True
 
 
 def _of_content(data: bytes, reference: str, options: Options) -> Environment:

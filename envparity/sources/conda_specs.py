@@ -70,7 +70,7 @@ def declared(spec: str, where: str) -> dict[str, Any]:
     brackets = dict(re.findall(r"(\w+)\s*=\s*['\"]?([^'\"\],]+(?:,[<>=!~][^'\"\],]+)*)['\"]?", _inside(rest)))
     rest = re.sub(r"\[.*\]$", "", rest).strip()
     name = _NAME.match(rest)
-    if not name:
+    if not name or not re.match(r"[\s=<>!~]|$", rest[name.end() :]):
         raise MalformedError(f"`{_shown(spec)}` does not name a conda package", where=where)
     version, build = _version_and_build(rest[name.end() :].strip())
     version, build = brackets.get("version", version), brackets.get("build", build)

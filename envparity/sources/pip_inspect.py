@@ -51,7 +51,10 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     """
     report = shaped(codec.load_json(data, f"`{name}`"), _Report, name, TITLE)
     if report.version != "1":
-        raise UnsupportedError(f"`{name}` has version {report.version[:20]} of the report, and version 1 is known")
+        raise UnsupportedError(
+            f"`{name}` has version {report.version[:20]} of the report, and version 1 is known",
+            hint="take a snapshot of that Python: `python:EXE`",
+        )
     if report.installed is None and report.install is None:
         raise MalformedError(f"`{name}` is not {TITLE}: it has neither `installed` nor `install`")
     facts: list[Fact] = [{"kind": "section", "section": "distributions"}]

@@ -15,6 +15,9 @@ from envparity.values import MACHINES, Basis, Distribution, Environment
 BASE_GROUPS = frozenset({"main", "default"})
 """What tools call that which is always installed. Asking for one of these alone asks for no other group."""
 
+_SELECTED_BY_READER = frozenset({"conda-lock", "pixi-lock"})
+"""Kinds whose groups are whole lists of packages: their reader has chosen one, or has refused."""
+
 _SYSTEMS = ("linux", "darwin", "windows")
 _MACHINES = {"darwin/arm64": "arm64", "windows/amd64": "AMD64", "windows/arm64": "ARM64"}
 """What `platform.machine()` says where it is not what Linux says."""
@@ -97,7 +100,8 @@ def one_of(present: Iterable[str], stated: str, what: str, flag: str, name: str)
     if stated:
         raise UsageError(f"`{name}` holds no {what} `{stated}`; it has: {listed}", hint=f"name one of them: `{flag}`")
     if len(cases) != 1:
-        raise TargetNeededError(f"`{name}` holds several {what}s: {listed}", hint=f"say which: `{flag} {cases[0]}`")
+        several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+        raise TargetNeededError(f"`{name}` holds several {several}: {listed}", hint=f"say which: `{flag} {cases[0]}`")
     return cases[0]
 
 
@@ -111,7 +115,7 @@ def selected(environment: Environment, options: Options) -> Environment:
         UsageError: an extra or a group was asked for that nothing here belongs to.
     """
     conditional = [item for item in environment.distributions or () if _is_conditional(item)]
-    _require_known(conditional, options, environment.origin.reference)
+    _require_known(conditional, options, environment)
     system, machine = system_and_machine(platform_of(options.platform)) if options.platform else ("", "")
     known = markers.of_place(
         version=options.python_version, implementation=options.implementation, system=system, machine=machine
@@ -137,7 +141,10 @@ def _name(text: str) -> str:
     return re.sub(r"[-_.]+", "-", text).lower()
 
 
-def _require_known(conditional: list[Distribution], options: Options, name: str) -> None:
+def _require_known(conditional: list[Distribution], options: Options, environment: Environment) -> None:
+    if environment.origin.kind in _SELECTED_BY_READER:
+        return
+    name = environment.origin.reference
     present = {named for item in conditional for named in markers.named(item.marker)}
     for kind, what, asked, always in (
         ("extras", "extra", options.extras, frozenset[str]()),
@@ -148,4 +155,6 @@ def _require_known(conditional: list[Distribution], options: Options, name: str)
         # One set of flags may be meant for the other of two sources, which knows the name.
         if unknown and (known or not options.shared):
             listed = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"`{name}` knows no {what} `{unknown[0]}`; it has: {listed}")
+            raise UsageError(
+                f"`{name}` knows no {what} `{unknown[0]}`; it has: {listed}", hint="name one of them, or none"
+            )
