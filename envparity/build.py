@@ -71,7 +71,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
     lock_sha256 = hashlib.sha256(lock_bytes).hexdigest()
     target = the_target(lock)
     for output in request.outputs:
-        places.parse_reference(output)
+        places.require_writable(places.parse_reference(output))
     options = completed(request.options, request.models, request.app, lock)
     # 2
     preflight.check_imports(dict(map(_refers_to, request.models)), lock, target.interpreter.version, request.app)

@@ -76,6 +76,11 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_common
 
 
+platform_option = click.option(
+    "--platform", default="", metavar="OS/ARCH", help="Which image of several, such as linux/amd64."
+)
+
+
 def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--format` and `-o` for a command that renders this kind of value; it receives `form` and `output`."""
 

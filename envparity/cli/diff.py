@@ -31,7 +31,7 @@ def command(left: str, right: tuple[str, ...], fail_on: str, form: str, output: 
     from envparity.errors import worst
     from envparity.values import Severity
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
+    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline)
     before = sources.read(left, options=options)
     results = []
     for reference in right:

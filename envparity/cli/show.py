@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, report_options, style
+from envparity.cli.common import Common, common_options, emit, platform_option, report_options, style
 
 
 @click.command()
 @click.argument("source")
+@platform_option
 @report_options("environment")
 @common_options
-def command(source: str, form: str, output: str | None, common: Common) -> int:
+def command(source: str, platform: str, form: str, output: str | None, common: Common) -> int:
     """
     Print what is known of SOURCE, for a person; with -v all of it.
 
@@ -24,7 +25,7 @@ def command(source: str, form: str, output: str | None, common: Common) -> int:
 
     from envparity import report, sources
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
+    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline, platform=platform)
     environment = sources.read(source, options=options)
     emit(report.rendered("environment", form, environment, style(output), verbose=common.verbose), output)
     return 0

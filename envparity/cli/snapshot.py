@@ -8,7 +8,7 @@ from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, common_options, emit
+from envparity.cli.common import Common, common_options, emit, platform_option
 from envparity.errors import IncompleteError, UnsupportedError
 from envparity.values import Environment, GapKind
 
@@ -28,6 +28,7 @@ MOST_LINES = 10
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
+@platform_option
 @click.option("--data", metavar="PATH", multiple=True, hidden=True)
 @click.option("--param", metavar="KEY=VALUE", multiple=True, hidden=True)
 @click.option("--deep", is_flag=True, hidden=True)
@@ -38,6 +39,7 @@ def command(
     models: tuple[str, ...],
     verify_files: bool,
     timeout: float | None,
+    platform: str,
     data: tuple[str, ...],
     param: tuple[str, ...],
     deep: bool,
@@ -46,8 +48,9 @@ def command(
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a requirements file, a pylock.toml or a saved
-    snapshot. Without it, the active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME[:TAG], a requirements file, a
+    pylock.toml or a saved snapshot. Without it, the active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else
+    python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
@@ -66,6 +69,8 @@ def command(
         verify_files=verify_files,
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
+        offline=common.offline,
+        platform=platform,
     )
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:

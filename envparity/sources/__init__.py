@@ -30,14 +30,14 @@ SCHEMES: dict[str, Reader] = {
     "venv": live.read_venv,
     "oci": image.read_oci,
     "docker-archive": image.read_docker_archive,
+    "registry": image.read_registry,
 }
 
-IMAGES = ("oci", "docker-archive")
+IMAGES = ("oci", "docker-archive", "registry")
 """The schemes that are images."""
 
 LATER = {
     "conda": "`python:PREFIX/bin/python` reads its distributions",
-    "registry": "copy the image to a layout first (`skopeo copy docker://... oci:DIR`), and read `oci:DIR`",
     "docker": "`docker save -o FILE IMAGE`, then `docker-archive:FILE`",
     "container": "`docker save` its image, then `docker-archive:FILE`",
     "ssh": "run `envparity snapshot` there, and copy its file",
@@ -45,7 +45,10 @@ LATER = {
 }
 """Schemes of the contract that are not built yet, and what works instead."""
 
-GRAMMAR = "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, -"
+GRAMMAR = (
+    "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, "
+    "registry:HOST/NAME[:TAG], -"
+)
 
 _FORMATS: dict[str, Reader] = {
     recognition.SAVED: saved.read,

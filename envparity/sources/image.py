@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envparity import codec
 from envparity.collectors import distributions, dpkg, interpreter, models, system, variables
 from envparity.collectors.tree import gap, why
+from envparity.errors import UsageError
 from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.tooling import marked
 from envparity.values import MACHINES, Environment
 
 if TYPE_CHECKING:
+    from envparity.oci.access import Access
     from envparity.oci.image import Image
     from envparity.oci.tree import ImageTree
 
@@ -43,19 +47,60 @@ def read_docker_archive(reference: str, options: Options) -> Environment:
     return _read(f"docker-archive:{options.base_dir / reference}", f"docker-archive:{reference}", options)
 
 
+def read_registry(reference: str, options: Options) -> Environment:
+    """
+    The Environment of `registry:HOST/NAME[:TAG][@DIGEST]`, whose layers are read once in this machine's life.
+
+    Raises:
+        UnreachableError, TimeLimitError: the registry does not answer, or wants a login. And what the others raise.
+    """
+    return _read(f"registry:{reference}", f"registry:{reference}", options)
+
+
 def _read(place: str, reference: str, options: Options) -> Environment:
+    from envparity.oci.memory import CachedLayers
     from envparity.oci.places import open_image
     from envparity.oci.tree import merge
 
-    image = open_image(place)
-    return environment(image, merge(image, keep=kept), reference, verify_files=options.verify_files)
+    with access(options) as reach:
+        image = open_image(place, platform=options.platform, access=reach)
+        # What lies on this disk is read where it lies: reading it leaves nothing behind.
+        is_far = not place.startswith(("oci:", "docker-archive:"))
+        memory = CachedLayers(reach.cache, _rule()) if is_far and reach.cache is not None else None
+        tree = merge(image, keep=kept, memory=memory)
+        return environment(image, tree, reference, verify_files=options.verify_files)
+
+
+@contextmanager
+def access(options: Options) -> Iterator[Access]:
+    """What places beyond this disk need, of what the caller said of its own process. Without variables, no cache."""
+    from envparity.cache import Cache
+    from envparity.network import Client
+    from envparity.oci.access import Access
+
+    folder = options.environ.get("ENVPARITY_CACHE_DIR")
+    cache = None
+    if options.environ:
+        try:
+            cache = Cache(Path(folder) if folder else None)
+        except UsageError:
+            cache = None  # a user without a home: everything is read anew each time
+    with Client(offline=options.offline) as client:
+        yield Access(client, cache, options.environ, options.timeout_s)
 
 
 def kept(path: str) -> bool:
     """Whether the content of a file is worth keeping while the layers are read: what the collectors will ask for."""
-    from envparity.oci.tree import wanted
+    from envparity.oci.table import wanted
 
     return wanted(path) or any(fnmatch.fnmatchcase(path, pattern) for pattern in _KEPT)
+
+
+def _rule() -> str:
+    """The name of what `kept` keeps: with another rule, other files were kept."""
+    from envparity.oci.table import WANTED
+
+    return " ".join((*WANTED, *_KEPT))
 
 
 def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: bool = False) -> Environment:

@@ -22,7 +22,8 @@ class Options:
     """
     How to read. `environ` is the environment of envparity's own process, which only its caller may look up; `stdin`
     is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
-    it never takes a tool runner's environment for the user's.
+    it never takes a tool runner's environment for the user's. `offline` asks nobody on the network, and `platform` is
+    the one of several that is meant (`linux/amd64`).
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +32,8 @@ class Options:
     own_prefix: Path | None = None
     verify_files: bool = False
     timeout_s: float = 60.0
+    offline: bool = False
+    platform: str = ""
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
