@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from envparity.errors import IntegrityError, MalformedError, UnreachableError
-from envparity.network import Client, is_loopback, printable
+from envparity.network import Client, address_fault, is_loopback, printable
 from envparity.oci.credentials import DOCKER_HUB, Login
 
 _TOKEN_LIMIT = 1 << 20
@@ -144,17 +144,15 @@ def _challenges(header: str) -> dict[str, dict[str, str]]:
 
 def _require_realm(realm: str, base: str, *, secret: bool) -> None:
     """Raise unless a registry at `base` may send us to this realm for a token."""
-    try:
-        asked, own = urlsplit(realm), urlsplit(base)
-        host, registry = asked.hostname or "", own.hostname or ""
-        _ = asked.port
-    except ValueError:
-        host = ""
-    if not host or asked.scheme not in {"http", "https"} or "@" in asked.netloc:
+    own = urlsplit(base)
+    registry = own.hostname or ""
+    if address_fault(realm) or "@" in urlsplit(realm).netloc:
         raise IntegrityError(
             f"{own.netloc} asks for a token from what is no address: `{printable(realm)}`",
             hint="nothing was sent there; is this the registry that you mean?",
         )
+    asked = urlsplit(realm)
+    host = asked.hostname or ""
     if asked.scheme == "http" and not (is_loopback(host) and is_loopback(registry)):
         raise IntegrityError(
             f"{own.netloc} asks to send a login over http, to {host}", hint="nothing was sent; only https protects it"

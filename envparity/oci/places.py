@@ -47,7 +47,7 @@ def _open_archive(reference: ImageReference, platform: str, access: Access) -> I
 
 def _open_registry(reference: ImageReference, platform: str, access: Access) -> Image:
     path = f"{reference.path}:{reference.tag}" if reference.tag else reference.path
-    return open_registry(parse_name(path, reference.digest), str(reference), platform, access)
+    return open_registry(parse_name(path, reference.digest), f"registry:{path}", platform, access)
 
 
 def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:

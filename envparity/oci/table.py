@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["CHUNK", "Found", "LayerTable", "Memory", "Node", "layer_name", "read_table", "wanted"]
+__all__ = ["CHUNK", "Found", "LayerTable", "Memory", "Node", "layer_name", "one_of", "read_table", "wanted"]
 
 import fnmatch
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 
@@ -45,9 +46,18 @@ WANTED = (
 )
 
 
+def one_of(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a path fits one of the shell's patterns, decided in one step: images have 100,000 of them."""
+    fits = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
+    return lambda path: fits(path) is not None
+
+
+_WANTED = one_of(WANTED)
+
+
 def wanted(path: str) -> bool:
     """Whether readers usually want the content of this file: metadata of packages and of the system, all small."""
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in WANTED)
+    return _WANTED(path)
 
 
 class Node(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):

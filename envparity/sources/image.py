@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,21 +79,26 @@ def access(options: Options) -> Iterator[Access]:
     from envparity.oci.access import Access
 
     folder = options.environ.get("ENVPARITY_CACHE_DIR")
-    cache = None
+    kept_in = None
     if options.environ:
         try:
-            cache = Cache(Path(folder) if folder else None)
+            kept_in = Cache(Path(folder) if folder else None)
         except UsageError:
-            cache = None  # a user without a home: everything is read anew each time
+            kept_in = None  # a user without a home: everything is read anew each time
     with Client(offline=options.offline) as client:
-        yield Access(client, cache, options.environ, options.timeout_s)
+        yield Access(client, kept_in, options.environ, options.timeout_s)
 
 
 def kept(path: str) -> bool:
     """Whether the content of a file is worth keeping while the layers are read: what the collectors will ask for."""
-    from envparity.oci.table import wanted
+    return _fitting()(path)
 
-    return wanted(path) or any(fnmatch.fnmatchcase(path, pattern) for pattern in _KEPT)
+
+@cache
+def _fitting() -> Callable[[str], bool]:
+    from envparity.oci.table import WANTED, one_of
+
+    return one_of((*WANTED, *_KEPT))
 
 
 def _rule() -> str:
@@ -119,7 +124,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *_models(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
     ]
-    return marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}")))
+    return marked(codec.environment(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}")))
 
 
 def variables_of(image: Image) -> dict[str, str]:
