@@ -45,10 +45,12 @@ class CachedLayers:
 
     Args:
         rule: names what is kept of a layer; two rules share nothing.
+        by_tar: a layer is known by its diffID alone, for an engine that says nothing of blobs.
     """
 
-    def __init__(self, cache: Cache, rule: str) -> None:
+    def __init__(self, cache: Cache, rule: str, *, by_tar: bool = False) -> None:
         self._cache = cache
+        self._by_tar = by_tar
         self._rule = hashlib.sha256(f"{FORM} {rule}".encode()).hexdigest()[:16]
 
     def recall(self, layer: Layer) -> Found | None:
@@ -79,6 +81,6 @@ class CachedLayers:
 
     def _key(self, layer: Layer) -> str:
         # Both digests: what a blob unpacks to is promised by the image's config alone.
-        algorithm, blob = split_digest(layer.descriptor.digest)
+        algorithm, blob = split_digest(layer.diff_id if self._by_tar else layer.descriptor.digest)
         _, tar = split_digest(layer.diff_id)
         return f"layer-{self._rule}-{algorithm}-{blob[:64]}-{tar[:64]}"

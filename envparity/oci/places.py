@@ -50,6 +50,14 @@ def _open_registry(reference: ImageReference, platform: str, access: Access) -> 
     return open_registry(parse_name(path, reference.digest), f"registry:{path}", platform, access)
 
 
+def _open_engine(reference: ImageReference, platform: str, access: Access) -> Image:
+    from envparity.oci.engine import open_engine
+
+    digest = f"@{reference.digest}" if reference.digest else ""
+    name = f"{reference.path}:{reference.tag}" if reference.tag else reference.path
+    return open_engine(name + digest, str(reference), platform, access)
+
+
 def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:
     return write_layout(reference.path, image, reference.tag or _tag_of(name))
 
@@ -75,7 +83,7 @@ SCHEMES: dict[str, Scheme] = {
     "oci": Scheme(_open_layout, _write_layout),
     "docker-archive": Scheme(_open_archive, _write_archive),
     "registry": Scheme(_open_registry),
-    "docker": Scheme(),
+    "docker": Scheme(_open_engine),
 }
 
 
@@ -103,7 +111,9 @@ def parse_reference(text: str) -> ImageReference:
         rest = before
     else:
         digest = ""  # a path may hold an `@`
-    host, slash, name = rest.partition("/") if scheme == "registry" else ("", "", rest)
+    # The first part of a name may be a host, with a port.
+    in_names = scheme in {"registry", "docker"} and "/" in rest
+    host, slash, name = rest.partition("/") if in_names else ("", "", rest)
     path, _, tag = name.partition(":")
     path = host + slash + path
     if not path:

@@ -120,6 +120,8 @@ def open_registry(name: RegistryName, reference: str, platform: str, access: Acc
 class Registry:
     """One repository. Safe for several threads."""
 
+    far = True
+
     def __init__(self, name: RegistryName, access: Access) -> None:
         self.name = name
         self._access = access

@@ -75,8 +75,8 @@ def merge(
         keep: says of an absolute path whether its content stays in memory; any other file is read again when it is
             asked for, which streams its layer up to it.
         keep_limit_bytes: of all content that is kept; what does not fit is read again too.
-        memory: what is known of some layers already, found with the same `keep`. Where their blobs lie on this disk,
-            they are hashed all the same: an image that was damaged since is said to be.
+        memory: what is known of some layers already, found with the same `keep`. Unless the place is `far`, where it
+            would cost as much as reading them, their blobs are hashed all the same: damage since then is found out.
 
     Raises:
         IntegrityError: a blob, a layer or a diffID does not match.
@@ -92,7 +92,7 @@ def merge(
             name = layer_name(image, layer)
             found = memory.recall(layer) if memory is not None else None
             if found is not None:
-                if not isinstance(image.place, _Far):
+                if not getattr(image.place, "far", False):
                     with open_blob_checked(image.place, layer.descriptor, name):
                         pass
                 found = _numbered(found, layer.number - 1)
@@ -124,8 +124,8 @@ def merge(
 
 @contextmanager
 def _workers(place: Place, count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads to read with. A place that is far away lets go of its connections where the block is left by an error."""
-    if isinstance(place, _Far):
+    """Threads to read with. A place behind a network lets go of its connections where the block is left by an error."""
+    if isinstance(place, _Network):
         with place.workers(count) as pool:
             yield pool
         return
@@ -138,9 +138,7 @@ def _workers(place: Place, count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 @runtime_checkable
-class _Far(Protocol):
-    """A place behind a network: what it holds is named by digests, and has no other state that could be damaged."""
-
+class _Network(Protocol):
     def workers(self, count: int) -> AbstractContextManager[ThreadPoolExecutor]: ...
 
 

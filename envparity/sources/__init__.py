@@ -16,7 +16,7 @@ from pathlib import Path
 
 from envparity import files
 from envparity.errors import MalformedError, UnsupportedError, UsageError
-from envparity.sources import image, live, pylock, requirements, saved
+from envparity.sources import container, image, live, pylock, remote, requirements, saved
 from envparity.sources import recognise as recognition
 from envparity.sources.live import read_active
 from envparity.sources.reading import Options
@@ -31,23 +31,23 @@ SCHEMES: dict[str, Reader] = {
     "oci": image.read_oci,
     "docker-archive": image.read_docker_archive,
     "registry": image.read_registry,
+    "docker": image.read_docker,
+    "container": container.read_container,
+    "ssh": remote.read_ssh,
+    "kube": remote.read_kube,
 }
 
-IMAGES = ("oci", "docker-archive", "registry")
+IMAGES = ("oci", "docker-archive", "registry", "docker")
 """The schemes that are images."""
 
 LATER = {
     "conda": "`python:PREFIX/bin/python` reads its distributions",
-    "docker": "`docker save -o FILE IMAGE`, then `docker-archive:FILE`",
-    "container": "`docker save` its image, then `docker-archive:FILE`",
-    "ssh": "run `envparity snapshot` there, and copy its file",
-    "kube": "run `envparity snapshot` there, and copy its file",
 }
 """Schemes of the contract that are not built yet, and what works instead."""
 
 GRAMMAR = (
     "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, "
-    "registry:HOST/NAME[:TAG], -"
+    "registry:HOST/NAME[:TAG], docker:IMAGE, container:NAME, ssh:HOST, kube:NAMESPACE/POD[/CONTAINER], -"
 )
 
 _FORMATS: dict[str, Reader] = {
@@ -110,7 +110,7 @@ def _of_scheme(scheme: str, rest: str, options: Options) -> Environment:
         raise UnsupportedError(f"reading `{scheme}:` is not supported yet", hint=LATER[scheme])
     if scheme in {"http", "https", "file", "git+https", "s3"}:
         raise UsageError("a URL cannot be read as an environment", hint="fetch the file, and name it by its path")
-    candidates = "" if "/" in rest else f"; an image of that name would be `docker:{scheme}:{rest}`, which comes later"
+    candidates = "" if "/" in rest else f"; an image of that name would be `docker:{scheme}:{rest}`"
     raise UsageError(f"`{scheme}:` is not a kind of source{candidates}", hint=f"what can be read: {GRAMMAR}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,29 @@ def read_registry(reference: str, options: Options) -> Environment:
     return _read(f"registry:{reference}", f"registry:{reference}", options)
 
 
+def read_docker(reference: str, options: Options) -> Environment:
+    """
+    The Environment of `docker:IMAGE`. The engine is asked to save the image where a layer of it was not read before.
+
+    Raises:
+        UsageError: no such image. UnreachableError, TimeLimitError: there is no engine, or it does not answer.
+    """
+    from envparity.oci.engine import known_image
+    from envparity.oci.memory import CachedLayers
+    from envparity.oci.places import open_image, parse_reference
+    from envparity.oci.tree import merge
+
+    name = f"docker:{reference}"
+    parse_reference(name)
+    with access(options) as reach:
+        if reach.cache is None:
+            image, memory = open_image(name, platform=options.platform, access=reach), None
+        else:
+            memory = CachedLayers(reach.cache, _rule(), by_tar=True)
+            image = known_image(reference, name, reach, memory)
+        return environment(image, merge(image, keep=kept, memory=memory), name, verify_files=options.verify_files)
+
+
 def _read(place: str, reference: str, options: Options) -> Environment:
     from envparity.oci.memory import CachedLayers
     from envparity.oci.places import open_image
@@ -65,7 +89,7 @@ def _read(place: str, reference: str, options: Options) -> Environment:
     with access(options) as reach:
         image = open_image(place, platform=options.platform, access=reach)
         # What lies on this disk is read where it lies: reading it leaves nothing behind.
-        is_far = not place.startswith(("oci:", "docker-archive:"))
+        is_far = place.startswith("registry:")
         memory = CachedLayers(reach.cache, _rule()) if is_far and reach.cache is not None else None
         tree = merge(image, keep=kept, memory=memory)
         return environment(image, tree, reference, verify_files=options.verify_files)
@@ -137,6 +161,12 @@ def variables_of(image: Image) -> dict[str, str]:
 def machine(image: Image) -> str:
     """The architecture as `uname -m` says it."""
     return MACHINES.get(image.config.architecture, image.config.architecture)
+
+
+def python_of(argv: Sequence[str]) -> str:
+    """The program of a start command, where that is a Python by its absolute path; else empty."""
+    program = argv[0] if argv else ""
+    return program if re.fullmatch(r"/(?:[^/]+/)*python(?:3(?:\.[0-9]+)?)?", program) else ""
 
 
 def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:

@@ -1,0 +1,377 @@
+"""
+The local engine, through Docker's SDK: the images that it has, and a command in one of its containers.
+
+Nothing is copied into or out of a container (CVE-2026-42306, CVE-2026-41568: `docker cp` races with what runs there).
+"""
+
+from __future__ import annotations
+
+__all__ = ["Container", "Engine", "EngineImage", "connected", "known_image", "open_engine"]
+
+import os
+import socket
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, BinaryIO, cast
+
+from envparity.codec import canonical
+from envparity.errors import (
+    EnvparityError,
+    MalformedError,
+    TimeLimitError,
+    UnreachableError,
+    UnsupportedError,
+    UsageError,
+)
+from envparity.files import translated
+from envparity.oci.access import Access
+from envparity.oci.archive import DOCKER_LAYER, open_archive
+from envparity.oci.entries import shown
+from envparity.oci.image import Image, Layer
+from envparity.oci.layout import require_platform
+from envparity.oci.spec import DOCKER_CONFIG, Descriptor, Manifest, digest_of, parse_config
+from envparity.oci.table import Memory
+from envparity.oci.unpack import open_layer
+from envparity.process import Completed
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+_MOST_ANSWER_BYTES = 512 << 20
+_STDOUT, _STDERR = 1, 2
+
+
+@dataclass(frozen=True)
+class EngineImage:
+    """What the engine says of an image: its id, the digests of its unpacked layers, and its configuration."""
+
+    id: str
+    size_bytes: int
+    diff_ids: tuple[str, ...]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the engine says of a container. `env` are `NAME=VALUE` lines, `argv` is what it was started with."""
+
+    id: str
+    name: str
+    running: bool
+    status: str
+    image: str
+    image_name: str
+    env: tuple[str, ...]
+    argv: tuple[str, ...]
+
+
+@contextmanager
+def connected(access: Access) -> Iterator[Engine]:
+    """
+    The engine that DOCKER_HOST names, else the usual socket.
+
+    Raises:
+        UsageError: the SDK is not installed. UnreachableError, TimeLimitError: there is no engine, or it does not
+        answer as one; each cause has its own message.
+    """
+    try:
+        import docker
+        from docker.utils import kwargs_from_env
+    except ImportError as error:
+        raise UsageError(
+            "the engine is reached through Docker's SDK, which is not installed", hint="pip install 'envparity[engine]'"
+        ) from error
+    host = access.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    _require_socket(host)
+    with _translated(host, access.patience_s):
+        settings = kwargs_from_env(environment={**access.environ, "DOCKER_HOST": host})
+        api = docker.APIClient(version="auto", timeout=access.patience_s, **settings)
+    try:
+        yield Engine(api, host, access.patience_s)
+    finally:
+        api.close()
+
+
+def _require_socket(host: str) -> None:
+    """Say what is wrong with a socket before the SDK wraps it in three errors of others."""
+    if not host.startswith("unix://"):
+        return
+    path = host.removeprefix("unix://")
+    hint = "start the engine, or name its socket in DOCKER_HOST"
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except PermissionError as error:
+        raise UnreachableError(f"the engine's socket `{path}` may not be looked at by this user") from error
+    except OSError as error:
+        raise UnreachableError(f"there is no engine here: `{path}` does not exist", hint=hint) from error
+    if not stat.S_ISSOCK(mode):
+        raise UnreachableError(f"there is no engine here: `{path}` is not a socket", hint=hint)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise UnreachableError(
+            f"this user may not use the engine's socket `{path}`",
+            hint="be a member of its group (`docker`), or name another socket in DOCKER_HOST",
+        )
+
+
+@contextmanager
+def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
+    """What the SDK, requests and urllib3 throw, as errors of ours. `what` is what was asked for."""
+    import docker.errors
+
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise UsageError(
+            f"the engine has no {what or 'such thing'}", hint="see `docker images` and `docker ps -a`"
+        ) from error
+    except docker.errors.APIError as error:
+        said = shown(str(error.explanation or error))
+        raise UnreachableError(f"the engine at {host} refuses: {said}", hint="look into the engine's log") from error
+    except (docker.errors.DockerException, OSError, ValueError) as error:  # those of requests are OSErrors
+        raise _as_ours(error, host, timeout_s) from error
+
+
+def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
+    """The SDK keeps the cause in the text, or in one of the errors around it."""
+    said = str(error)
+    if isinstance(error, TimeoutError) or "timed out" in said.lower():
+        return TimeLimitError(
+            f"the engine at {host} did not answer within {timeout_s:g} s", hint="raise the limit with --timeout"
+        )
+    if "refused" in said.lower():
+        return UnreachableError(
+            f"nobody answers at {host}: the connection is refused", hint="start the engine, or set DOCKER_HOST"
+        )
+    if "Expecting value" in said or isinstance(error, ValueError):
+        return UnreachableError(
+            f"what answers at {host} is no engine: it does not speak JSON",
+            hint="name the engine's own address in DOCKER_HOST, not that of a web server",
+        )
+    if "version" in said and ("too old" in said or "Minimum supported" in said or "no longer supported" in said):
+        return UnreachableError(f"the engine at {host} is too old", hint="Docker 17.06 or newer is needed")
+    return UnreachableError(f"cannot reach the engine at {host}: {shown(said)}", hint="is it running? `docker version`")
+
+
+class Engine:
+    """A connection to an engine; `connected` makes and closes it."""
+
+    def __init__(self, api: Any, host: str, timeout_s: float) -> None:
+        self._api = api
+        self._host = host
+        self._timeout_s = timeout_s
+
+    def image(self, name: str) -> EngineImage:
+        """What the engine says of an image. Raises UsageError where it has none of that name."""
+        with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
+            found = self._api.inspect_image(name)
+        try:
+            config = {
+                "architecture": found["Architecture"],
+                "os": found["Os"],
+                "variant": found.get("Variant") or None,
+                "config": found.get("Config"),
+                "rootfs": {"type": "layers", "diff_ids": found["RootFS"].get("Layers") or []},
+            }
+            layers = tuple(str(digest) for digest in config["rootfs"]["diff_ids"])
+            return EngineImage(str(found["Id"]), int(found.get("Size") or 0), layers, config)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._nonsense() from error
+
+    def container(self, name: str) -> Container:
+        """What the engine says of a container. Raises UsageError where it has none of that name."""
+        with _translated(self._host, self._timeout_s, f"container `{shown(name)}`"):
+            found = self._api.inspect_container(name)
+        try:
+            config = found["Config"]
+            argv = [found.get("Path") or "", *(found.get("Args") or [])]
+            return Container(
+                str(found["Id"]),
+                str(found["Name"]).lstrip("/"),
+                bool(found["State"]["Running"]) and not found["State"].get("Paused"),
+                str(found["State"]["Status"]),
+                str(found["Image"]),
+                str(config.get("Image") or ""),
+                tuple(str(line) for line in config.get("Env") or ()),
+                tuple(str(word) for word in argv),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> MalformedError:
+        return MalformedError(f"what answers at {self._host} does not describe things as an engine does")
+
+    def save(self, name: str, limit_bytes: int) -> BinaryIO:
+        """
+        An image as `docker save` writes it, in a file that has no name and is gone when it is closed.
+
+        Raises:
+            UnreachableError: the engine stops, or sends more than the image can hold. DiskFullError: so it is.
+        """
+        size = 0
+        try:
+            sink = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the image that is read from it
+            with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
+                pieces = self._api.get_image(name, chunk_size=1 << 20)
+            iterator = iter(pieces)
+            while True:
+                with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
+                    piece = next(iterator, None)
+                if piece is None:
+                    break
+                size += len(piece)
+                if size > limit_bytes:
+                    raise UnreachableError(f"the engine sends more than the {limit_bytes:,} bytes that it could hold")
+                sink.write(piece)
+            sink.flush()
+        except OSError as error:
+            raise translated(error, "keep the image of the engine in a temporary file") from error
+        return cast(BinaryIO, sink)
+
+    def run(self, container: Container, argv: tuple[str, ...], stdin: bytes) -> Completed:
+        """
+        Start a command in a running container, feed it, and wait for its end.
+
+        Raises:
+            UnreachableError: the container or the engine went away meanwhile. TimeLimitError: it took too long.
+        """
+        what = f"container `{shown(container.name)}`"
+        until = time.monotonic() + self._timeout_s
+        try:
+            with _translated(self._host, self._timeout_s, what):
+                begun = self._api.exec_create(container.id, list(argv), stdin=True, stdout=True, stderr=True)["Id"]
+                stream = self._api.exec_start(begun, socket=True)
+                wire: socket.socket = getattr(stream, "_sock", stream)
+                try:
+                    answer = _conversation(wire, stdin, until)
+                finally:
+                    wire.close()
+                    stream.close()
+                status = self._api.exec_inspect(begun)["ExitCode"]
+        except UsageError as error:
+            raise UnreachableError(f"{what} was removed while it was read", hint="read it while it runs") from error
+        # An engine that stopped before its command has no status for it.
+        return Completed(255 if status is None else int(status), *answer)
+
+
+def _conversation(wire: socket.socket, stdin: bytes, until: float) -> tuple[bytes, bytes]:
+    """
+    Standard output and error of a command, as the engine mixes them: "a 8-byte header: stream, three zeros, size"
+    (https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach).
+    """
+    wire.settimeout(max(0.1, until - time.monotonic()))
+    wire.sendall(stdin)
+    wire.shutdown(socket.SHUT_WR)
+    parts = {_STDOUT: bytearray(), _STDERR: bytearray()}
+    total = 0
+
+    def exactly(size: int) -> bytes:
+        pieces = bytearray()
+        while len(pieces) < size:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the command took too long")
+            wire.settimeout(left)
+            piece = wire.recv(min(size - len(pieces), 1 << 20))
+            if not piece:
+                break
+            pieces += piece
+        return bytes(pieces)
+
+    while len(header := exactly(8)) == 8:
+        number, size = struct.unpack(">B3xI", header)
+        total += size
+        if total > _MOST_ANSWER_BYTES:
+            raise OSError(f"the command prints more than {_MOST_ANSWER_BYTES:,} bytes")
+        parts.setdefault(number, bytearray()).extend(exactly(size))
+    return bytes(parts[_STDOUT]), bytes(parts[_STDERR])
+
+
+def open_engine(name: str, reference: str, platform: str, access: Access) -> Image:
+    """
+    An image of the engine, saved into a temporary file that has no name.
+
+    Raises:
+        UsageError: the engine has no such image. UnreachableError, TimeLimitError: there is no engine.
+    """
+    with connected(access) as engine:
+        info = engine.image(name)
+        image = _saved(engine, info, reference)
+    if platform:
+        require_platform(image, platform)
+    return image
+
+
+def _saved(engine: Engine, info: EngineImage, reference: str) -> Image:
+    # The tar has headers and documents beside the layers; engines count sizes in different ways.
+    file = engine.save(info.id, 2 * info.size_bytes + (1 << 30))
+    image = open_archive(f"/proc/self/fd/{file.fileno()}", reference=reference)
+    return replace(image, place=_Saved(image, file))
+
+
+class _Saved:
+    """The blobs of a saved image; it keeps the file open that they lie in."""
+
+    def __init__(self, image: Image, file: BinaryIO) -> None:
+        self._place = image.place
+        self._file = file
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """The stored bytes, not checked."""
+        return self._place.open_blob(digest)
+
+
+def known_image(name: str, reference: str, access: Access, memory: Memory) -> Image:
+    """
+    An image of the engine, named by its id. It is saved only where `memory` does not know all of its layers.
+
+    Raises:
+        As `open_engine` does.
+    """
+    with connected(access) as engine:
+        info = engine.image(name)
+        what = f"the config of `{shown(reference)}`"
+        config_bytes = canonical(info.config)
+        config = parse_config(config_bytes, what=what, strict=False)
+        layers = [
+            Layer(number, len(info.diff_ids), _plain(diff_id), diff_id)
+            for number, diff_id in enumerate(config.rootfs.diff_ids, start=1)
+        ]
+        if not layers or any(memory.recall(layer) is None for layer in layers):
+            return replace(_saved(engine, info, reference), digest=info.id)
+    described = Descriptor(media_type=DOCKER_CONFIG, digest=digest_of(config_bytes), size_bytes=len(config_bytes))
+    manifest = Manifest(schema_version=2, config=described, layers=tuple(layer.descriptor for layer in layers))
+    return Image(reference, info.id, manifest, config, b"", config_bytes, _Known(info.id, reference, access))
+
+
+def _plain(diff_id: str) -> Descriptor:
+    # The engine does not say how large a layer is; what is known of it was checked when it was read.
+    return Descriptor(media_type=DOCKER_LAYER, digest=diff_id, size_bytes=0)
+
+
+class _Known:
+    """
+    The place of an image whose layers are all known already: it is saved when somebody asks for a file that was not
+    kept, and its layers come unpacked, by their diffID.
+    """
+
+    far = True
+
+    def __init__(self, name: str, reference: str, access: Access) -> None:
+        self._name = name
+        self._reference = reference
+        self._access = access
+
+    @cached_property
+    def _image(self) -> Image:
+        return open_engine(self._name, self._reference, "", self._access)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """The tar of a layer. Raises IntegrityError where the engine has it no longer."""
+        for layer in self._image.layers():
+            if layer.diff_id == digest:
+                return cast(BinaryIO, open_layer(self._image.place, layer.descriptor, layer.diff_id))
+        raise UnsupportedError(f"the engine's `{shown(self._name)}` is another image than it was", hint="read it again")
