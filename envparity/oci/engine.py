@@ -14,6 +14,7 @@ import stat
 import struct
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from envparity.files import translated
 from envparity.oci.access import Access
 from envparity.oci.archive import DOCKER_LAYER, open_archive
 from envparity.oci.entries import shown
-from envparity.oci.image import Image, Layer
+from envparity.oci.image import Image, Layer, Place
 from envparity.oci.layout import require_platform
 from envparity.oci.spec import DOCKER_CONFIG, Descriptor, Manifest, digest_of, parse_config
 from envparity.oci.table import Memory
@@ -146,6 +147,11 @@ def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
         return UnreachableError(
             f"nobody answers at {host}: the connection is refused", hint="start the engine, or set DOCKER_HOST"
         )
+    if "404 Client Error" in said:
+        return UnreachableError(
+            f"what answers at {host} is no engine: it does not know the API",
+            hint="name the engine's own address in DOCKER_HOST, not that of a web server",
+        )
     if "Expecting value" in said or isinstance(error, ValueError):
         return UnreachableError(
             f"what answers at {host} is no engine: it does not speak JSON",
@@ -204,32 +210,34 @@ class Engine:
     def _nonsense(self) -> MalformedError:
         return MalformedError(f"what answers at {self._host} does not describe things as an engine does")
 
-    def save(self, name: str, limit_bytes: int) -> BinaryIO:
+    def save(self, name: str, limit_bytes: int) -> int:
         """
-        An image as `docker save` writes it, in a file that has no name and is gone when it is closed.
+        An image as `docker save` writes it, in an open file that has no name and is gone when it is closed.
 
         Raises:
             UnreachableError: the engine stops, or sends more than the image can hold. DiskFullError: so it is.
         """
-        size = 0
         try:
-            sink = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the image that is read from it
-            with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
-                pieces = self._api.get_image(name, chunk_size=1 << 20)
-            iterator = iter(pieces)
-            while True:
-                with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
-                    piece = next(iterator, None)
-                if piece is None:
-                    break
-                size += len(piece)
-                if size > limit_bytes:
-                    raise UnreachableError(f"the engine sends more than the {limit_bytes:,} bytes that it could hold")
-                sink.write(piece)
-            sink.flush()
+            with tempfile.TemporaryFile() as sink:
+                for piece in self._pieces(name):
+                    sink.write(piece)
+                    if sink.tell() > limit_bytes:
+                        raise UnreachableError(f"the engine sends more than the {limit_bytes:,} bytes that can be due")
+                sink.flush()
+                return os.dup(sink.fileno())
         except OSError as error:
             raise translated(error, "keep the image of the engine in a temporary file") from error
-        return cast(BinaryIO, sink)
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        what = f"image `{shown(name)}`"
+        with _translated(self._host, self._timeout_s, what):
+            pieces = iter(self._api.get_image(name, chunk_size=1 << 20))
+        while True:
+            with _translated(self._host, self._timeout_s, what):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     def run(self, container: Container, argv: tuple[str, ...], stdin: bytes) -> Completed:
         """
@@ -307,21 +315,24 @@ def open_engine(name: str, reference: str, platform: str, access: Access) -> Ima
 
 def _saved(engine: Engine, info: EngineImage, reference: str) -> Image:
     # The tar has headers and documents beside the layers; engines count sizes in different ways.
-    file = engine.save(info.id, 2 * info.size_bytes + (1 << 30))
-    image = open_archive(f"/proc/self/fd/{file.fileno()}", reference=reference)
-    return replace(image, place=_Saved(image, file))
+    place = _Saved(engine.save(info.id, 2 * info.size_bytes + (1 << 30)))
+    image = open_archive(f"/proc/self/fd/{place.handle}", reference=reference)
+    place.archive = image.place
+    return replace(image, place=place)
 
 
 class _Saved:
     """The blobs of a saved image; it keeps the file open that they lie in."""
 
-    def __init__(self, image: Image, file: BinaryIO) -> None:
-        self._place = image.place
-        self._file = file
+    archive: Place
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        weakref.finalize(self, os.close, handle)
 
     def open_blob(self, digest: str) -> BinaryIO:
         """The stored bytes, not checked."""
-        return self._place.open_blob(digest)
+        return self.archive.open_blob(digest)
 
 
 def known_image(name: str, reference: str, access: Access, memory: Memory) -> Image:
@@ -336,20 +347,21 @@ def known_image(name: str, reference: str, access: Access, memory: Memory) -> Im
         what = f"the config of `{shown(reference)}`"
         config_bytes = canonical(info.config)
         config = parse_config(config_bytes, what=what, strict=False)
-        layers = [
-            Layer(number, len(info.diff_ids), _plain(diff_id), diff_id)
-            for number, diff_id in enumerate(config.rootfs.diff_ids, start=1)
-        ]
-        if not layers or any(memory.recall(layer) is None for layer in layers):
-            return replace(_saved(engine, info, reference), digest=info.id)
+        sizes = []
+        for number, diff_id in enumerate(config.rootfs.diff_ids, start=1):
+            found = memory.recall(Layer(number, len(info.diff_ids), _plain(diff_id), diff_id))
+            if found is None:
+                return replace(_saved(engine, info, reference), digest=info.id)
+            sizes.append(found[0].size_bytes)
+    layers = tuple(_plain(*pair) for pair in zip(config.rootfs.diff_ids, sizes, strict=True))
     described = Descriptor(media_type=DOCKER_CONFIG, digest=digest_of(config_bytes), size_bytes=len(config_bytes))
-    manifest = Manifest(schema_version=2, config=described, layers=tuple(layer.descriptor for layer in layers))
+    manifest = Manifest(schema_version=2, config=described, layers=layers)
     return Image(reference, info.id, manifest, config, b"", config_bytes, _Known(info.id, reference, access))
 
 
-def _plain(diff_id: str) -> Descriptor:
-    # The engine does not say how large a layer is; what is known of it was checked when it was read.
-    return Descriptor(media_type=DOCKER_LAYER, digest=diff_id, size_bytes=0)
+def _plain(diff_id: str, size_bytes: int = 0) -> Descriptor:
+    """A layer as it is unpacked, whatever its blob is."""
+    return Descriptor(media_type=DOCKER_LAYER, digest=diff_id, size_bytes=size_bytes)
 
 
 class _Known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -65,10 +66,7 @@ class _NoPythonError(EnvparityError):
 
 def _failure(engine: Engine, found: Container, python: str, done: Completed) -> EnvparityError:
     said = done.stdout + done.stderr
-    try:
-        now = engine.container(found.id)
-    except UsageError:
-        now = None
+    now = _state_after(engine, found, killed=done.status > 128)
     if now is None or not now.running:
         return UnreachableError(
             f"the container `{found.name}` {'was removed' if now is None else 'stopped'} while it was read",
@@ -83,6 +81,19 @@ def _failure(engine: Engine, found: Container, python: str, done: Completed) -> 
         + (f": {words}" if words else ""),
         hint="it must be Python 3.8 or newer",
     )
+
+
+def _state_after(engine: Engine, found: Container, *, killed: bool) -> Container | None:
+    """What became of a container; None where it is gone. The engine notes an end a moment after it."""
+    for _ in range(20 if killed else 1):
+        try:
+            now = engine.container(found.id)
+        except UsageError:
+            return None
+        if not now.running:
+            break
+        time.sleep(0.1 if killed else 0)
+    return now
 
 
 def _of_image(reference: str, found: Container, options: Options) -> Environment:
