@@ -41,6 +41,8 @@ WANTED = (
     "/var/lib/dpkg/info/*.md5sums",
     "/lib/apk/db/installed",
     "/usr/lib/apk/db/installed",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "*/conda-meta/*.json",
     "/usr/share/envparity/*",
 )

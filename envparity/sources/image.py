@@ -140,7 +140,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
     """
     env = variables_of(image)
     facts = [
-        *_python(tree, env, verify_files),
+        *_python(tree, env, verify_files, python_of(started(image))),
         {"kind": "system", "machine": machine(image)},
         *system.system(tree, live=False),
         *dpkg.os_packages(tree),
@@ -169,14 +169,20 @@ def python_of(argv: Sequence[str]) -> str:
     return program if re.fullmatch(r"/(?:[^/]+/)*python(?:3(?:\.[0-9]+)?)?", program) else ""
 
 
-def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:
+def started(image: Image) -> tuple[str, ...]:
+    """What a container of an image starts: its entry point, and the command as its arguments."""
+    runtime = image.config.config
+    return (*(runtime.entrypoint or ()), *(runtime.cmd or ())) if runtime else ()
+
+
+def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool, program: str) -> Iterator[Fact]:
     search = env.get("PATH") or DEFAULT_PATH
-    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", "")))
+    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", ""), program))
     yield from facts
     folders = [folder for fact in facts if fact["kind"] == "python" for folder in fact.get("path", ())]
     if folders:
         yield from distributions.distributions(tree, folders, verify_files)
-    elif interpreter.python_on_path(tree, search):
+    elif program or interpreter.python_on_path(tree, search):
         yield gap("distributions", "unread", "where its Python looks for them is not known")
     else:
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
