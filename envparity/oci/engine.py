@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["Container", "Engine", "EngineImage", "connected", "known_image", "open_engine"]
 
 import os
+import re
 import socket
 import stat
 import struct
@@ -42,6 +43,9 @@ from envparity.oci.unpack import open_layer
 from envparity.process import Completed
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+OLDEST = "1.24"
+"""Of the engine's interface: what Docker 1.12 of 2016 speaks, and the SDK still does."""
+
 _MOST_ANSWER_BYTES = 512 << 20
 _STDOUT, _STDERR = 1, 2
 
@@ -79,6 +83,8 @@ def connected(access: Access) -> Iterator[Engine]:
         UsageError: the SDK is not installed. UnreachableError, TimeLimitError: there is no engine, or it does not
         answer as one; each cause has its own message.
     """
+    host = access.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    _require_socket(host, access.patience_s)
     try:
         import docker
         from docker.utils import kwargs_from_env
@@ -86,18 +92,45 @@ def connected(access: Access) -> Iterator[Engine]:
         raise UsageError(
             "the engine is reached through Docker's SDK, which is not installed", hint="pip install 'envparity[engine]'"
         ) from error
-    host = access.environ.get("DOCKER_HOST") or DEFAULT_HOST
-    _require_socket(host)
     with _translated(host, access.patience_s):
         settings = kwargs_from_env(environment={**access.environ, "DOCKER_HOST": host})
-        api = docker.APIClient(version="auto", timeout=access.patience_s, **settings)
+        # The SDK would ask for the version too, and leave the connection open where it does not like the answer.
+        first = docker.APIClient(version=OLDEST, timeout=access.patience_s, **settings)
+        try:
+            version = _version(first.version(api_version=False), host)
+        finally:
+            first.close()
+        api = docker.APIClient(version=version, timeout=access.patience_s, **settings)
     try:
         yield Engine(api, host, access.patience_s)
     finally:
         api.close()
 
 
-def _require_socket(host: str) -> None:
+def _version(answer: Any, host: str) -> str:
+    """The version of the engine's interface, if what answers is an engine, and not too old."""
+    version = answer.get("ApiVersion") if isinstance(answer, dict) else None
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,3}\.[0-9]{1,3}", version):
+        raise _no_engine(host, "it does not say which version it speaks")
+    if _numbers(version) < _numbers(OLDEST):
+        raise UnreachableError(
+            f"the engine at {host} is too old: it speaks {version} of its interface", hint=f"{OLDEST} is the oldest"
+        )
+    return version
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _no_engine(host: str, why: str) -> UnreachableError:
+    return UnreachableError(
+        f"what answers at {host} is no engine: {why}",
+        hint="name the engine's own address in DOCKER_HOST, not that of a web server",
+    )
+
+
+def _require_socket(host: str, timeout_s: float) -> None:
     """Say what is wrong with a socket before the SDK wraps it in three errors of others."""
     if not host.startswith("unix://"):
         return
@@ -116,6 +149,12 @@ def _require_socket(host: str) -> None:
             f"this user may not use the engine's socket `{path}`",
             hint="be a member of its group (`docker`), or name another socket in DOCKER_HOST",
         )
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.settimeout(timeout_s)
+            trial.connect(path)
+    except OSError as error:
+        raise _as_ours(error, host, timeout_s) from error
 
 
 @contextmanager
@@ -126,9 +165,9 @@ def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
     try:
         yield
     except docker.errors.NotFound as error:
-        raise UsageError(
-            f"the engine has no {what or 'such thing'}", hint="see `docker images` and `docker ps -a`"
-        ) from error
+        if not what:
+            raise _no_engine(host, "it does not know the API") from error
+        raise UsageError(f"the engine has no {what}", hint="see `docker images` and `docker ps -a`") from error
     except docker.errors.APIError as error:
         said = shown(str(error.explanation or error))
         raise UnreachableError(f"the engine at {host} refuses: {said}", hint="look into the engine's log") from error
@@ -147,18 +186,8 @@ def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
         return UnreachableError(
             f"nobody answers at {host}: the connection is refused", hint="start the engine, or set DOCKER_HOST"
         )
-    if "404 Client Error" in said:
-        return UnreachableError(
-            f"what answers at {host} is no engine: it does not know the API",
-            hint="name the engine's own address in DOCKER_HOST, not that of a web server",
-        )
-    if "Expecting value" in said or isinstance(error, ValueError):
-        return UnreachableError(
-            f"what answers at {host} is no engine: it does not speak JSON",
-            hint="name the engine's own address in DOCKER_HOST, not that of a web server",
-        )
-    if "version" in said and ("too old" in said or "Minimum supported" in said or "no longer supported" in said):
-        return UnreachableError(f"the engine at {host} is too old", hint="Docker 17.06 or newer is needed")
+    if isinstance(error, ValueError):
+        return _no_engine(host, "it does not speak JSON")
     return UnreachableError(f"cannot reach the engine at {host}: {shown(said)}", hint="is it running? `docker version`")
 
 
