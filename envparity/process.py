@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,13 +15,15 @@ from pathlib import Path
 
 from envparity.errors import TimeLimitError, UnreachableError
 
+_PIECE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Command:
     """
     What to start. `env` is the whole environment of the process (never added to ours); `timeout_s` its time limit,
-    `None` for none, and `slower` the hint that says how to raise it. With `inherit` its standard streams are ours, and
-    nothing is captured.
+    `None` for none, and `slower` the hint that says how to raise it. What it prints may have `most_bytes`. With
+    `inherit` its standard streams are ours, and nothing is captured.
     """
 
     argv: tuple[str, ...]
@@ -29,6 +33,7 @@ class Command:
     timeout_s: float | None = 60.0
     inherit: bool = False
     slower: str = ""
+    most_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,11 @@ def run(command: Command) -> Completed:
                 cwd=command.cwd,
                 start_new_session=not command.inherit,
             )
-        stdout, stderr = process.communicate(None if command.inherit else command.stdin, timeout=command.timeout_s)
+        if command.inherit:
+            process.wait(command.timeout_s)
+            stdout = stderr = b""
+        else:
+            stdout, stderr = _conversation(process, command)
     except subprocess.TimeoutExpired as error:
         assert process is not None
         _end(process, command.inherit)
@@ -76,7 +85,49 @@ def run(command: Command) -> Completed:
         if process is not None:
             _end(process, command.inherit)
         raise
-    return Completed(process.returncode, stdout or b"", stderr or b"")
+    return Completed(process.returncode, stdout, stderr)
+
+
+def _conversation(process: subprocess.Popen[bytes], command: Command) -> tuple[bytes, bytes]:
+    """
+    Feed a process and take what it prints, at the same time, until it ends. It may be a stranger's on another host: so
+    what is kept of it is limited, which `communicate` does not do.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    until = None if command.timeout_s is None else time.monotonic() + command.timeout_s
+    left = memoryview(command.stdin)
+    taken: dict[int, bytearray] = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector, process.stdin, process.stdout, process.stderr:
+        os.set_blocking(process.stdin.fileno(), False)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stderr, selectors.EVENT_READ)
+        while selector.get_map():
+            wait_s = None if until is None else until - time.monotonic()
+            if wait_s is not None and wait_s <= 0:
+                raise subprocess.TimeoutExpired(command.argv, command.timeout_s or 0)
+            for key, _ in selector.select(wait_s):
+                if key.fileobj is process.stdin:
+                    with suppress(BlockingIOError):
+                        try:
+                            left = left[os.write(key.fd, left[:_PIECE]) :]
+                        except BrokenPipeError:
+                            left = left[:0]  # it does not want to hear the rest; its end says why
+                    if not left:
+                        selector.unregister(process.stdin)
+                        process.stdin.close()
+                    continue
+                piece = os.read(key.fd, _PIECE)
+                taken[key.fd] += piece
+                if not piece:
+                    selector.unregister(key.fileobj)
+                if sum(map(len, taken.values())) > command.most_bytes:
+                    raise UnreachableError(f"`{command.argv[0]}` prints more than {command.most_bytes:,} bytes")
+        numbers = process.stdout.fileno(), process.stderr.fileno()
+    process.wait(None if until is None else max(0.0, until - time.monotonic()))
+    return bytes(taken[numbers[0]]), bytes(taken[numbers[1]])
 
 
 @contextmanager
@@ -110,8 +161,7 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself meanwhile
-    if process.stdin is not None:
-        with suppress(OSError):  # what it had not read yet is lost
-            process.stdin.close()
-        process.stdin = None
-    process.communicate()
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -11,6 +11,7 @@ Proof that an image is the environment that it claims to be, in numbered steps. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from envparity.image.findings import is_integrity
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
 from envparity.oci import check, places
+from envparity.oci.access import Access
 from envparity.oci.tree import ImageTree, merge
 from envparity.resolvers import debian
 from envparity.sources import image as image_source
@@ -45,6 +47,7 @@ class Request:
     What to verify, against what, and how strictly.
 
     `expected` are the options that the image was built with, as far as the caller says: entry point, variables, user.
+    `environ` are the variables of envparity's own process, which say where the logins for registries are.
     """
 
     image: str
@@ -54,6 +57,7 @@ class Request:
     fail_on: Severity = Severity.HIGH
     strict: bool = False
     allow_incomplete: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def against(request: Request, *, fetcher: Fetcher) -> Verdict:
@@ -77,7 +81,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
                 hint="`envparity diff` compares any two sources; take a snapshot, or lock one, to verify against it",
             )
     # 1
-    image = places.open_image(request.image)
+    reach = Access(fetcher.client, fetcher.cache, request.environ)
+    image = places.open_image(request.image, access=reach)
     report = check.require_valid(image)
     checked = [("blobs have the digest, size and diffID that is promised", report.blobs)]
     # 2

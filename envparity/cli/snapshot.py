@@ -49,9 +49,10 @@ def command(
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a lock, a requirements or environment file, an
-    SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read: VIRTUAL_ENV,
-    else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, an image (oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME[:TAG],
+    docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a requirements or environment
+    file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read:
+    VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
@@ -70,6 +71,7 @@ def command(
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
         deep=deep,
+        offline=common.offline,
     )
     if deep:
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
