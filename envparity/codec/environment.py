@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import warnings
@@ -357,8 +358,13 @@ def _place_of(found: re.Match[str]) -> str:
 
 
 def _empty(value: msgspec.Struct, name: str) -> Any:
-    field = next(field for field in msgspec.structs.fields(value) if field.name == name)
-    return field.default
+    return _defaults(type(value))[name]
+
+
+@functools.cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Field -> what it holds where nobody knows. Asked once a kind: msgspec evaluates all annotations each time."""
+    return {field.name: field.default for field in msgspec.structs.fields(kind)}
 
 
 def content_digest(environment: Environment) -> Digest:
