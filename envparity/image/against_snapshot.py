@@ -11,7 +11,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from envparity.collectors import distributions as collector
+from envparity.collectors import records as record_files
+from envparity.collectors.verification import verify_files
 from envparity.errors import IncompleteError
 from envparity.image.app import PLACE as APP
 from envparity.image.findings import (
@@ -104,7 +105,7 @@ def _record(
         return
     try:
         text = tree.read(record, 64 << 20).decode("utf-8", "surrogateescape")
-        modified, missing = collector.verify_files(tree, folder, dist_info)
+        modified, missing = verify_files(tree, folder, dist_info)
     except OSError as error:
         gaps.append(unread(f"its RECORD cannot be read: {error.strerror}", here.name))
         return
@@ -112,7 +113,7 @@ def _record(
     for change, paths in ((Change.CHANGED, modified), (Change.REMOVED, missing)):
         for path in paths:
             yield _finding(tree, posixpath.normpath(f"{folder}/{path}"), change, owner)
-    for path, _, _ in collector.record_rows(text):
+    for path, _, _ in record_files.record_rows(text):
         if ".." in path.lstrip("./").split("/"):
             yield _finding(tree, record, Change.CHANGED, owner, f"RECORD names a file by a detour: {shown(path)}")
 
@@ -128,7 +129,7 @@ def _other_records(tree: ImageTree, folder: str, known: Iterable[str], records: 
 
 def _unowned(tree: ImageTree, folder: str, records: Iterable[str]) -> Iterator[Finding]:
     if tree.kind(folder) == "folder":
-        for path in collector.unowned(tree, folder, records):
+        for path in record_files.unowned(tree, folder, records):
             yield _finding(tree, f"{folder}/{path}", Change.ADDED, "nobody")
 
 
