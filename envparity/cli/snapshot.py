@@ -92,11 +92,9 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     if environment.python is not None:
         counted.append(f"Python {environment.python.version or environment.python.specifier}")
     if environment.distributions is not None:
-        tooling = sum(item.tooling for item in environment.distributions)
-        counted.append(
-            f"{len(environment.distributions) - tooling} distributions"
-            + (f" (and {tooling} of tooling)" if tooling else "")
-        )
+        own = [item for item in environment.distributions if not item.vendored_in]
+        tooling = sum(item.tooling for item in own)
+        counted.append(f"{len(own) - tooling} distributions" + (f" (and {tooling} of tooling)" if tooling else ""))
     if environment.os_packages is not None:
         counted.append(f"{len(environment.os_packages)} OS packages")
     if environment.artifacts is not None:
@@ -107,9 +105,10 @@ def summary(environment: Environment, output: str | None) -> list[str]:
         for gap in environment.gaps
         if gap.section == "artifacts" and gap.item and gap.kind is GapKind.NOT_RECORDED
     ]
-    changed = [item for item in environment.distributions or () if item.modified or item.missing]
+    changed = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
     lines += [
-        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
+        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing,"
+        f" {len(item.added or ())} added"
         for item in changed[:MOST_LINES]
     ]
     sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)

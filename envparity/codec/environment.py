@@ -137,7 +137,7 @@ def _ordered(environment: Environment) -> Environment:
     """The same facts in the one order in which they are written."""
 
     def by_name(item: Distribution) -> tuple[str, ...]:
-        return (item.name, "1" if item.shadowed else "0", item.version, item.location, item.specifier, item.marker)
+        return (item.name, "0" if item.importable else "1", item.version, item.location, item.specifier, item.marker)
 
     ordered: dict[str, Any] = {
         name: tuple(sorted(items, key=_fields))
@@ -262,7 +262,7 @@ def _struct_in(annotation: Any) -> Any:
 def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, what was imported, the address and
-    parameters of the code, tooling and names of variables.
+    parameters of the code, tooling, copies that a package carries in itself, and names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -282,7 +282,7 @@ def content(environment: Environment) -> Environment:
                 **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES},
             )
             for item in distributions
-            if not item.tooling
+            if not item.tooling and not item.vendored_in
         )
     places: dict[str, Any] = {
         name: tuple(replace(item, path="") for item in items)

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import os
-from typing import Mapping
+from typing import Any, Mapping
 
 from envparity.collectors.shapes import Fact
 
@@ -14,8 +14,11 @@ _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"
 _PACKAGE = "envparity.collectors"
 _MOST_BYTES = 256 << 20
 
+VARIABLES = ("HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE")
+"""What decides the import path of a Python that starts normally; the probe itself is started without them."""
 
-def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
+
+def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
     """
     The text to send over standard input to `python -I -S -`. It answers with facts, framed with `nonce`.
 
@@ -23,20 +26,25 @@ def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
 
     Args:
         nonce: at least 16 letters and digits that the target cannot guess.
-        options: `verify_files`.
+        options: `verify_files`; `variables`, those of `VARIABLES` that are set in the target's place.
 
     Raises:
         ValueError: the nonce is too short or holds something else; an option is unknown.
     """
     chosen = dict(options or {})
     verify = chosen.pop("verify_files", False)
+    variables = chosen.pop("variables", None)
+    if variables is not None and not set(variables) <= set(VARIABLES):
+        raise ValueError("a variable that the probe does not ask for")
     if chosen:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
     if len(nonce) < 16 or not (nonce.isascii() and nonce.isalnum()):
         raise ValueError("a nonce is at least 16 letters and digits")
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
     pieces += [_without_imports_of_each_other(name) for name in sent()]
-    pieces.append("main(%r, %r)\n" % (nonce, bool(verify)))
+    # As a literal of ASCII, whatever bytes a path is made of.
+    known = None if variables is None else {str(name): str(value) for name, value in variables.items()}
+    pieces.append("main(%r, %r, %s)\n" % (nonce, bool(verify), ascii(known)))
     return "".join(pieces).encode("utf-8")
 
 

@@ -84,6 +84,7 @@ def distributions(tree: Tree, folders: Iterable[str], verify: bool = False) -> I
             ):
                 fact = dict(fact, gap="not-recorded", reason="leftover: no metadata in it, and the project has another")
             yield fact
+        yield from _planted(tree, folder, names, records.values())
         seen |= {fact["name"] for fact in facts if not fact["shadowed"]}
         earlier.add(folder, names)
         packages = [] if metadata else _packages_without_metadata(folder, names)
@@ -332,13 +333,29 @@ def _editable_names(tree: Tree, folder: str, record: Record) -> Iterator[str]:
 
 def _starts_code(tree: Tree, folder: str, record: Record) -> bool:
     """Whether it brought something that runs at every start: a `.pth` with code, `sitecustomize`, `usercustomize`."""
-    for name in record.at_top(_AT_START):
-        if name.endswith("customize.py"):
-            return True
-        try:
-            text = decoded(tree.read(folder + "/" + name, 1 << 20))[0]
-        except OSError:
-            continue
-        if any(line.startswith(("import ", "import\t")) for line in text.splitlines()):
-            return True
-    return False
+    return any(_runs(tree, folder, name) for name in record.at_top(_AT_START))
+
+
+def _runs(tree: Tree, folder: str, name: str) -> bool:
+    if name.endswith("customize.py"):
+        return True
+    try:
+        text = decoded(tree.read(folder + "/" + name, 1 << 20))[0]
+    except OSError:
+        return False
+    code = [line for line in text.splitlines() if line.startswith(("import ", "import\t"))]
+    return bool(code) and (name not in _VIRTUALENV or code != ["import _virtualenv"])
+
+
+def _planted(tree: Tree, folder: str, names: list[str], records: Iterable[Record]) -> Iterator[Fact]:
+    """
+    What runs at every start and no distribution brought: it is a fact of this Python, by name. The standard library and
+    Debian's own folder belong to the system.
+    """
+    at_start = [name for name in names if name.endswith(_AT_START)]
+    if not at_start or "os.py" in names or folder.startswith("/usr/lib/python3"):
+        return
+    owned = {name for record in records for name in record.at_top(_AT_START)}
+    planted = [name for name in at_start if name not in owned and _runs(tree, folder, name)]
+    if planted:
+        yield {"kind": "python", "planted": planted}

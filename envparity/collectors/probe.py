@@ -21,7 +21,9 @@ from envparity.collectors.tree import LocalTree, gap, why
 _FAILURES = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
-def collect(path: list[str] | None = None, verify_files: bool = False) -> list[Fact]:
+def collect(
+    path: list[str] | None = None, verify_files: bool = False, variables: dict[str, str] | None = None
+) -> list[Fact]:
     """
     Everything that the collectors know of this machine and this interpreter, as facts that JSON can carry.
 
@@ -29,20 +31,21 @@ def collect(path: list[str] | None = None, verify_files: bool = False) -> list[F
         path: the import path, where the caller knows it (`sys.path` of a process that started normally); else it is
             computed as `site` would have made it.
         verify_files: also hash every file that a RECORD lists.
+        variables: those of the place that decide the import path (see `paths.live_path`), where the caller knows them.
     """
     tree = LocalTree()
     facts: list[Fact] = []
     prefix = sys.prefix
-    folders = path
+    folders, more = path, {}
     if folders is None:
         folders = list(sys.path)
-        computed = list(_isolated(facts, "distributions", lambda: [live_path(tree)]))
+        computed = list(_isolated(facts, "distributions", lambda: [live_path(tree, variables)]))
         if computed:
-            prefix, folders, gaps = computed[0]
+            prefix, folders, gaps, more = computed[0]
             facts.extend(gaps)
     folders = [os.path.abspath(entry) for entry in folders]
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
-        ("python", lambda: interpreter(tree, prefix, folders)),
+        ("python", lambda: interpreter(tree, prefix, folders, more)),
         ("system", lambda: system(tree, live=True)),
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
@@ -54,7 +57,7 @@ def collect(path: list[str] | None = None, verify_files: bool = False) -> list[F
     return [printable(fact) for fact in facts]
 
 
-def main(nonce: str, verify_files: bool) -> None:
+def main(nonce: str, verify_files: bool, variables: dict[str, str] | None = None) -> None:
     """
     Answer over the standard output: `envparity-probe NONCE LENGTH SHA256`, a line feed, and that many bytes of JSON.
 
@@ -63,7 +66,7 @@ def main(nonce: str, verify_files: bool) -> None:
     """
     out = os.dup(1)
     os.dup2(2, 1)
-    data = json.dumps(collect(None, verify_files), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    data = json.dumps(collect(None, verify_files, variables), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     answer = ("envparity-probe %s %d %s\n" % (nonce, len(data), hashlib.sha256(data).hexdigest())).encode(
         "ascii"
     ) + data

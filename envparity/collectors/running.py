@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Iterator
 
+from envparity.collectors.build import configure_flags, has_jit, mapped_files, running_libraries
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.system import running_libc
 from envparity.collectors.tree import gap, why
@@ -16,9 +17,10 @@ _FIRST_GLIBC = {"x86_64": 5, "i686": 5, "aarch64": 17, "ppc64le": 17, "s390x": 1
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
+def interpreter(tree: Tree, prefix: str, path: list[str], more: Fact | None = None) -> Iterator[Fact]:
     """
-    Observe the interpreter that runs this. `prefix` and `path` are the computed ones (see `paths.live_path`).
+    Observe the interpreter that runs this. `prefix` and `path` are the computed ones (see `paths.live_path`), and so
+    are `more` fields of it. Switches of the process are not read: they are those of the probe.
 
     `executable` and `libpython` are named with their links followed, and with the sha256 of the file, so that a later
     step can tell whether they are still the ones that were seen.
@@ -41,6 +43,11 @@ def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
         "stdlib": os.path.dirname(os.path.realpath(os.__file__)),
         "path": path,
     }
+    fact["configure"] = configure_flags(tree, fact["stdlib"])
+    available = getattr(getattr(sys, "_jit", None), "is_available", None)  # 3.14 and newer
+    fact["jit"] = bool(available()) if available else has_jit(fact["configure"])
+    fact["libraries"] = running_libraries(tree)
+    fact.update(more or {})
     executable = os.path.realpath(sys.executable) if sys.executable else ""
     fact["provenance"] = provenance(tree, executable, sys.base_prefix)
     for key, place in (("executable", executable), ("libpython", _mapped_libpython(tree))):
@@ -103,12 +110,4 @@ def _version_pieces(version: str) -> tuple[str, str]:
 
 def _mapped_libpython(tree: Tree) -> str:
     """The libpython that the loader really mapped; empty where the interpreter is linked statically."""
-    try:
-        text = tree.read("/proc/self/maps", 64 << 20).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    for line in text.split("\n"):
-        fields = line.split(None, 5)
-        if len(fields) == 6 and os.path.basename(fields[5]).startswith("libpython"):
-            return os.path.realpath(fields[5])
-    return ""
+    return next((path for path in mapped_files(tree) if os.path.basename(path).startswith("libpython")), "")

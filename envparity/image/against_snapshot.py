@@ -47,13 +47,13 @@ def against_snapshot(
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
     """
-    installed = {item.name: item for item in found.distributions or () if not item.shadowed}
+    installed = {item.name: item for item in found.distributions or () if item.importable}
     findings: list[Finding] = []
     gaps: list[Gap] = []
     texts: dict[str, list[str]] = {}
     for item in wanted.distributions or ():
         here = installed.get(item.name)
-        if here is None or item.shadowed or item.tooling:
+        if here is None or not item.importable or item.tooling:
             continue  # one that is missing is a difference, and judged as one
         if item.record_sha256 is None:
             gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
@@ -139,11 +139,11 @@ def _before(tree: ImageTree, folders: list[str], found: Environment, wanted: Env
     names = {
         name.partition(".")[0]: item
         for item in wanted.distributions or ()
-        if not item.tooling and not item.shadowed
+        if not item.tooling and item.importable
         for name in item.import_names
         if name.partition(".")[0] not in standard
     }
-    homes = {item.name: _folder(item) for item in found.distributions or () if not item.shadowed}
+    homes = {item.name: _folder(item) for item in found.distributions or () if item.importable}
     for position, folder in enumerate(folders):
         for entry in tree.entries(folder):
             name = entry.partition(".")[0]

@@ -84,6 +84,9 @@ def _distributions(environment: Environment, style: Style, verbose: bool) -> Ite
         marks = [word for word in ("editable", "tooling", "shadowed") if getattr(item, word)]
         marks += [f"{len(item.modified)} modified"] if item.modified else []
         marks += [f"{len(item.missing)} missing"] if item.missing else []
+        marks += [f"{len(item.added)} added"] if item.added else []
+        marks += [f"inside {item.vendored_in}"] if item.vendored_in else []
+        marks += ["runs code at every start"] if item.startup else []
         words = f"{item.version or item.specifier or 'any version':<16} {' '.join(marks)}".rstrip()
         yield style.clipped(f"  {style.plain(name)} {style.plain(words)}")
     if len(found) > len(shown):

@@ -23,7 +23,15 @@ MOST_MODELS = 1000
 # What an image without PATH gets from every engine (https://github.com/opencontainers/runtime-spec/blob/main/config.md).
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_KEPT = ("/etc/ld.so.cache", "*/libc.so.6", "*/ld-musl-*", "*/bin/python3*", "*/libpython3*.so*")
+_KEPT = (
+    "/etc/ld.so.cache",
+    "*/libc.so.6",
+    "*/ld-musl-*",
+    "*/bin/python3*",
+    "*/libpython3*.so*",
+    "/etc/passwd",
+    "*/_sysconfigdata_*.py",
+)
 """Small files beyond the usual ones that the collectors look into; each would cost another pass over its layer."""
 
 
@@ -66,7 +74,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
     """
     env = variables_of(image)
     facts = [
-        *_python(tree, env, verify_files),
+        *_python(tree, env, (image.config.config and image.config.config.user) or "", verify_files),
         {"kind": "system", "machine": machine(image)},
         *system.system(tree, live=False),
         *dpkg.os_packages(tree),
@@ -89,10 +97,13 @@ def machine(image: Image) -> str:
     return MACHINES.get(image.config.architecture, image.config.architecture)
 
 
-def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:
+def _python(tree: ImageTree, env: Mapping[str, str], user: str, verify_files: bool) -> Iterator[Fact]:
     search = env.get("PATH") or DEFAULT_PATH
-    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", "")))
+    home = env.get("HOME") or interpreter.home_of(tree, user)
+    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", ""), dict(env), home))
     yield from facts
+    if any(fact["kind"] == "python" for fact in facts):
+        yield variables.process_switches(env)
     folders = [folder for fact in facts if fact["kind"] == "python" for folder in fact.get("path", ())]
     if folders:
         yield from distributions.distributions(tree, folders, verify_files)

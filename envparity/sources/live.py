@@ -180,7 +180,8 @@ def _executable(name: str, options: Options) -> Path:
 
 def probe(interpreter: Interpreter, options: Options) -> Environment:
     """Send the collectors to an interpreter and make an Environment of what they answer."""
-    facts = [*_answer(interpreter, options), variables.settings(options.environ), *_without_models()]
+    settings = (variables.settings(options.environ), variables.process_switches(options.environ))
+    facts = [*_answer(interpreter, options), *settings, *_without_models()]
     return marked(codec.environment(facts, origin("live", interpreter.reference)))
 
 
@@ -190,7 +191,8 @@ def _without_models() -> tuple[Fact, ...]:
 
 def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
     nonce = secrets.token_hex(16)
-    program = bundle.program(nonce, {"verify_files": options.verify_files})
+    known = {name: options.environ[name] for name in bundle.VARIABLES if name in options.environ}
+    program = bundle.program(nonce, {"verify_files": options.verify_files, "variables": known})
     command = Command(
         (str(interpreter.executable), "-I", "-S", "-"),
         stdin=program,
