@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,4 +80,8 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself meanwhile
+    if process.stdin is not None:
+        with suppress(OSError):  # what it had not read yet has nowhere to go
+            process.stdin.close()
+        process.stdin = None
     process.communicate()

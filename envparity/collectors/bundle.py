@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import hashlib
 import json
 import os
+import re
 from typing import Any, Mapping
 
 from envparity.collectors.shapes import Fact
 
 _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"
-_PACKAGE = "envparity.collectors"
+_OWN_IMPORT = re.compile(r"(?m)^from envparity\.collectors\.(\w+) import ")
+_LEFT_OUT = ("from __future__ ", "from typing ", "from envparity.collectors")
+_QUOTES = '"""'
 _MOST_BYTES = 256 << 20
 
 VARIABLES = ("HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE")
@@ -41,24 +44,28 @@ def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
     if len(nonce) < 16 or not (nonce.isascii() and nonce.isalnum()):
         raise ValueError("a nonce is at least 16 letters and digits")
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
-    pieces += [_without_imports_of_each_other(name) for name in sent()]
+    pieces += [_bare(_source(name)) for name in sent()]
     # As a literal of ASCII, whatever bytes a path is made of.
     known = None if variables is None else {str(name): str(value) for name, value in variables.items()}
     pieces.append("main(%r, %r, %s)\n" % (nonce, bool(verify), ascii(known)))
     return "".join(pieces).encode("utf-8")
 
 
-def sent(name: str = "probe") -> list[str]:
+def sent() -> list[str]:
     """
     The files that are streamed: what the probe imports and what those import, each after all that it needs. Two of them
     never define the same name. Shapes are for type checkers alone.
     """
     order: list[str] = []
-    for node in ast.parse(_source(name)).body:
-        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
-        if module.startswith(_PACKAGE + ".") and not module.endswith(".shapes"):
-            order += [needed for needed in sent(module[len(_PACKAGE) + 1 :]) if needed not in order]
-    return [*order, name]
+
+    def add(name: str) -> None:
+        for needed in _OWN_IMPORT.findall(_source(name)):
+            if needed != "shapes" and needed not in order:
+                add(needed)
+        order.append(name)
+
+    add("probe")
+    return order
 
 
 def parse_answer(stdout: bytes, nonce: str, stderr: bytes = b"") -> list[Fact]:
@@ -106,23 +113,26 @@ def _no_answer(stdout: bytes, stderr: bytes, mark: bytes, count: int) -> str:
     return "the probe gave no answer" + (": " + last[:200] if last else "")
 
 
-def _without_imports_of_each_other(name: str) -> str:
+def _bare(text: str) -> str:
     """
-    The source without docstring and imports of envparity's own; `typing` goes too: it costs 5 ms, and is needed by
-    annotations alone, which nothing evaluates there.
+    A source without docstrings, comments and imports of envparity's own; `typing` goes too: it costs 5 ms, and is
+    needed by annotations alone, which nothing evaluates there. By lines: a parser would take longer than the program.
     """
-    text = _source(name)
-    lines = text.split("\n")
-    for node in ast.parse(text).body:
-        own = isinstance(node, ast.ImportFrom) and (
-            node.module in ("__future__", "typing") or (node.module or "").startswith(_PACKAGE)
-        )
-        if own or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            end: int = node.end_lineno or node.lineno
-            lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
+    kept, ends = [], ""
+    for line in text.split("\n"):
+        bare = line.strip()
+        if ends:
+            ends = "" if bare.endswith(ends) else ends
+        elif bare.startswith(_QUOTES):
+            ends = "" if bare.endswith(_QUOTES) and len(bare) >= 2 * len(_QUOTES) else _QUOTES
+        elif line.startswith(_LEFT_OUT):
+            ends = ")" if bare.endswith("(") else ""
+        elif bare and not bare.startswith("#"):
+            kept.append(line)
+    return "\n".join(kept) + "\n"
 
 
+@functools.lru_cache(maxsize=None)
 def _source(name: str) -> str:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     with open(path, encoding="utf-8") as file:
