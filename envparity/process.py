@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from envparity.errors import TimeLimitError, UnreachableError
+
+
+_PIPE = 64 << 10  # what a pipe holds on Linux unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,21 @@ def run(command: Command) -> Completed:
         UnreachableError: it cannot be started.
         TimeLimitError: it was still running at its limit; it and its children were killed.
     """
+    with started(command) as finish:
+        return finish()
+
+
+@contextmanager
+def started(command: Command) -> Iterator[Callable[[], Completed]]:
+    """
+    Start a process, and give a function that feeds it and waits for its end: there is something to do meanwhile. If the
+    block ends without that, the process is ended too. What fits into its pipe is fed at once.
+
+    Raises:
+        The same as `run`; the time limit counts from here.
+    """
     name = command.argv[0]
+    began = time.monotonic()
     pipe = None if command.inherit else subprocess.PIPE
     try:
         process = subprocess.Popen(
@@ -61,15 +79,43 @@ def run(command: Command) -> Completed:
         )
     except OSError as error:
         raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
+    stdin = None if command.inherit else _rest_to_feed(process, command.stdin)
+
+    def finish() -> Completed:
+        left = None if command.timeout_s is None else max(command.timeout_s - (time.monotonic() - began), 0.001)
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=left)
+        except subprocess.TimeoutExpired as error:
+            _end(process, command.inherit)
+            raise TimeLimitError(
+                f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower
+            ) from error
+        return Completed(process.returncode, stdout or b"", stderr or b"")
+
     try:
-        stdout, stderr = process.communicate(None if command.inherit else command.stdin, timeout=command.timeout_s)
-    except subprocess.TimeoutExpired as error:
-        _end(process, command.inherit)
-        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower) from error
-    except BaseException:
-        _end(process, command.inherit)
-        raise
-    return Completed(process.returncode, stdout or b"", stderr or b"")
+        yield finish
+    finally:
+        if process.returncode is None:
+            _end(process, command.inherit)
+
+
+def _rest_to_feed(process: subprocess.Popen[bytes], data: bytes) -> bytes | None:
+    """Write it all where the pipe takes it without waiting (Linux lets it grow); else it is left to `communicate`."""
+    stream = process.stdin
+    assert stream is not None
+    try:
+        import fcntl
+
+        if fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, max(len(data), _PIPE)) < len(data):
+            return data
+        rest = data[os.write(stream.fileno(), data) :]
+    except (ImportError, AttributeError, OSError):
+        return data
+    if rest:
+        return rest
+    stream.close()
+    process.stdin = None
+    return None
 
 
 def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:

@@ -13,14 +13,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from envparity import codec, files, sources
-from envparity.collectors import models as model_files
+from envparity import sources
 from envparity.errors import EnvparityError, UsageError
-from envparity.sources import Options, live
-from envparity.values import Environment
+from envparity.sources import Options
+
+if TYPE_CHECKING:
+    from envparity.values import Environment
 
 
 class SnapshotWarning(UserWarning):
@@ -86,6 +86,8 @@ def write(environment: Environment, path: str | Path) -> None:
 
     One that holds values of environment variables is for its owner alone (mode 0600), like what it was read from.
     """
+    from envparity import codec, files
+
     values = environment.settings is not None and environment.settings.variables
     files.write_bytes(path, codec.dump_environment(environment), mode=0o600 if values else 0o644)
 
@@ -119,6 +121,8 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
             "this process does not know its own interpreter (`sys.executable` is empty)",
             hint="name it: `source='python:/usr/bin/python3'`",
         )
+    from envparity.sources import live
+
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
     return _with_models(live.probe(interpreter, options), models, options)
 
@@ -126,6 +130,10 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
 def _with_models(environment: Environment, models: Sequence[str | Path], options: Options) -> Environment:
     if not models:
         return environment
+    import msgspec
+
+    from envparity import codec
+
     names = [Path(model).name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -144,6 +152,9 @@ def _facts(path: Path) -> list[dict[str, object]]:
         raise UsageError(f"there is no model file `{path}`", hint="check the path given to `--model`")
     if not path.is_file():
         raise UsageError(f"the model `{path}` is not a regular file")
+    from envparity import files
+    from envparity.collectors import models as model_files
+
     try:
         return list(model_files.model(str(path.absolute()), path.name))
     except OSError as error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from envparity.cli.common import Common, common_options, emit
 from envparity.errors import IncompleteError, UnsupportedError
-from envparity.values import Environment, GapKind
+
+if TYPE_CHECKING:
+    from envparity.values import Environment
 
 MOST_LINES = 10
 
@@ -53,7 +56,7 @@ def command(
       envparity snapshot --model model.joblib -o model.env.json
       envparity snapshot venv:.venv --model model.joblib -o model.env.json
     """
-    from envparity import codec, snapshot
+    from envparity import snapshot
     from envparity.sources import Options
 
     asked = {"--data": data, "--param": param, "--deep": deep}
@@ -69,6 +72,8 @@ def command(
     )
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:
+        from envparity import codec
+
         emit(codec.dump_environment(environment), output)
     else:
         snapshot.write(environment, str(output))
@@ -88,6 +93,8 @@ def command(
 
 def summary(environment: Environment, output: str | None) -> list[str]:
     """What was read, in a few lines for a person; what could not be read comes last, by name."""
+    from envparity.values import GapKind
+
     counted = []
     if environment.python is not None:
         counted.append(f"Python {environment.python.version or environment.python.specifier}")

@@ -13,6 +13,7 @@ WRITTEN_LATER = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED",
 _SHARED_INIT = 256
 _CODE = (".py", ".so", ".pyd")
 _DEEPEST = 8
+_FEW_TOPS = 16
 
 
 def record_rows(text: str) -> list[tuple[str, str, str]]:
@@ -80,19 +81,25 @@ class Record:
         """What `import_names` finds in all of its rows."""
         inits = self._sizes_of_inits()
         doubtful = {path.partition("/")[0] for path, _, _ in self.special if path.endswith(_CODE)}
-        names, wanted = [], set()
-        for top in self.tops:
-            # Everything below a package at the top is covered by its name, unless its __init__ may be a shared one.
-            size = inits.get(top, "")
-            if size.isdigit() and int(size[:9]) > _SHARED_INIT and top not in doubtful:
-                names += [top] if top.isidentifier() else []
-            else:
-                wanted.add(top)
+        wanted = {top for top in self.tops if top in doubtful or not inits.get(top, "").isdigit()}
+        small = [top for top in self.tops - wanted if int(inits[top][:9]) <= _SHARED_INIT]
+        # Everything below a package at the top is covered by its name, unless its __init__ may be a shared one: that is
+        # a small one without modules beside it.
+        wanted.update(top for top in small if len(small) > _FEW_TOPS or not self._has_module(top + "/"))
+        names = [top for top in self.tops - wanted if top.isidentifier()]
         if not wanted and not self.special:
             return sorted(names)
         fields = (line.rsplit(",", 2) for line in self.lines if line.partition("/")[0] in wanted)
         rows = [(path, digest, size) for path, digest, size in fields]
         return sorted({*names, *import_names([*rows, *self.special])})
+
+    def _has_module(self, below: str) -> bool:
+        for line in self.lines:
+            if line.startswith(below):
+                path = line[len(below) :].partition(",")[0]
+                if "/" not in path and module_name(path) not in ("", "__init__"):
+                    return True
+        return False
 
     def _sizes_of_inits(self) -> dict[str, str]:
         """Package at the top -> the size of its `__init__.py`, as RECORD has it."""

@@ -9,27 +9,40 @@ from __future__ import annotations
 
 __all__ = ["GRAMMAR", "IMAGES", "Options", "read", "read_active", "recognise"]
 
+import importlib
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envparity import files
 from envparity.errors import MalformedError, UnsupportedError, UsageError
-from envparity.sources import image, live, pylock, requirements, saved
 from envparity.sources import recognise as recognition
-from envparity.sources.live import read_active
 from envparity.sources.reading import Options
-from envparity.sources.requirement_lines import MOST_BYTES
-from envparity.values import Environment
 
-Reader = Callable[[str, Options], Environment]
+if TYPE_CHECKING:
+    from envparity.values import Environment
+
+Reader = Callable[[str, Options], "Environment"]
+
+
+def _later(module: str, function: str) -> Reader:
+    """A reader whose file is loaded when it is asked for: who reads a live place waits for no reader of images."""
+
+    def reader(reference: str, options: Options) -> Environment:
+        found: Environment = getattr(importlib.import_module(f"envparity.sources.{module}"), function)(
+            reference, options
+        )
+        return found
+
+    return reader
+
 
 SCHEMES: dict[str, Reader] = {
-    "python": live.read_python,
-    "venv": live.read_venv,
-    "oci": image.read_oci,
-    "docker-archive": image.read_docker_archive,
+    "python": _later("live", "read_python"),
+    "venv": _later("live", "read_venv"),
+    "oci": _later("image", "read_oci"),
+    "docker-archive": _later("image", "read_docker_archive"),
 }
 
 IMAGES = ("oci", "docker-archive")
@@ -48,10 +61,17 @@ LATER = {
 GRAMMAR = "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, -"
 
 _FORMATS: dict[str, Reader] = {
-    recognition.SAVED: saved.read,
-    recognition.REQUIREMENTS: requirements.read,
-    recognition.PYLOCK: pylock.read,
+    recognition.SAVED: _later("saved", "read"),
+    recognition.REQUIREMENTS: _later("requirements", "read"),
+    recognition.PYLOCK: _later("pylock", "read"),
 }
+
+
+def read_active(options: Options) -> Environment:
+    """The Environment of the active environment (see `live.active`)."""
+    from envparity.sources import live
+
+    return live.read_active(options)
 
 
 def read(reference: str, *, options: Options | None = None) -> Environment:
@@ -80,6 +100,8 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
     try:
         return _of_path(reference, options)
     except OSError as error:
+        from envparity import files
+
         raise files.translated(error, f"read `{reference}`") from error
 
 
@@ -93,6 +115,8 @@ def recognise(path_or_text: str | bytes) -> str:
     if isinstance(path_or_text, bytes):
         kind = recognition.by_content(path_or_text)
     else:
+        from envparity import files
+
         data = files.read_bytes(path_or_text)
         kind = recognition.by_content(data) or recognition.by_name(path_or_text)
     return kind.title if kind else ""
@@ -121,9 +145,12 @@ def _of_path(reference: str, options: Options) -> Environment:
     if named is not None and named.supported:
         return _FORMATS[named.key](reference, options)
     if reference.endswith((".tar", ".tar.gz", ".tgz")):
-        return image.read_docker_archive(reference, options)
+        return SCHEMES["docker-archive"](reference, options)
     if re.fullmatch(r"python[0-9.]*", path.name) and os.access(path, os.X_OK):
-        return live.read_python(str(path), options)
+        return SCHEMES["python"](str(path), options)
+    from envparity import files
+    from envparity.sources.requirement_lines import MOST_BYTES
+
     data = files.read_bytes(path, limit=MOST_BYTES, what="source")
     found = recognition.by_content(data)
     if named is not None:
@@ -150,6 +177,8 @@ def _not_read(
 
 def _of_content(data: bytes, reference: str, folder: Path, kind: recognition.Kind | None) -> Environment:
     """Bytes without a telling name. "Any text that pip's grammar accepts is a requirements source." """
+    from envparity.sources import pylock, requirements, saved
+
     if kind is None or kind.key == recognition.REQUIREMENTS:
         return requirements.parse(data, reference, folder)
     if kind.key == recognition.SAVED:
@@ -165,9 +194,9 @@ def _of_content(data: bytes, reference: str, folder: Path, kind: recognition.Kin
 
 def _of_folder(reference: str, path: Path, options: Options) -> Environment:
     if (path / "oci-layout").is_file():
-        return image.read_oci(reference, options)
+        return SCHEMES["oci"](reference, options)
     if (path / "pyvenv.cfg").is_file():
-        return live.read_venv(reference, options)
+        return SCHEMES["venv"](reference, options)
     if (path / "MLmodel").is_file():
         kind = recognition.KINDS["mlmodel"]
         raise UnsupportedError(f"`{reference}` is {kind.title}, which is not supported yet", hint=kind.remedy)
@@ -193,6 +222,8 @@ def _candidates(reference: str) -> str:
 def _standard_input(options: Options) -> Environment:
     if options.stdin is None:
         raise UsageError("`-` reads standard input, and there is none here")
+    from envparity.sources.requirement_lines import MOST_BYTES
+
     data = options.stdin.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise MalformedError(f"standard input is larger than the limit of {MOST_BYTES:,} bytes")

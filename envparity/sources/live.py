@@ -16,15 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envparity import codec
 from envparity.collectors import bundle, variables
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UnreachableError, UsageError
-from envparity.process import Command, Completed, run
+from envparity.process import Command, Completed, run, started
 from envparity.sources.reading import Fact, Options, origin
-from envparity.sources.tooling import marked
-from envparity.values import Environment
+
+if TYPE_CHECKING:
+    from envparity.values import Environment
 
 OLDEST = (3, 8)
 
@@ -180,27 +181,34 @@ def _executable(name: str, options: Options) -> Path:
 
 def probe(interpreter: Interpreter, options: Options) -> Environment:
     """Send the collectors to an interpreter and make an Environment of what they answer."""
+    nonce = secrets.token_hex(16)
+    command = _command(interpreter, options, nonce)
+    with started(command) as finish:
+        # While it works: what is needed for its answer takes as long to import as the answer to be made.
+        from envparity import codec
+        from envparity.sources.tooling import marked
+
+        facts = _answer(interpreter, finish(), command, nonce)
     settings = (variables.settings(options.environ), variables.process_switches(options.environ))
-    facts = [*_answer(interpreter, options), *settings, *_without_models()]
-    return marked(codec.environment(facts, origin("live", interpreter.reference)))
+    return marked(codec.environment([*facts, *settings, *_without_models()], origin("live", interpreter.reference)))
 
 
 def _without_models() -> tuple[Fact, ...]:
     return (gap("artifacts", "not-recorded", "no model was named"),)
 
 
-def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
-    nonce = secrets.token_hex(16)
+def _command(interpreter: Interpreter, options: Options, nonce: str) -> Command:
     known = {name: options.environ[name] for name in bundle.VARIABLES if name in options.environ}
-    program = bundle.program(nonce, {"verify_files": options.verify_files, "variables": known})
-    command = Command(
+    return Command(
         (str(interpreter.executable), "-I", "-S", "-"),
-        stdin=program,
+        stdin=bundle.program(nonce, {"verify_files": options.verify_files, "variables": known}),
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
         slower="raise the limit with --timeout",
     )
-    completed = run(command)
+
+
+def _answer(interpreter: Interpreter, completed: Completed, command: Command, nonce: str) -> list[Fact]:
     if completed.status != 0:
         raise _failure(interpreter, completed, command)
     try:
