@@ -13,7 +13,6 @@ from pathlib import Path
 
 from envparity.errors import TimeLimitError, UnreachableError
 
-
 _PIPE = 64 << 10  # what a pipe holds on Linux unless it is told otherwise
 
 

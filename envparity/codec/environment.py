@@ -78,7 +78,11 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
     sections: dict[str, Any] = {}
     gaps: set[Gap] = set()
     for fact in facts:
-        body = {key: as_text(value) for key, value in fact.items() if key != "kind"}
+        body = {
+            key: value if type(value) is str and value.isascii() else as_text(value)
+            for key, value in fact.items()
+            if key != "kind"
+        }
         kind = fact.get("kind")
         if kind == "gap":
             body["kind"] = body.pop("gap", None)
@@ -112,7 +116,9 @@ def as_text(value: Any) -> Any:
     The same plain data with every text made valid Unicode: a byte of a path or variable that is no UTF-8 is written as
     `\\xff`. The facts of a live place come like this; those of an image, a model or our own process do not.
     """
-    if isinstance(value, str) and not value.isascii():
+    if isinstance(value, str):
+        if value.isascii():
+            return value
         try:
             return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         except UnicodeEncodeError:  # half of a pair, as JSON may hold it
@@ -120,7 +126,7 @@ def as_text(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: as_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_text(item) for item in value]
+        return [item if type(item) is str and item.isascii() else as_text(item) for item in value]
     return value
 
 

@@ -39,7 +39,9 @@ def core_metadata(tree: Tree, path: str) -> Fact:
     if text[0] in " \t\r\n":
         raise ValueError("its metadata does not start with a header")
     fact: Fact = {"name": "", "version": "", "requires": [], "requires_python": "", "latin1": latin1}
-    for key, value in headers_of(text):
+    # The letters that the wanted keys begin with: most lines are classifiers.
+    lines = [line for line in text.split("\n") if line[:1] in ("N", "R", "V", "n", "r", "v")]
+    for key, value in headers_of("\n".join(lines)):
         if key == "requires-dist":
             fact["requires"].append(value)
         elif key in ("name", "version") and not fact[key]:

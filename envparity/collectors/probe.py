@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
 from envparity.collectors.paths import live_path
-from envparity.collectors.running import interpreter
+from envparity.collectors.running import interpreter, own_files
 from envparity.collectors.shapes import Fact
 from envparity.collectors.system import host, system
 from envparity.collectors.tree import LocalTree, gap, why
@@ -25,7 +26,8 @@ def collect(
     path: list[str] | None = None, verify_files: bool = False, variables: dict[str, str] | None = None
 ) -> list[Fact]:
     """
-    Everything that the collectors know of this machine and this interpreter, as facts that JSON can carry.
+    Everything that the collectors know of this machine and this interpreter, as facts; a text in them may hold bytes
+    that are no Unicode (see `printable`).
 
     Args:
         path: the import path, where the caller knows it (`sys.path` of a process that started normally); else it is
@@ -44,17 +46,18 @@ def collect(
             prefix, folders, gaps, more = computed[0]
             facts.extend(gaps)
     folders = [os.path.abspath(entry) for entry in folders]
+    digests = list(_isolated(facts, "python", lambda: own_files(tree)))
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
-        ("python", lambda: interpreter(tree, prefix, folders, more)),
         ("system", lambda: system(tree, live=True)),
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
         ("distributions", lambda: distributions(tree, folders, verify_files)),
         ("os_packages", lambda: os_packages(tree)),
+        ("python", lambda: interpreter(tree, prefix, folders, more, digests)),
     ]
     for section, read in collectors:
         facts.extend(_isolated(facts, section, read))
-    return [printable(fact) for fact in facts]
+    return facts
 
 
 def main(nonce: str, verify_files: bool, variables: dict[str, str] | None = None) -> None:
@@ -66,7 +69,12 @@ def main(nonce: str, verify_files: bool, variables: dict[str, str] | None = None
     """
     out = os.dup(1)
     os.dup2(2, 1)
-    data = json.dumps(collect(None, verify_files, variables), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    gc.disable()  # this process is short, and what it makes it keeps to its end
+    facts = collect(None, verify_files, variables)
+    try:
+        data = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        data = json.dumps(printable(facts), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     answer = ("envparity-probe %s %d %s\n" % (nonce, len(data), hashlib.sha256(data).hexdigest())).encode(
         "ascii"
     ) + data
