@@ -104,7 +104,7 @@ def zone_tables(tree: Tree) -> str:
                     words = file.read(100).decode("ascii", "replace").split("\n")[0].split()
             except OSError:
                 continue
-            if words and words[-1][:4].isdigit():
+            if words and len(words[-1]) == 5 and words[-1][:4].isdigit():
                 return words[-1]
     return ""
 

@@ -9,11 +9,16 @@ from typing import Iterable, Iterator
 from envparity.collectors.shapes import Tree
 
 RECORD_LIMIT = 64 << 20
-WRITTEN_LATER = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json")
+# What an installer writes itself into the metadata; the last two are uv's, for what it was given as a file.
+WRITTEN_LATER = (
+    *("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"),
+    *("uv_cache.json", "uv_build.json"),
+)
 _SHARED_INIT = 256
 _CODE = (".py", ".so", ".pyd")
 _DEEPEST = 8
 _FEW_TOPS = 16
+_LEADS_OUT = (".", "/", ",")
 
 
 def record_rows(text: str) -> list[tuple[str, str, str]]:
@@ -52,13 +57,13 @@ class Record:
             self.special = record_rows(text)
         else:
             marks = [mark for mark in (".data/", "/../") if mark in text]
-            marks += [".pyc,"] if text.count(".pyc,") != text.count(".pyc,,") else []
-            outside = text[:1] in "./" or "\n." in text or "\n/" in text
+            marks += [".pyc,"] if text.count(".pyc,") != (text + "\n").count(".pyc,,\n") else []
+            outside = text[:1] in _LEADS_OUT or any("\n" + mark in text for mark in _LEADS_OUT)
             odd = []
             for line in text.split("\n"):
-                if ".pyc,," in line:
+                if line.endswith(".pyc,,"):
                     continue
-                if line.count(",") != 2 or ".dist-info/" in line or (outside and line[:1] in "./"):
+                if line.count(",") != 2 or ".dist-info/" in line or (outside and line[:1] in _LEADS_OUT):
                     odd.append(line)
                 elif marks and any(mark in line for mark in marks):
                     odd.append(line)
@@ -132,8 +137,8 @@ def normalised_record(text: str) -> bytes:
     What a wheel's RECORD and the one that an installer made of it have in common, as bytes to compare or to hash.
 
     Rows `path,hash,size`, sorted, LF; without RECORD itself and its signatures, INSTALLER, REQUESTED, direct_url.json,
-    `*.pyc` and whatever lies outside site-packages (scripts, headers, data); `.data/purelib` and `.data/platlib` are
-    mapped to the root.
+    what uv notes there, `*.pyc` and whatever lies outside site-packages (scripts, headers, data); `.data/purelib` and
+    `.data/platlib` are mapped to the root.
     """
     return "".join(sorted(set(_normal_lines(record_rows(text))))).encode("utf-8", "surrogateescape")
 

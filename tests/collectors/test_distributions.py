@@ -396,6 +396,7 @@ x-1.dist-info/METADATA,sha256=M,5
 x-1.dist-info/RECORD,,
 x-1.dist-info/REQUESTED,sha256=R,0
 x-1.dist-info/direct_url.json,sha256=D,9
+x-1.dist-info/uv_cache.json,sha256=U,9
 """
 SHIPPED = """\
 x-1.data/platlib/x/native.so,sha256=B,3\r
