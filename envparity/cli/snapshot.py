@@ -114,8 +114,8 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     ]
     changed = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
     lines += [
-        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing,"
-        f" {len(item.added or ())} added"
+        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
+        + (f", {len(item.added)} added" if item.added else "")
         for item in changed[:MOST_LINES]
     ]
     sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)

@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlsplit
 from envparity import codec, files
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
-from envparity.sources import recognise
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
+from envparity.sources.recognise import REQUIREMENTS, by_content
 from envparity.sources.requirement_lines import (
     MOST_BYTES,
     Entry,
@@ -75,8 +75,8 @@ def parse(data: bytes, name: str, folder: Path) -> Environment:
         found = tuple(entries(data, name, folder))
         facts = tuple(_facts(found))
     except MalformedError as error:
-        kind = recognise.by_content(data)
-        if kind is None or kind.key in {recognise.REQUIREMENTS, "binary"}:
+        kind = by_content(data)
+        if kind is None or kind.key in {REQUIREMENTS, "binary"}:
             raise
         raise MalformedError(
             f"`{name}` is not a requirements file: it looks like {kind.title}",
