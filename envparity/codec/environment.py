@@ -369,8 +369,9 @@ def _empty(value: msgspec.Struct, name: str) -> Any:
 
 @functools.cache
 def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Field -> what it holds where nobody knows. Asked once a kind: msgspec evaluates all annotations each time."""
-    return {field.name: field.default for field in msgspec.structs.fields(kind)}
+    """Field -> what it holds where nobody knows; without `msgspec.structs.fields`, which evaluates all annotations."""
+    fields, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    return dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
 
 
 def content_digest(environment: Environment) -> Digest:
