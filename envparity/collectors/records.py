@@ -18,7 +18,7 @@ _SHARED_INIT = 256
 _CODE = (".py", ".so", ".pyd")
 _DEEPEST = 8
 _FEW_TOPS = 16
-_LEADS_OUT = (".", "/", ",")
+_LEADS_OUT = "./,"
 
 
 def record_rows(text: str) -> list[tuple[str, str, str]]:
@@ -56,19 +56,17 @@ class Record:
         if '"' in text or "\r" in text:
             self.special = record_rows(text)
         else:
-            marks = [mark for mark in (".data/", "/../") if mark in text]
-            marks += [".pyc,"] if text.count(".pyc,") != (text + "\n").count(".pyc,,\n") else []
-            outside = text[:1] in _LEADS_OUT or any("\n" + mark in text for mark in _LEADS_OUT)
-            odd = []
+            odd: list[str] = []
+            ordinary = self.lines.append
             for line in text.split("\n"):
-                if line.endswith(".pyc,,"):
+                if line[-6:] == ".pyc,,":
                     continue
-                if line.count(",") != 2 or ".dist-info/" in line or (outside and line[:1] in _LEADS_OUT):
+                if line.count(",") != 2 or line[0] in _LEADS_OUT or ".dist-info/" in line or ".data/" in line:
                     odd.append(line)
-                elif marks and any(mark in line for mark in marks):
+                elif "/../" in line or ".pyc," in line:
                     odd.append(line)
                 else:
-                    self.lines.append(line)
+                    ordinary(line)
             self.special = record_rows("\n".join(odd))
         self.tops = {line.partition("/")[0] for line in self.lines}
 
