@@ -58,6 +58,8 @@ def _single(environment: Environment) -> Iterator[tuple[str, str]]:
         words = [python.implementation, python.version or python.specifier, python.provenance]
         words += ["free-threaded"] if python.free_threaded else []
         yield "Python", " ".join(filter(None, words)) + (f", {python.compiler}" if python.compiler else "")
+        if python.planted:
+            yield "At start", f"{listed(python.planted, 3)}: code that no distribution brought"
     if system is not None:
         release = system.name or " ".join(filter(None, (system.id, system.version_id)))
         libc = " ".join(filter(None, (system.libc, system.libc_version)))
