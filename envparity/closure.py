@@ -77,7 +77,7 @@ def required_by(
     The installed distributions that `roots` need, the installed roots themselves included.
 
     Args:
-        distributions: all that are installed; a shadowed copy is never the one that is imported, and is passed over.
+        distributions: all that are installed; a copy that no import finds (shadowed, vendored) is passed over.
         roots: names, with the extras that were asked for where they are known (`uvicorn[standard]`).
         marker_env: what `marker_environment` gives.
 
@@ -102,7 +102,7 @@ def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]
         return frozenset()
     candidates = _reach(edges, [OURSELVES], barred=frozenset())
     wanted = {
-        each.name for each in installed if each.requested and each.installer not in _REQUESTS_ALL and not each.shadowed
+        each.name for each in installed if each.requested and each.installer not in _REQUESTS_ALL and each.importable
     }
     others = (edges.keys() - candidates) | wanted
     return candidates - _reach(edges, others, barred=frozenset([OURSELVES]))
@@ -112,11 +112,11 @@ def provides(distributions: Iterable[Distribution]) -> dict[str, tuple[str, ...]
     """
     Which distributions bring an import name: `sklearn` -> `("scikit-learn",)`.
 
-    Several share one where it is a namespace (`google`). A shadowed copy brings nothing.
+    Several share one where it is a namespace (`google`). A shadowed or vendored copy brings nothing.
     """
     owners: dict[str, set[str]] = {}
     for each in distributions:
-        if not each.shadowed:
+        if each.importable:
             for name in each.import_names:
                 owners.setdefault(name, set()).add(each.name)
     return {name: tuple(sorted(owners[name])) for name in sorted(owners)}
@@ -151,7 +151,7 @@ _Edges = dict[str, dict[str, frozenset[tuple[str, str]]]]
 
 def _edges(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> _Edges:
     """Read all requirements once. Extras that no marker mentions need no row: they add nothing."""
-    return {each.name: _requirements(each.requires, marker_env) for each in distributions if not each.shadowed}
+    return {each.name: _requirements(each.requires, marker_env) for each in distributions if each.importable}
 
 
 def _requirements(texts: Iterable[str], marker_env: Mapping[str, str]) -> dict[str, frozenset[tuple[str, str]]]:

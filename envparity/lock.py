@@ -172,7 +172,7 @@ def _platform(system: System) -> tuple[str, str]:
 
 
 def _chosen(installed: tuple[Distribution, ...], markers: dict[str, str]) -> tuple[list[Distribution], list[LeftOut]]:
-    effective = [item for item in installed if not item.shadowed and not item.tooling]
+    effective = [item for item in installed if item.importable and not item.tooling]
     others = {item.name for item in effective} - set(INSTALLERS)
     required = closure.required_by(effective, others, markers)
     chosen, left_out = [], []

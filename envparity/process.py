@@ -8,14 +8,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from envparity.errors import TimeLimitError, UnreachableError
 
 _PIECE = 1 << 16
+_PIPE = 64 << 10  # what a pipe holds on Linux unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -53,60 +54,108 @@ def run(command: Command) -> Completed:
         UnreachableError: it cannot be started.
         TimeLimitError: it was still running at its limit; it and its children were killed.
     """
+    with started(command) as finish:
+        return finish()
+
+
+@contextmanager
+def started(command: Command) -> Iterator[Callable[[], Completed]]:
+    """
+    Start a process, and give a function that feeds it and waits for its end: there is something to do meanwhile. If the
+    block ends without that, the process is ended too. What fits into its pipe is fed at once.
+
+    Raises:
+        The same as `run`; the time limit counts from here.
+    """
     name = command.argv[0]
+    began = time.monotonic()
     pipe = None if command.inherit else subprocess.PIPE
     process: subprocess.Popen[bytes] | None = None
     try:
-        with _signals_held():
-            process = subprocess.Popen(
-                command.argv,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                env=dict(command.env),
-                cwd=command.cwd,
-                start_new_session=not command.inherit,
-            )
-        if command.inherit:
-            process.wait(command.timeout_s)
-            stdout = stderr = b""
-        else:
-            stdout, stderr = _conversation(process, command)
-    except subprocess.TimeoutExpired as error:
-        assert process is not None
-        _end(process, command.inherit)
-        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower) from error
-    except OSError as error:
-        if process is not None:
+        try:
+            with _signals_held():
+                process = subprocess.Popen(
+                    command.argv,
+                    stdin=pipe,
+                    stdout=pipe,
+                    stderr=pipe,
+                    env=dict(command.env),
+                    cwd=command.cwd,
+                    start_new_session=not command.inherit,
+                )
+        except OSError as error:
+            raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
+        yield _finisher(process, command, began)
+    finally:
+        if process is not None and process.returncode is None:
             _end(process, command.inherit)
-            raise
-        raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
-    except BaseException:
-        if process is not None:
-            _end(process, command.inherit)
-        raise
-    return Completed(process.returncode, stdout, stderr)
 
 
-def _conversation(process: subprocess.Popen[bytes], command: Command) -> tuple[bytes, bytes]:
+def _finisher(process: subprocess.Popen[bytes], command: Command, began: float) -> Callable[[], Completed]:
+    left = b"" if command.inherit else _rest_to_feed(process, command.stdin)
+    until = None if command.timeout_s is None else began + command.timeout_s
+
+    def finish() -> Completed:
+        try:
+            stdout, stderr = _conversation(process, left, until, command)
+        except subprocess.TimeoutExpired as error:
+            raise TimeLimitError(
+                f"`{command.argv[0]}` did not finish within {command.timeout_s:g} s", hint=command.slower
+            ) from error
+        return Completed(process.returncode, stdout, stderr)
+
+    return finish
+
+
+def _rest_to_feed(process: subprocess.Popen[bytes], data: bytes) -> bytes:
+    """Write it all where the pipe takes it without waiting (Linux lets it grow); what it does not take is left."""
+    stream = process.stdin
+    assert stream is not None
+    try:
+        import fcntl
+
+        if fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, max(len(data), _PIPE)) < len(data):
+            return data
+        rest = data[os.write(stream.fileno(), data) :]
+    except (ImportError, AttributeError, OSError):
+        return data
+    if not rest:
+        stream.close()
+    return rest
+
+
+def _conversation(
+    process: subprocess.Popen[bytes], rest: bytes, until: float | None, command: Command
+) -> tuple[bytes, bytes]:
     """
     Feed a process and take what it prints, at the same time, until it ends. It may be a stranger's on another host: so
     what is kept of it is limited, which `communicate` does not do.
+
+    Raises:
+        subprocess.TimeoutExpired: it goes on after `until`, on the monotonic clock.
     """
+
+    def left_s() -> float | None:
+        return None if until is None else max(0.0, until - time.monotonic())
+
+    if command.inherit:
+        process.wait(left_s())
+        return b"", b""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    until = None if command.timeout_s is None else time.monotonic() + command.timeout_s
-    left = memoryview(command.stdin)
-    taken: dict[int, bytearray] = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
-    with selectors.DefaultSelector() as selector, process.stdin, process.stdout, process.stderr:
-        os.set_blocking(process.stdin.fileno(), False)
-        selector.register(process.stdin, selectors.EVENT_WRITE)
+    left = memoryview(rest)
+    numbers = process.stdout.fileno(), process.stderr.fileno()
+    taken: dict[int, bytearray] = {number: bytearray() for number in numbers}
+    with selectors.DefaultSelector() as selector, closing(process.stdin), process.stdout, process.stderr:
+        if not process.stdin.closed:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
         selector.register(process.stdout, selectors.EVENT_READ)
         selector.register(process.stderr, selectors.EVENT_READ)
         while selector.get_map():
-            wait_s = None if until is None else until - time.monotonic()
-            if wait_s is not None and wait_s <= 0:
+            wait_s = left_s()
+            if wait_s == 0:
                 raise subprocess.TimeoutExpired(command.argv, command.timeout_s or 0)
             for key, _ in selector.select(wait_s):
                 if key.fileobj is process.stdin:
@@ -125,8 +174,7 @@ def _conversation(process: subprocess.Popen[bytes], command: Command) -> tuple[b
                     selector.unregister(key.fileobj)
                 if sum(map(len, taken.values())) > command.most_bytes:
                     raise UnreachableError(f"`{command.argv[0]}` prints more than {command.most_bytes:,} bytes")
-        numbers = process.stdout.fileno(), process.stderr.fileno()
-    process.wait(None if until is None else max(0.0, until - time.monotonic()))
+    process.wait(left_s())
     return bytes(taken[numbers[0]]), bytes(taken[numbers[1]])
 
 
@@ -164,4 +212,5 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            stream.close()
+            with suppress(OSError):  # what it had not read yet has nowhere to go
+                stream.close()

@@ -15,15 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from envparity import codec, files, sources
+from envparity import sources
 from envparity.errors import EnvparityError, UsageError
-from envparity.image.preflight import stdlib_names
-from envparity.sources import Options, live, running
-from envparity.sources.reading import Fact
-from envparity.values import Environment
+from envparity.sources import Options
+
+if TYPE_CHECKING:
+    from envparity.sources.reading import Fact
+    from envparity.values import Environment
 
 
 class SnapshotWarning(UserWarning):
@@ -115,6 +115,8 @@ def of(source: str | None, *, models: Sequence[str | Path] = (), options: Option
     options = options or Options()
     facts = _model_facts(models, options)
     if options.deep:
+        from envparity.sources import running
+
         options = replace(options, wanted=running.importable(name for fact in facts for name in _modules(fact)))
     environment = sources.read(source, options=options) if source else sources.read_active(options)
     if options.deep and environment.origin.kind != "live":
@@ -132,6 +134,10 @@ def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
     """
     if environment.distributions is None or environment.python is None:
         return {}
+    if not environment.artifacts:
+        return {}
+    from envparity.image.preflight import stdlib_names
+
     standard = stdlib_names(environment.python.version)
     provided = {name.partition(".")[0] for item in environment.distributions for name in item.import_names}
     provided |= {item.name.replace("-", "_") for item in environment.distributions}
@@ -151,6 +157,8 @@ def write(environment: Environment, path: str | Path) -> None:
 
     One that holds values of environment variables is for its owner alone (mode 0600), like what it was read from.
     """
+    from envparity import codec, files
+
     values = environment.settings is not None and environment.settings.variables
     files.write_bytes(path, codec.dump_environment(environment), mode=0o600 if values else 0o644)
 
@@ -184,6 +192,8 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
             "this process does not know its own interpreter (`sys.executable` is empty)",
             hint="name it: `source='python:/usr/bin/python3'`",
         )
+    from envparity.sources import live, running
+
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
     facts = _model_facts(models, options)
     return _with_models(live.probe(interpreter, options, running.inside()), facts)
@@ -205,6 +215,10 @@ def _modules(fact: Fact) -> Sequence[str]:
 def _with_models(environment: Environment, facts: Sequence[Fact]) -> Environment:
     if not facts:
         return environment
+    import msgspec
+
+    from envparity import codec
+
     found = codec.environment(facts, environment.origin)
     kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
     of_models = (gap for gap in found.gaps if gap.section == "artifacts")
@@ -218,6 +232,7 @@ def _name(path: Path) -> str:
 
 def _facts(path: Path) -> list[Fact]:
     # A dozen readers, which a snapshot without a model need not wait for.
+    from envparity import files
     from envparity.collectors import model_folders
     from envparity.collectors import models as model_files
     from envparity.collectors.tree import LocalTree

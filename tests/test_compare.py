@@ -342,3 +342,37 @@ def test_a_native_file_of_one_and_the_same_wheel_is_not_asked_for_its_version() 
 
     assert compare(*sides(one)) == ()
     assert {item.section for item in compare(*sides(other))} == {"distributions", "native_libraries"}
+
+
+def test_a_copy_that_no_import_finds_is_no_difference() -> None:
+    before = environment(distributions=(installed("requests", "2.31.0"),))
+    after = environment(
+        distributions=(
+            installed("requests", "2.31.0"),
+            installed("requests", "2.28.2", vendored_in="pip"),
+            installed("requests", "2.20.0", shadowed=True),
+        )
+    )
+
+    assert compare(before, after) == ()
+
+
+def test_code_that_nobody_brought_and_that_runs_at_every_start_is_a_difference() -> None:
+    """litellm_init.pth, 2026: the versions of both sides were the same."""
+    clean = Python(version="3.11.7", implementation="cpython", path=("/a",), startup=("/a/distutils-precedence.pth",))
+    planted = Python(version="3.11.7", implementation="cpython", path=("/b",), planted=("evil.pth",))
+
+    (difference,) = compare(environment(python=clean), environment(python=planted))
+
+    assert (difference.field, difference.item, difference.change) == ("planted", "evil.pth", Change.ADDED)
+    assert compare(environment(python=CPYTHON), environment(python=planted)) == ()
+
+
+def test_files_that_were_added_after_installation_are_found() -> None:
+    looked = {"modified": (), "missing": ()}
+    before = environment(distributions=(installed("numpy", "1.26.4", **looked, added=()),))
+    after = environment(distributions=(installed("numpy", "1.26.4", **looked, added=("numpy/more.py",)),))
+
+    difference = one(before, after)
+
+    assert (difference.field, difference.before, difference.after) == ("added", "none", "numpy/more.py")

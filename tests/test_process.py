@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from envparity.errors import TimeLimitError, UnreachableError
-from envparity.process import Command, run
+from envparity.process import Command, run, started
 
 
 def test_nothing_of_our_environment_reaches_it() -> None:
@@ -70,3 +71,31 @@ def test_what_a_process_prints_is_limited() -> None:
     """It may be on another host, and a stranger's."""
     with pytest.raises(UnreachableError, match="prints more than 1,000,000 bytes"):
         run(Command(("/bin/cat", "/dev/zero"), env={}, most_bytes=1_000_000))
+
+
+def test_while_it_works_there_is_time_for_something_else_and_a_long_input_is_fed_all_the_same() -> None:
+    program = "import sys; data = sys.stdin.buffer.read(); print(len(data))"
+
+    for size in (10, 100_000, 5_000_000):
+        with started(Command((sys.executable, "-I", "-c", program), stdin=b"x" * size)) as finish:
+            meanwhile = sum(range(1000))
+            done = finish()
+
+        assert (done.stdout.strip(), meanwhile) == (str(size).encode(), 499500)
+
+
+def test_it_does_not_outlive_the_error_of_whoever_started_it(tmp_path: Path) -> None:
+    """Ctrl-C while its answer is waited for must leave no interpreter behind."""
+    place = tmp_path / "pid"
+    program = f"import os, time; open({str(place)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+
+    def interrupted() -> None:
+        with started(Command((sys.executable, "-I", "-c", program))):
+            while not place.exists() or not place.read_text():
+                time.sleep(0.01)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        interrupted()
+
+    assert not (Path("/proc") / place.read_text()).exists()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from envparity.cli.common import Common, Target, common_options, emit, later_options, output_option, target_options
 from envparity.errors import IncompleteError
-from envparity.values import Environment, GapKind
+
+if TYPE_CHECKING:
+    from envparity.values import Environment
 
 MOST_LINES = 10
 
@@ -60,7 +63,7 @@ def command(
     """
     from dataclasses import asdict
 
-    from envparity import codec, snapshot
+    from envparity import snapshot
     from envparity.sources import Options
 
     options = Options(
@@ -77,6 +80,8 @@ def command(
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
     environment = snapshot.of(source, models=models, options=options)
     if output in {None, "-"}:
+        from envparity import codec
+
         emit(codec.dump_environment(environment), output)
     else:
         snapshot.write(environment, str(output))
@@ -101,15 +106,15 @@ def command(
 
 def summary(environment: Environment, output: str | None) -> list[str]:
     """What was read, in a few lines for a person; what could not be read comes last, by name."""
+    from envparity.values import GapKind
+
     counted = []
     if environment.python is not None:
         counted.append(f"Python {environment.python.version or environment.python.specifier}")
     if environment.distributions is not None:
-        tooling = sum(item.tooling for item in environment.distributions)
-        counted.append(
-            f"{len(environment.distributions) - tooling} distributions"
-            + (f" (and {tooling} of tooling)" if tooling else "")
-        )
+        own = [item for item in environment.distributions if not item.vendored_in]
+        tooling = sum(item.tooling for item in own)
+        counted.append(f"{len(own) - tooling} distributions" + (f" (and {tooling} of tooling)" if tooling else ""))
     if environment.conda_packages is not None:
         counted.append(f"{len(environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
@@ -122,9 +127,10 @@ def summary(environment: Environment, output: str | None) -> list[str]:
         for gap in environment.gaps
         if gap.section == "artifacts" and gap.item and gap.kind is GapKind.NOT_RECORDED
     ]
-    changed = [item for item in environment.distributions or () if item.modified or item.missing]
+    changed = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
     lines += [
         f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
+        + (f", {len(item.added)} added" if item.added else "")
         for item in changed[:MOST_LINES]
     ]
     sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)

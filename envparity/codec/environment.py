@@ -79,7 +79,11 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
     sections: dict[str, Any] = {}
     gaps: set[Gap] = set()
     for fact in facts:
-        body = {key: as_text(value) for key, value in fact.items() if key != "kind"}
+        body = {
+            key: value if type(value) is str and value.isascii() else as_text(value)
+            for key, value in fact.items()
+            if key != "kind"
+        }
         kind = fact.get("kind")
         if kind == "gap":
             body["kind"] = body.pop("gap", None)
@@ -113,7 +117,9 @@ def as_text(value: Any) -> Any:
     The same plain data with every text made valid Unicode: a byte of a path or variable that is no UTF-8 is written as
     `\\xff`. The facts of a live place come like this; those of an image, a model or our own process do not.
     """
-    if isinstance(value, str) and not value.isascii():
+    if isinstance(value, str):
+        if value.isascii():
+            return value
         try:
             return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         except UnicodeEncodeError:  # half of a pair, as JSON may hold it
@@ -121,7 +127,7 @@ def as_text(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: as_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_text(item) for item in value]
+        return [item if type(item) is str and item.isascii() else as_text(item) for item in value]
     return value
 
 
@@ -138,7 +144,7 @@ def _ordered(environment: Environment) -> Environment:
     """The same facts in the one order in which they are written."""
 
     def by_name(item: Distribution) -> tuple[str, ...]:
-        return (item.name, "1" if item.shadowed else "0", item.version, item.location, item.specifier, item.marker)
+        return (item.name, "0" if item.importable else "1", item.version, item.location, item.specifier, item.marker)
 
     ordered: dict[str, Any] = {
         name: tuple(sorted(items, key=_fields))
@@ -263,8 +269,8 @@ def _struct_in(annotation: Any) -> Any:
 def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, what only running code knows (one
-    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling and
-    names of variables.
+    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling,
+    copies that a package carries in itself, and names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -284,7 +290,7 @@ def content(environment: Environment) -> Environment:
                 **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES},
             )
             for item in distributions
-            if not item.tooling
+            if not item.tooling and not item.vendored_in
         )
     artifacts = environment.artifacts
     if artifacts is not None:
@@ -372,7 +378,9 @@ def _empty(value: msgspec.Struct, name: str) -> Any:
 
 @functools.cache
 def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {field.name: field.default for field in msgspec.structs.fields(kind)}
+    """Field -> what it holds where nobody knows; without `msgspec.structs.fields`, which evaluates all annotations."""
+    fields, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    return dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
 
 
 def content_digest(environment: Environment) -> Digest:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import json
 import os
-from typing import Iterable, Mapping
+import re
+from typing import Any, Iterable, Mapping
 
 from envparity.collectors.shapes import Fact
 
 _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"
-_PACKAGE = "envparity.collectors"
+_OWN_IMPORT = re.compile(r"(?m)^from envparity\.collectors\.(\w+) import ")
+_LEFT_OUT = ("from __future__ ", "from typing ", "from envparity.collectors")
+_QUOTES = '"""'
 _MOST_BYTES = 256 << 20
 
+VARIABLES = ("HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE")
+"""What decides the import path of a Python that starts normally; the probe itself is started without them."""
 
-def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
+
+def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
     """
     The text to send over standard input to `python -I -S -`. It answers with facts, framed with `nonce`.
 
@@ -24,16 +29,21 @@ def program(nonce: str, options: Mapping[str, bool] | None = None) -> bytes:
 
     Args:
         nonce: at least 16 letters and digits that the target cannot guess.
-        options: `verify_files`.
+        options: `verify_files`; `variables`, those of `VARIABLES` that are set in the target's place.
 
     Raises:
         ValueError: the nonce is too short or holds something else; an option is unknown.
     """
     chosen = dict(options or {})
     verify = chosen.pop("verify_files", False)
+    variables = chosen.pop("variables", None)
+    if variables is not None and not set(variables) <= set(VARIABLES):
+        raise ValueError("a variable that the probe does not ask for")
     if chosen:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
-    return _text("probe", "main(%r, %r)\n" % (_checked_nonce(nonce), bool(verify)))
+    # As a literal of ASCII, whatever bytes a path is made of.
+    known = None if variables is None else {str(name): str(value) for name, value in variables.items()}
+    return _text("probe", "main(%r, %r, %s)\n" % (_checked_nonce(nonce), bool(verify), ascii(known)))
 
 
 def deep_program(nonce: str, wanted: Iterable[str] = ()) -> bytes:
@@ -55,7 +65,7 @@ def _checked_nonce(nonce: str) -> str:
 
 def _text(name: str, call: str) -> bytes:
     pieces = ["from __future__ import annotations\n%s = (_ := True)\n" % _GUARD]
-    pieces += [_without_imports_of_each_other(needed) for needed in sent(name)]
+    pieces += [_bare(_source(needed)) for needed in sent(name)]
     return "".join([*pieces, call]).encode("utf-8")
 
 
@@ -65,11 +75,16 @@ def sent(name: str = "probe") -> list[str]:
     never define the same name. Shapes are for type checkers alone.
     """
     order: list[str] = []
-    for node in _statements(name):
-        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
-        if module.startswith(_PACKAGE + ".") and not module.endswith(".shapes"):
-            order += [needed for needed in sent(module[len(_PACKAGE) + 1 :]) if needed not in order]
-    return [*order, name]
+
+    def add(needed: str) -> None:
+        for other in _OWN_IMPORT.findall(_source(needed)):
+            if other != "shapes" and other not in order:
+                add(other)
+        if needed not in order:
+            order.append(needed)
+
+    add(name)
+    return order
 
 
 def parse_answer(stdout: bytes, nonce: str, stderr: bytes = b"") -> list[Fact]:
@@ -117,25 +132,27 @@ def _no_answer(stdout: bytes, stderr: bytes, mark: bytes, count: int) -> str:
     return "the probe gave no answer" + (": " + last[:200] if last else "")
 
 
-def _without_imports_of_each_other(name: str) -> str:
+def _bare(text: str) -> str:
     """
-    The source without docstring and imports of envparity's own; `typing` goes too: it costs 5 ms, and is needed by
-    annotations alone, which nothing evaluates there.
+    A source without docstrings, comments and imports of envparity's own; `typing` goes too: it costs 5 ms, and is
+    needed by annotations alone, which nothing evaluates there. By lines: a parser would take longer than the program.
     """
-    lines = _source(name).split("\n")
-    for node in _statements(name):
-        own = isinstance(node, ast.ImportFrom) and (
-            node.module in ("__future__", "typing") or (node.module or "").startswith(_PACKAGE)
-        )
-        if own or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            end: int = node.end_lineno or node.lineno
-            lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
-
-
-@functools.lru_cache(maxsize=None)
-def _statements(name: str) -> list[ast.stmt]:
-    return ast.parse(_source(name)).body
+    kept, ends, in_text = [], "", False
+    for line in text.split("\n"):
+        bare = line.strip()
+        if in_text:  # a value over several lines, which is no docstring
+            kept.append(line)
+            in_text = line.count(_QUOTES) % 2 == 0
+        elif ends:
+            ends = "" if bare.endswith(ends) else ends
+        elif bare.startswith(_QUOTES):
+            ends = "" if bare.endswith(_QUOTES) and len(bare) >= 2 * len(_QUOTES) else _QUOTES
+        elif line.startswith(_LEFT_OUT):
+            ends = ")" if bare.endswith("(") else ""
+        elif bare and not bare.startswith("#"):
+            kept.append(line)
+            in_text = line.count(_QUOTES) % 2 == 1
+    return "\n".join(kept) + "\n"
 
 
 @functools.lru_cache(maxsize=None)

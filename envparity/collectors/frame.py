@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -32,7 +33,12 @@ def answer(nonce: str, read: Callable[[], list[Fact]]) -> None:
     """
     out = os.dup(1)
     os.dup2(2, 1)
-    data = json.dumps(read(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    gc.disable()  # this process is short, and what it makes it keeps to its end
+    facts = read()
+    try:
+        data = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        data = json.dumps(printable(facts), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     framed = ("envparity-probe %s %d %s\n" % (nonce, len(data), hashlib.sha256(data).hexdigest())).encode(
         "ascii"
     ) + data

@@ -7,7 +7,15 @@ import re
 import struct
 from typing import Iterator
 
-from envparity.collectors.paths import pyvenv_keys, site_path, virtual_environment
+from envparity.collectors.build import configure_flags, has_jit
+from envparity.collectors.paths import (
+    pyvenv_keys,
+    site_path,
+    startup_of,
+    user_folder,
+    user_site,
+    virtual_environment,
+)
 from envparity.collectors.running import provenance
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.system import machine_of
@@ -26,7 +34,14 @@ _TRIPLETS = {
 }
 
 
-def image_interpreter(tree: Tree, env_path: str, library_path: str = "", program: str = "") -> Iterator[Fact]:
+def image_interpreter(
+    tree: Tree,
+    env_path: str,
+    library_path: str = "",
+    program: str = "",
+    variables: dict[str, str] | None = None,
+    home: str = "",
+) -> Iterator[Fact]:
     """
     Observe the Python that a container of this tree would start.
 
@@ -38,8 +53,10 @@ def image_interpreter(tree: Tree, env_path: str, library_path: str = "", program
         env_path: PATH of the image's configuration.
         library_path: its LD_LIBRARY_PATH.
         program: the Python that the image starts, where it names one by its path; what is not there does not count.
+        variables: all of its variables, where they are known; `PYTHONPATH` and the user's site-packages then count.
+        home: the home of the user that it starts as.
     """
-    executable = program if program and tree.kind(program) == "file" else python_on_path(tree, env_path)
+    executable, *others = pythons_on_path(tree, env_path, program) or [""]
     if not executable:
         yield gap("python", "not-recorded", "there is no Python on its PATH (%s)" % env_path)
         return
@@ -80,17 +97,44 @@ def image_interpreter(tree: Tree, env_path: str, library_path: str = "", program
         yield gap("python", "unread", "its bytes say %s" % said, real)
     if minor:
         facts: list[Fact] = []
-        fact["prefix"], fact["base_prefix"], fact["path"] = image_paths(tree, executable, minor, facts)
+        user = (variables, user_folder(variables, home, minor)) if variables is not None else None
+        fact["prefix"], fact["base_prefix"], fact["path"], fact["user_site"] = image_paths(
+            tree, executable, minor, facts, user
+        )
+        fact["startup"] = startup_of(facts)
         fact["stdlib"] = fact["base_prefix"] + "/lib/python" + minor
         fact["provenance"] = provenance(tree, real, fact["base_prefix"])
         fact.update(_abi(tree, fact["stdlib"] + "/lib-dynload"))
+        fact["configure"] = configure_flags(tree, fact["stdlib"])
+        fact["jit"] = has_jit(fact["configure"]) if fact["configure"] else None
         yield from facts
+    fact["others"] = others
     yield fact
-    yield gap("python", "not-recorded", "compiler, build and platform tags are known to a running interpreter only")
+    yield gap(
+        "python",
+        "not-recorded",
+        "compiler, build, linked libraries and platform tags are known to a running interpreter only",
+    )
 
 
 def python_on_path(tree: Tree, env_path: str) -> str:
-    """The first `python3`, `python` or `python3.N` on a PATH, its own links not followed; empty if there is none."""
+    """The first of `pythons_on_path`; empty if there is none."""
+    return next(iter(pythons_on_path(tree, env_path)), "")
+
+
+def pythons_on_path(tree: Tree, env_path: str, program: str = "") -> list[str]:
+    """
+    Each `python3`, `python` or `python3.N` on a PATH, its own links not followed: first the one that starts, which is
+    `program` where that is a file. What is one executable in one environment is named once.
+    """
+    found: dict[tuple[str, str], str] = {}
+
+    def add(path: str) -> None:
+        environment = virtual_environment(tree, path)
+        found.setdefault((environment[0] if environment else "", tree.resolve(path)), path)
+
+    if program and tree.kind(program) == "file":
+        add(program)
     for folder in env_path.split(":"):
         try:
             names = tree.entries(folder) if folder.startswith("/") else []
@@ -101,13 +145,16 @@ def python_on_path(tree: Tree, env_path: str) -> str:
         for name in ["python3", "python", *versioned]:
             path = folder.rstrip("/") + "/" + name
             if name in names and tree.kind(path) == "file":
-                return path
-    return ""
+                add(path)
+    return list(found.values())
 
 
-def image_paths(tree: Tree, executable: str, minor: str, facts: list[Fact]) -> tuple[str, str, list[str]]:
+def image_paths(
+    tree: Tree, executable: str, minor: str, facts: list[Fact], user: tuple[dict[str, str], str] | None = None
+) -> tuple[str, str, list[str], bool | None]:
     """
-    The prefix, the base prefix and the import path that Python X.Y would have there; gaps go to `facts`.
+    The prefix, the base prefix and the import path that Python X.Y would have there, and whether its user's own folder
+    counts; gaps go to `facts`. `user` holds the variables and that folder, where they are known.
 
     Virtual environments are honoured, and so are Debian's `dist-packages` and the `/usr/local` of Debian and Fedora.
     """
@@ -124,11 +171,15 @@ def image_paths(tree: Tree, executable: str, minor: str, facts: list[Fact]) -> t
     path = [base + "/lib/python" + minor.replace(".", "") + ".zip", stdlib, stdlib + "/lib-dynload"]
     prefix, system_site = found or (base, True)
     folders = ["%s/%s/python%s/site-packages" % (prefix, lib, minor) for lib in ("lib64", "lib")] if found else []
+    counts = None if user is None else user_site(user[0], found is not None, system_site)
+    if user is not None:
+        folders += [user[1]] if counts and user[1] else []
+        path = [entry for entry in user[0].get("PYTHONPATH", "").split(":") if entry.startswith("/")] + path
     if system_site:
         folders += _base_folders(tree, base, minor)
     # lib64 is often a link to lib; the folder counts once.
     kept = [folder for folder in folders if "/lib64/" not in folder or tree.resolve(folder) == folder]
-    return prefix, base, site_path(tree, kept, path, facts)
+    return prefix, base, site_path(tree, kept, path, facts), counts
 
 
 def dynamic_section(data: bytes) -> tuple[list[str], str, str]:
@@ -251,3 +302,20 @@ def _abi(tree: Tree, folder: str) -> Fact:
             flags = tag.split("-")[1].lstrip("0123456789")
             return {"soabi": tag[:-3], "debug": "d" in flags, "free_threaded": "t" in flags}
     return {}
+
+
+def home_of(tree: Tree, user: str) -> str:
+    """
+    The home of an image's user (a name or a number, with or without `:group`; empty is root), from `/etc/passwd`;
+    empty where it is not known.
+    """
+    user = user.partition(":")[0] or "0"
+    try:
+        text = tree.read("/etc/passwd", 1 << 20).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    for line in text.split("\n"):
+        fields = line.split(":")
+        if len(fields) >= 6 and user in (fields[0], fields[2]) and fields[5].startswith("/"):
+            return fields[5]
+    return "/root" if user in ("0", "root") else ""

@@ -16,6 +16,7 @@ from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
 
 _PTH_LIMIT = 1 << 20
+_CUSTOMISE = ("sitecustomize.py", "sitecustomize/__init__.py", "usercustomize.py", "usercustomize/__init__.py")
 # The first patch release of each X.Y whose `site` passes over hidden `.pth` files (gh-113659).
 _SKIPS_HIDDEN = {(3, 8): 19, (3, 9): 19, (3, 10): 14, (3, 11): 8, (3, 12): 2}
 
@@ -46,31 +47,64 @@ def pyvenv_keys(data: bytes) -> dict[str, str]:
     return keys
 
 
-def live_path(tree: Tree) -> tuple[str, list[str], list[Fact]]:
+def live_path(tree: Tree, variables: dict[str, str] | None = None) -> tuple[str, list[str], list[Fact], Fact]:
     """
-    What `sys.path` and `sys.prefix` of this interpreter would be without `-S` (and with `-I`).
+    What `sys.path` and `sys.prefix` of this interpreter would be without `-S`: with these variables of its place
+    (`PYTHONPATH`, `PYTHONNOUSERSITE`, `PYTHONUSERBASE`, `HOME`), or, where they are not known, with `-I`.
 
     Returns:
-        The prefix, the path, and gaps: on `.pth` lines and modules that are code, which were named and not run.
+        The prefix, the path, and gaps: on `.pth` lines and modules that are code, which were named and not run. Last
+        the fields of the interpreter that follow: `startup`, `user_site`.
     """
     facts: list[Fact] = []
     found = virtual_environment(tree, os.path.abspath(sys.executable)) if sys.executable else None
     prefix, system_site = found or (sys.prefix, True)
+    given = variables or {}
+    home = given.get("HOME") or os.path.expanduser("~")
+    user = user_folder(given, home, "%d.%d" % sys.version_info[:2])
+    counts = user_site(given, found is not None, system_site) and _runs_as_its_user()
+    users = [user] if variables is not None and counts else []
     if found:
-        folders = _with_prefix(prefix, [prefix])
+        folders = _with_prefix(prefix, [prefix]) + users
         if system_site:
             folders += _with_prefix(prefix, [prefix, *site.PREFIXES])
     else:
-        folders = site.getsitepackages()
-    path = _without_doubles([os.path.abspath(entry) for entry in sys.path if entry])
+        folders = users + site.getsitepackages()
+    first = [entry for entry in given.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    path = _without_doubles([os.path.abspath(entry) for entry in first + sys.path if entry])
     floor = _SKIPS_HIDDEN.get(sys.version_info[:2], 0)
     path = site_path(tree, folders, path, facts, skip_hidden=sys.version_info[2] >= floor)
-    if not found:
-        user = os.path.expanduser("~/.local/lib/python%d.%d/site-packages" % sys.version_info[:2])
-        if user not in path and os.path.isdir(user):
-            reason = "the user's site-packages were left out, as `python -I` does"
-            facts.append(gap("distributions", "not-recorded", reason, user))
-    return prefix, path, facts
+    if variables is None and counts and user not in path and tree.kind(user) == "folder":
+        reason = "the user's site-packages were left out, as `python -I` does"
+        facts.append(gap("distributions", "not-recorded", reason, user))
+    return prefix, path, facts, {"startup": startup_of(facts), "user_site": None if variables is None else counts}
+
+
+def startup_of(gaps: list[Fact]) -> list[str]:
+    """What runs at every start, by path, of the gaps that `site_path` found."""
+    return [fact["item"] for fact in gaps if fact["section"] == "python"]
+
+
+def user_site(variables: dict[str, str], in_environment: bool, sees_system: bool) -> bool:
+    """
+    Whether the user's own site-packages count at a normal start, as `site.check_enableusersite` decides it: not in a
+    virtual environment that is closed to the system, and not where PYTHONNOUSERSITE is set.
+    """
+    return not variables.get("PYTHONNOUSERSITE") and (not in_environment or sees_system)
+
+
+def user_folder(variables: dict[str, str], home: str, minor: str) -> str:
+    """The user's site-packages of Python X.Y on Linux: below PYTHONUSERBASE, else below `~/.local` (PEP 370)."""
+    base = variables.get("PYTHONUSERBASE") or (home.rstrip("/") + "/.local" if home else "")
+    return os.path.abspath(base) + "/lib/python" + minor + "/site-packages" if base else ""
+
+
+def _runs_as_its_user() -> bool:
+    """Whether this process runs as who started it; `site` leaves the user's folder out otherwise."""
+    return all(
+        not hasattr(os, one) or getattr(os, one)() == getattr(os, other)()
+        for one, other in (("getuid", "geteuid"), ("getgid", "getegid"))
+    )
 
 
 def site_path(
@@ -104,7 +138,7 @@ def site_path(
                 entry = os.path.abspath(os.path.join(folder, line.rstrip()))
                 if "\0" not in entry and entry not in path and tree.kind(entry) is not None:
                     path.append(entry)
-    at_start = [entry + "/" + name for entry in path for name in ("sitecustomize.py", "usercustomize.py")]
+    at_start = [entry + "/" + name for entry in path for name in _CUSTOMISE]
     reason = "code that runs at every start; named, never run"
     facts.extend(gap("python", "not-recorded", reason, place) for place in at_start if tree.kind(place) == "file")
     return path

@@ -9,39 +9,43 @@ from typing import Callable, Iterable
 from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
-from envparity.collectors.frame import answer, isolated, printable
+from envparity.collectors.frame import answer, isolated
 from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.paths import live_path
-from envparity.collectors.running import interpreter
+from envparity.collectors.running import interpreter, own_files
 from envparity.collectors.shapes import Fact, Native
 from envparity.collectors.surroundings import fonts, surroundings
 from envparity.collectors.system import host, system
 from envparity.collectors.tree import LocalTree
 
 
-def collect(path: list[str] | None = None, verify_files: bool = False) -> list[Fact]:
+def collect(
+    path: list[str] | None = None, verify_files: bool = False, variables: dict[str, str] | None = None
+) -> list[Fact]:
     """
-    Everything that the collectors know of this machine and this interpreter, as facts that JSON can carry.
+    Everything that the collectors know of this machine and this interpreter, as facts; a text in them may hold bytes
+    that are no Unicode (see `printable`).
 
     Args:
         path: the import path, where the caller knows it (`sys.path` of a process that started normally); else it is
             computed as `site` would have made it.
         verify_files: also hash every file that a RECORD lists.
+        variables: those of the place that decide the import path (see `paths.live_path`), where the caller knows them.
     """
     tree = LocalTree()
     facts: list[Fact] = []
     prefix = sys.prefix
-    folders = path
+    folders, more = path, {}
     if folders is None:
         folders = list(sys.path)
-        computed = list(isolated(facts, "distributions", lambda: [live_path(tree)]))
+        computed = list(isolated(facts, "distributions", lambda: [live_path(tree, variables)]))
         if computed:
-            prefix, folders, gaps = computed[0]
+            prefix, folders, gaps, more = computed[0]
             facts.extend(gaps)
     folders = [os.path.abspath(entry) for entry in folders]
     natives: list[Native] = []
+    digests = list(isolated(facts, "python", lambda: own_files(tree)))
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
-        ("python", lambda: interpreter(tree, prefix, folders)),
         ("system", lambda: system(tree, live=True)),
         ("system", lambda: surroundings(tree, prefix)),
         ("system", lambda: fonts(tree, folders)),
@@ -53,12 +57,13 @@ def collect(path: list[str] | None = None, verify_files: bool = False) -> list[F
             "native_libraries",
             lambda: native_libraries(tree, natives, (prefix, sys.base_prefix), os.environ.get("LD_LIBRARY_PATH", "")),
         ),
+        ("python", lambda: interpreter(tree, prefix, folders, more, digests)),
     ]
     for section, read in collectors:
         facts.extend(isolated(facts, section, read))
-    return [printable(fact) for fact in facts]
+    return facts
 
 
-def main(nonce: str, verify_files: bool) -> None:
+def main(nonce: str, verify_files: bool, variables: dict[str, str] | None = None) -> None:
     """Answer with everything that the collectors know of this place (see `frame.answer`)."""
-    answer(nonce, lambda: collect(None, verify_files))
+    answer(nonce, lambda: collect(None, verify_files, variables))

@@ -6,8 +6,9 @@ import os
 import re
 from typing import Iterable
 
-from envparity.collectors.distributions import normalised_name, record_rows
+from envparity.collectors.metadata import normalised_name
 from envparity.collectors.owners import NOBODY, conda_owners, system_owners
+from envparity.collectors.records import record_rows
 from envparity.collectors.shapes import Owner, Tree
 
 _RECORD_BYTES = 64 << 20

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib.machinery
 import os
 import sys
-from typing import Iterator
+from typing import Callable, Iterator
 
+from envparity.collectors.build import configure_flags, has_jit, mapped_files, running_libraries
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.system import running_libc
 from envparity.collectors.tree import gap, why
@@ -16,12 +18,19 @@ _FIRST_GLIBC = {"x86_64": 5, "i686": 5, "aarch64": 17, "ppc64le": 17, "s390x": 1
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
+def interpreter(
+    tree: Tree,
+    prefix: str,
+    path: list[str],
+    more: Fact | None = None,
+    digests: list[tuple[str, str, Callable[[], str]]] | None = None,
+) -> Iterator[Fact]:
     """
-    Observe the interpreter that runs this. `prefix` and `path` are the computed ones (see `paths.live_path`).
+    Observe the interpreter that runs this. `prefix` and `path` are the computed ones (see `paths.live_path`), and so
+    are `more` fields of it. Switches of the process are not read: they are those of the probe.
 
     `executable` and `libpython` are named with their links followed, and with the sha256 of the file, so that a later
-    step can tell whether they are still the ones that were seen.
+    step can tell whether they are still the ones that were seen; `digests` is what `own_files` gave, if it was asked.
     """
     build, compiler = _version_pieces(sys.version)
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0] if importlib.machinery.EXTENSION_SUFFIXES else ""
@@ -41,16 +50,56 @@ def interpreter(tree: Tree, prefix: str, path: list[str]) -> Iterator[Fact]:
         "stdlib": os.path.dirname(os.path.realpath(os.__file__)),
         "path": path,
     }
+    fact["configure"] = configure_flags(tree, fact["stdlib"])
+    available = getattr(getattr(sys, "_jit", None), "is_available", None)  # 3.14 and newer
+    fact["jit"] = bool(available()) if available else has_jit(fact["configure"])
+    fact["libraries"] = running_libraries(tree)
+    fact.update(more or {})
     executable = os.path.realpath(sys.executable) if sys.executable else ""
     fact["provenance"] = provenance(tree, executable, sys.base_prefix)
-    for key, place in (("executable", executable), ("libpython", _mapped_libpython(tree))):
-        if not place:
-            continue
+    for key, place, digest in digests or own_files(tree):
         try:
-            fact[key] = {"path": place, "sha256": tree.sha256(place)}
+            fact[key] = {"path": place, "sha256": digest()}
         except OSError as error:
             yield gap("python", "unread", why(error), place)
     yield fact
+
+
+def own_files(tree: Tree) -> list[tuple[str, str, Callable[[], str]]]:
+    """
+    `executable` and `libpython` of this interpreter: the field, the path, and a function that gives the sha256. Hashing
+    begins at once on a thread of its own (a libpython has 25 MB): who asks last waits least.
+    """
+    executable = os.path.realpath(sys.executable) if sys.executable else ""
+    places = [("executable", executable), ("libpython", _mapped_libpython(tree))]
+    return [(key, place, _begun(tree, place)) for key, place in places if place]
+
+
+def _begun(tree: Tree, place: str) -> Callable[[], str]:
+    done: list[str | OSError] = []
+    turn = _thread.allocate_lock()
+    turn.acquire()
+
+    def work() -> None:
+        try:
+            done.append(tree.sha256(place))
+        except OSError as error:
+            done.append(error)
+        finally:
+            turn.release()
+
+    def digest() -> str:
+        turn.acquire()
+        found = done[0]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    try:
+        _thread.start_new_thread(work, ())
+    except RuntimeError:  # no more threads may be started here
+        work()
+    return digest
 
 
 def provenance(tree: Tree, executable: str, base_prefix: str) -> str:
@@ -103,12 +152,4 @@ def _version_pieces(version: str) -> tuple[str, str]:
 
 def _mapped_libpython(tree: Tree) -> str:
     """The libpython that the loader really mapped; empty where the interpreter is linked statically."""
-    try:
-        text = tree.read("/proc/self/maps", 64 << 20).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    for line in text.split("\n"):
-        fields = line.split(None, 5)
-        if len(fields) == 6 and os.path.basename(fields[5]).startswith("libpython"):
-            return os.path.realpath(fields[5])
-    return ""
+    return next((path for path in mapped_files(tree) if os.path.basename(path).startswith("libpython")), "")

@@ -123,10 +123,11 @@ def _zone_tables(tree: Tree) -> str:
     for path in (_ZONES + "/tzdata.zi", _ZONES + "/+VERSION"):
         try:
             with tree.open(path) as file:
-                line = file.read(100).decode("ascii", "replace").partition("\n")[0]
+                words = file.read(100).decode("ascii", "replace").partition("\n")[0].split()
         except OSError:
             continue
-        return line.replace("# version", "").strip()[:20]
+        if words and len(words[-1]) == 5 and words[-1][:4].isdigit():
+            return words[-1]
     return ""
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Callable
 
 from envparity.collectors.shapes import Fact
 
-CHUNK = 1 << 20
+CHUNK = 256 << 10
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _MOST_LINKS = 40
 _MOST_PARTS = 4096
@@ -82,6 +82,8 @@ class LocalTree:
 
     def is_link(self, path: str) -> bool:
         """Whether the path itself is a symbolic link."""
+        if self.root == "/":
+            return os.path.islink(path.rstrip("/"))
         folder, name = os.path.split(path.rstrip("/"))
         try:
             return os.path.islink(os.path.join(self._real(folder or "/"), name))
@@ -90,11 +92,20 @@ class LocalTree:
 
     def read(self, path: str, limit: int = 16 << 20) -> bytes:
         """A regular file's bytes; OSError with EFBIG over the limit."""
-        with self.open(path) as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
+        handle = self._opened(path)
+        try:
+            pieces, left = [], limit + 1
+            while left > 0:
+                piece = os.read(handle, min(left, CHUNK))
+                if not piece:
+                    break
+                pieces.append(piece)
+                left -= len(piece)
+        finally:
+            os.close(handle)
+        if left <= 0:
             raise OSError(errno.EFBIG, "larger than %d bytes" % limit, path)
-        return data
+        return b"".join(pieces)
 
     def size(self, path: str) -> int:
         """A regular file's size in bytes."""
@@ -103,20 +114,35 @@ class LocalTree:
 
     def sha256(self, path: str) -> str:
         """A regular file's digest, in lower-case hexadecimal."""
-        digest = hashlib.sha256()
-        with self.open(path) as file:
-            for chunk in iter(lambda: file.read(CHUNK), b""):
-                digest.update(chunk)
-        return digest.hexdigest()
+        handle = self._opened(path)
+        try:
+            digest = hashlib.sha256()
+            piece = os.read(handle, CHUNK)
+            digest.update(piece)
+            if len(piece) == CHUNK:
+                # One buffer for all of a large file: what was just copied into it is still in the cache.
+                view = memoryview(bytearray(CHUNK))
+                with open(handle, "rb", buffering=0, closefd=False) as file:
+                    for count in iter(lambda: file.readinto(view), 0):
+                        digest.update(view[:count])
+            elif piece:
+                for piece in iter(lambda: os.read(handle, CHUNK), b""):
+                    digest.update(piece)
+            return digest.hexdigest()
+        finally:
+            os.close(handle)
 
     def open(self, path: str) -> BinaryIO:
         """A regular file, to be read in pieces; OSError for anything else, which is never opened for long."""
+        return open(self._opened(path), "rb", 16 << 10)
+
+    def _opened(self, path: str) -> int:
         # O_NONBLOCK: a FIFO that takes the file's place would otherwise hang us before fstat can refuse it.
         handle = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise OSError(errno.EINVAL, "not a regular file", path)
-        return open(handle, "rb")
+        return handle
 
     def resolve(self, path: str) -> str:
         """The path with every link in it followed, inside the root."""

@@ -74,3 +74,22 @@ def _public(value: str) -> str:
         return value
     words = value.replace("\t", " ").replace("\n", " ").split(" ")
     return " ".join(public_url(word) for word in words)
+
+
+def process_switches(environ: Mapping[str, str]) -> Fact:
+    """
+    What the variables of a place say of a Python that starts there: hash seed, `-O`, UTF-8 mode, development mode.
+
+    An option on its command line can say otherwise, and without a variable what decides is not known: then no field.
+    """
+    fact: Fact = {"kind": "python"}
+    if environ.get("PYTHONHASHSEED"):
+        fact["hash_seed"] = environ["PYTHONHASHSEED"][:20]
+    if environ.get("PYTHONOPTIMIZE"):
+        text = environ["PYTHONOPTIMIZE"]
+        fact["optimize"] = int(text) if text.isdigit() and len(text) < 4 else 1
+    if environ.get("PYTHONUTF8") in ("0", "1"):
+        fact["utf8_mode"] = environ["PYTHONUTF8"] == "1"
+    if environ.get("PYTHONDEVMODE"):
+        fact["dev_mode"] = True
+    return fact

@@ -22,7 +22,7 @@ def _marker_variables(python: Python | None, system: System | None) -> dict[str,
 
 def effective(environment: Environment, other: Environment | None = None) -> dict[str, Distribution]:
     """
-    What an import can find, by normalised name: no tooling, no shadowed copy, no line that its marker excludes.
+    What an import can find, by normalised name: no tooling, no copy out of reach, no line that its marker excludes.
 
     A declared source knows no interpreter; its markers are then asked of the `other` side. Several entries that remain
     for one name are one, with all their versions: never "the last one wins".
@@ -42,7 +42,7 @@ def _entries(
     found: dict[str, list[Distribution]] = {}
     undecided: dict[str, str] = {}
     for distribution in environment.distributions or ():
-        if distribution.tooling or distribution.shadowed:
+        if distribution.tooling or not distribution.importable:
             continue
         name = normalised(distribution.name)
         if distribution.marker and distribution.basis in {Basis.DECLARED, Basis.LOCKED}:
@@ -144,7 +144,7 @@ def _contents(sides: Sides, name: str, left: Distribution, right: Distribution) 
         yield from sides.texts(name, "wheel", _wheel(left), _wheel(right))
     if left.editable != right.editable:
         yield from sides.texts(name, "editable", yes_no(left.editable), yes_no(right.editable))
-    for field in ("modified", "missing"):
+    for field in ("modified", "missing", "added"):
         have, want = getattr(left, field), getattr(right, field)
         if have or want:
             # One side looked and found something: a fact, whether or not the other side looked.

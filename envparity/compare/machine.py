@@ -30,6 +30,9 @@ def python(sides: Sides, left: Python, right: Python) -> Iterator[Fact]:
         yield from sides.texts("python", field, yes_no(getattr(left, field)), yes_no(getattr(right, field)))
     optimize = ("" if side.optimize is None else str(side.optimize) for side in (left, right))
     yield from sides.texts("python", "optimize", *optimize)
+    if left.path and right.path:  # elsewhere nobody looked
+        have, want = (dict.fromkeys(side.planted, "present") for side in (left, right))
+        yield from listed(sides, have, want, "planted")
     if left.libraries and right.libraries:
         yield from listed(sides, dict(left.libraries), dict(right.libraries), "library")
     elif left.libraries or right.libraries:

@@ -13,7 +13,8 @@ import io
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from envparity.collectors import distributions as collector
+from envparity.collectors import records as record_files
+from envparity.collectors.verification import verify_files
 from envparity.errors import IncompleteError
 from envparity.image.app import PLACE as APP
 from envparity.image.findings import (
@@ -48,13 +49,13 @@ def against_snapshot(
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
     """
-    installed = {item.name: item for item in found.distributions or () if not item.shadowed}
+    installed = {item.name: item for item in found.distributions or () if item.importable}
     findings: list[Finding] = []
     gaps: list[Gap] = []
     texts: dict[str, list[str]] = {}
     for item in wanted.distributions or ():
         here = installed.get(item.name)
-        if here is None or item.shadowed or item.tooling:
+        if here is None or not item.importable or item.tooling:
             continue  # one that is missing is a difference; `verify` says how grave
         if item.record_sha256 is None:
             gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
@@ -108,7 +109,7 @@ def _record(
         return
     try:
         text = tree.read(record, 64 << 20).decode("utf-8", "surrogateescape")
-        modified, missing = collector.verify_files(tree, folder, dist_info)
+        modified, missing = verify_files(tree, folder, dist_info)
     except OSError as error:
         gaps.append(unread(f"its RECORD cannot be read: {error.strerror}", here.name))
         return
@@ -116,7 +117,7 @@ def _record(
     for change, paths in ((Change.CHANGED, modified), (Change.REMOVED, missing)):
         for path in paths:
             yield _finding(tree, posixpath.normpath(f"{folder}/{path}"), change, owner)
-    for path, _, _ in collector.record_rows(text):
+    for path, _, _ in record_files.record_rows(text):
         if ".." in path.lstrip("./").split("/"):
             yield _finding(tree, record, Change.CHANGED, owner, f"RECORD names a file by a detour: {shown(path)}")
 
@@ -132,7 +133,7 @@ def _other_records(
         if location.rpartition("/")[0] == folder and tree.kind(f"{location}/RECORD") == "file":
             text = tree.read(f"{location}/RECORD", 64 << 20).decode("utf-8", "surrogateescape")
             if text not in records:
-                paths = [path for path, _, _ in collector.record_rows(text) if not _takes_over(path, recorded)]
+                paths = [path for path, _, _ in record_files.record_rows(text) if not _takes_over(path, recorded)]
                 sink = io.StringIO()
                 csv.writer(sink, lineterminator="\n").writerows((path, "", "") for path in paths)
                 yield sink.getvalue()
@@ -158,7 +159,7 @@ def _takes_over(path: str, recorded: set[str]) -> bool:
 
 def _unowned(tree: ImageTree, folder: str, records: Iterable[str]) -> Iterator[Finding]:
     if tree.kind(folder) == "folder":
-        for path in collector.unowned(tree, folder, records):
+        for path in record_files.unowned(tree, folder, records):
             yield _finding(tree, f"{folder}/{path}", Change.ADDED, "nobody")
 
 
@@ -168,11 +169,11 @@ def _before(tree: ImageTree, folders: list[str], found: Environment, wanted: Env
     names = {
         name.partition(".")[0]: item
         for item in wanted.distributions or ()
-        if not item.tooling and not item.shadowed
+        if not item.tooling and item.importable
         for name in item.import_names
         if name.partition(".")[0] not in standard
     }
-    homes = {item.name: _folder(item) for item in found.distributions or () if not item.shadowed}
+    homes = {item.name: _folder(item) for item in found.distributions or () if item.importable}
     for position, folder in enumerate(folders):
         for entry in tree.entries(folder):
             name = entry.partition(".")[0]

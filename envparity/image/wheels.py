@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from envparity import elf, files
-from envparity.collectors.distributions import record_digest
+from envparity.collectors.records import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError
 from envparity.image import zips
 from envparity.oci.entries import Entry

@@ -123,7 +123,7 @@ def _level_of_distribution(difference: Difference) -> str:
         return str(difference.change)
     if difference.field == "version":
         return level(difference.before, difference.after)
-    return {"modified": "files", "missing": "files"}.get(difference.field, "wheel")
+    return {"modified": "files", "missing": "files", "added": "files"}.get(difference.field, "wheel")
 
 
 def _speaks(fact: Fact, difference: Difference) -> bool:

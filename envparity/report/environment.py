@@ -61,6 +61,8 @@ def _single(environment: Environment) -> Iterator[tuple[str, str]]:
         words = [python.implementation, python.version or python.specifier, python.provenance]
         words += ["free-threaded"] if python.free_threaded else []
         yield "Python", " ".join(filter(None, words)) + (f", {python.compiler}" if python.compiler else "")
+        if python.planted:
+            yield "At start", f"{listed(python.planted, 3)}: code that no distribution brought"
     if system is not None:
         release = system.name or " ".join(filter(None, (system.id, system.version_id)))
         libc = " ".join(filter(None, (system.libc, system.libc_version)))
@@ -87,6 +89,9 @@ def _distributions(environment: Environment, style: Style, verbose: bool) -> Ite
         marks = [word for word in ("editable", "tooling", "shadowed") if getattr(item, word)]
         marks += [f"{len(item.modified)} modified"] if item.modified else []
         marks += [f"{len(item.missing)} missing"] if item.missing else []
+        marks += [f"{len(item.added)} added"] if item.added else []
+        marks += [f"inside {item.vendored_in}"] if item.vendored_in else []
+        marks += ["runs code at every start"] if item.startup else []
         words = f"{item.version or item.specifier or 'any version':<16} {' '.join(marks)}".rstrip()
         yield style.clipped(f"  {style.plain(name)} {style.plain(words)}")
     if len(found) > len(shown):

@@ -14,28 +14,42 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envparity import files
 from envparity.errors import EnvparityError, MalformedError, TargetNeededError, UnsupportedError, UsageError
-from envparity.sources import container, image, live, remote, target
 from envparity.sources import recognise as recognition
-from envparity.sources.live import read_active
+from envparity.sources import target
 from envparity.sources.reading import Options
 from envparity.sources.target import beside
-from envparity.values import Environment
 
-Reader = Callable[[str, Options], Environment]
+if TYPE_CHECKING:
+    from envparity.values import Environment
+
+Reader = Callable[[str, Options], "Environment"]
+
+
+def _later(module: str, function: str) -> Reader:
+    """A reader whose file is loaded when it is asked for: who reads a live place waits for no reader of images."""
+
+    def reader(reference: str, options: Options) -> Environment:
+        found: Environment = getattr(importlib.import_module(f"envparity.sources.{module}"), function)(
+            reference, options
+        )
+        return found
+
+    return reader
+
 
 SCHEMES: dict[str, Reader] = {
-    "python": live.read_python,
-    "venv": live.read_venv,
-    "oci": image.read_oci,
-    "docker-archive": image.read_docker_archive,
-    "registry": image.read_registry,
-    "docker": image.read_docker,
-    "container": container.read_container,
-    "ssh": remote.read_ssh,
-    "kube": remote.read_kube,
+    "python": _later("live", "read_python"),
+    "venv": _later("live", "read_venv"),
+    "oci": _later("image", "read_oci"),
+    "docker-archive": _later("image", "read_docker_archive"),
+    "registry": _later("image", "read_registry"),
+    "docker": _later("image", "read_docker"),
+    "container": _later("container", "read_container"),
+    "ssh": _later("remote", "read_ssh"),
+    "kube": _later("remote", "read_kube"),
 }
 
 IMAGES = ("oci", "docker-archive", "registry", "docker")
@@ -53,6 +67,13 @@ GRAMMAR = (
 
 MOST_BYTES = 256 << 20
 """The largest file that is looked at; what its kind is may allow less."""
+
+
+def read_active(options: Options) -> Environment:
+    """The Environment of the active environment (see `live.active`)."""
+    from envparity.sources import live
+
+    return live.read_active(options)
 
 
 def read(reference: str, *, options: Options | None = None) -> Environment:
@@ -113,6 +134,8 @@ def _read(reference: str, options: Options) -> Environment:
     try:
         return _of_path(reference, options)
     except OSError as error:
+        from envparity import files
+
         raise files.translated(error, f"read `{reference}`") from error
 
 
@@ -126,6 +149,8 @@ def recognise(path_or_text: str | bytes) -> str:
     if isinstance(path_or_text, bytes):
         kind = recognition.by_content(path_or_text)
     else:
+        from envparity import files
+
         data = files.read_bytes(path_or_text)
         kind = recognition.by_content(data) or recognition.by_name(path_or_text)
     return kind.title if kind else ""
@@ -152,9 +177,11 @@ def _of_path(reference: str, options: Options) -> Environment:
         raise UsageError(f"`{reference}` does not exist", hint=_candidates(reference))
     named = recognition.by_name(reference)
     if named is None and reference.endswith((".tar", ".tar.gz", ".tgz")):
-        return image.read_docker_archive(reference, options)
+        return SCHEMES["docker-archive"](reference, options)
     if named is None and re.fullmatch(r"python[0-9.]*", path.name) and os.access(path, os.X_OK):
-        return live.read_python(str(path), options)
+        return SCHEMES["python"](str(path), options)
+    from envparity import files
+
     data = files.read_bytes(path, limit=named.limit if named else MOST_BYTES, what=_what(named))
     if named is None:
         return _of_content(data, reference, options)
@@ -224,9 +251,9 @@ def _of_content(data: bytes, reference: str, options: Options) -> Environment:
 
 def _of_folder(reference: str, path: Path, options: Options) -> Environment:
     if (path / "oci-layout").is_file():
-        return image.read_oci(reference, options)
+        return SCHEMES["oci"](reference, options)
     if (path / "pyvenv.cfg").is_file():
-        return live.read_venv(reference, options)
+        return SCHEMES["venv"](reference, options)
     if (path / "MLmodel").is_file():
         return _of_path(str(Path(reference) / "MLmodel"), options)
     if (path / "conda-meta").is_dir():
@@ -252,6 +279,8 @@ def _candidates(reference: str) -> str:
 def _standard_input(options: Options) -> Environment:
     if options.stdin is None:
         raise UsageError("`-` reads standard input, and there is none here")
+    from envparity.sources.requirement_lines import MOST_BYTES
+
     data = options.stdin.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise MalformedError(f"standard input is larger than the limit of {MOST_BYTES:,} bytes")

@@ -39,6 +39,8 @@ _KEPT = (
     "*/ld-musl-*",
     "*/bin/python3*",
     "*/libpython3*.so*",
+    "/etc/passwd",
+    "*/_sysconfigdata_*.py",
 )
 """Small files beyond the usual ones that the collectors look into; each would cost another pass over its layer."""
 
@@ -151,7 +153,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
     """
     env = variables_of(image)
     facts = [
-        *_python(tree, env, verify_files, python_of(started(image))),
+        *_python(image, tree, env, verify_files),
         {"kind": "system", "machine": machine(image)},
         *system.system(tree, live=False),
         *surroundings.surroundings(tree),
@@ -189,10 +191,16 @@ def started(image: Image) -> tuple[str, ...]:
     return (*(runtime.entrypoint or ()), *(runtime.cmd or ())) if runtime else ()
 
 
-def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool, program: str) -> Iterator[Fact]:
+def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:
     search = env.get("PATH") or DEFAULT_PATH
-    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", ""), program))
+    user = (image.config.config and image.config.config.user) or ""
+    home = env.get("HOME") or interpreter.home_of(tree, user)
+    program = python_of(started(image))
+    library_path = env.get("LD_LIBRARY_PATH", "")
+    facts = list(interpreter.image_interpreter(tree, search, library_path, program, dict(env), home))
     yield from facts
+    if any(fact["kind"] == "python" for fact in facts):
+        yield variables.process_switches(env)
     folders = [folder for fact in facts if fact["kind"] == "python" for folder in fact.get("path", ())]
     natives: list[tuple[str, str, str]] = []
     if folders:

@@ -13,19 +13,19 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envparity import codec
 from envparity.collectors import bundle, surroundings, variables
 from envparity.collectors.tree import LocalTree, gap
 from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
-from envparity.process import Command, Completed, run
-from envparity.sources import running
+from envparity.process import Command, Completed, run, started
 from envparity.sources.reading import Fact, Options, origin
-from envparity.sources.tooling import marked
-from envparity.values import Environment
+
+if TYPE_CHECKING:
+    from envparity.values import Environment
 
 OLDEST = (3, 8)
 
@@ -184,11 +184,23 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
     Send the collectors to an interpreter and make an Environment of what they answer. `inside` is what the process that
     asks knows of itself, where the interpreter is its own.
     """
-    if inside is None:
-        inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
+    nonce = secrets.token_hex(16)
+    command = _command(interpreter, options, nonce)
+    with started(command) as finish:
+        # While it works: what is needed for its answer takes as long to import as the answer to be made.
+        from envparity import codec
+        from envparity.sources import running
+        from envparity.sources.tooling import marked
+
+        if inside is None:
+            inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
+        completed = finish()
+    if completed.status != 0:
+        raise _failure(interpreter, completed, command)
     facts = [
-        *running.together(_answer(interpreter, options), inside),
+        *running.together(_answer(str(interpreter.executable), completed, nonce), inside),
         variables.settings(options.environ),
+        variables.process_switches(options.environ),
         *surroundings.by_variables(LocalTree(), options.environ),
         *_without_models(),
     ]
@@ -201,6 +213,9 @@ def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> E
 
     It is read while it lives: what is being installed meanwhile may be half there, which no later reader could tell.
     """
+    from envparity import codec
+    from envparity.sources.tooling import marked
+
     atomic = gap("distributions", "not-recorded", "it was read live, not atomically: it may have changed meanwhile")
     facts = [*answer, *settings, atomic, *_without_models()]
     return marked(codec.environment(facts, origin("live", reference)))
@@ -210,18 +225,14 @@ def _without_models() -> tuple[Fact, ...]:
     return (gap("artifacts", "not-recorded", "no model was named"),)
 
 
-def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
-    command = Command(
+def _command(interpreter: Interpreter, options: Options, nonce: str) -> Command:
+    known = {name: options.environ[name] for name in bundle.VARIABLES if name in options.environ}
+    return Command(
         (str(interpreter.executable), *PROBING),
+        stdin=bundle.program(nonce, {"verify_files": options.verify_files, "variables": known}),
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
         slower="raise the limit with --timeout",
-    )
-    return asked(
-        str(interpreter.executable),
-        lambda program: run(replace(command, stdin=program)),
-        lambda completed: _failure(interpreter, completed, command),
-        options,
     )
 
 
@@ -250,6 +261,10 @@ def asked(
     completed = start(bundle.program(nonce, {"verify_files": options.verify_files}))
     if completed.status != 0:
         raise failure(completed)
+    return _answer(name, completed, nonce)
+
+
+def _answer(name: str, completed: Completed, nonce: str) -> list[Fact]:
     try:
         return list(bundle.parse_answer(completed.stdout, nonce, completed.stderr))
     except ValueError as error:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from envparity import __version__
 from envparity.collectors.tree import gap
 from envparity.collectors.urls import public_url
-from envparity.values import SECTIONS, Origin
+
+if TYPE_CHECKING:
+    from envparity.values import Origin
 
 Fact = Mapping[str, Any]
 
@@ -59,6 +61,8 @@ def without_secrets(text: str) -> str:
 
 def origin(kind: str, reference: str) -> Origin:
     """Where an Environment comes from, as of now (UTC, ISO 8601)."""
+    from envparity.values import Origin
+
     now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
     return Origin(kind=kind, reference=reference, taken_at=now, tool=f"envparity {__version__}")
 
@@ -70,4 +74,6 @@ def not_recorded(sections: Iterable[str], reason: str) -> Iterator[Fact]:
 
 def all_but(*known: str) -> tuple[str, ...]:
     """The sections of this schema that a reader does not fill."""
+    from envparity.values import SECTIONS
+
     return tuple(section for section in SECTIONS if section not in known)

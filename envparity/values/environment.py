@@ -38,10 +38,11 @@ class Python(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     The interpreter. A declared one (`requires-python`) has a `specifier` and no `version`.
 
-    `libraries` are pairs of what it is linked to or carries (`openssl`, `sqlite`, `zlib`, `libffi`, `expat`, `tzdata`,
+    `libraries` are pairs of what it is linked to or carries (`openssl`, `sqlite`, `zlib`, `libffi`, `expat`,
     `unicode`) and the version of it. `startup` names, by path, what runs whenever it starts: `.pth` files with code,
-    `sitecustomize`, `usercustomize`; named, and never run by reading. `user_site` is whether the user's own folder
-    counts. `hash_seed`, `optimize`, `utf8_mode`, `dev_mode` are those of a running process, not of the probe.
+    `sitecustomize`, `usercustomize`; named, and never run by reading. `planted` are the names of those that no
+    distribution brought. `user_site` is whether the user's own folder counts. `hash_seed`, `optimize`, `utf8_mode`,
+    `dev_mode` are those of a running process, or what the variables of its place say; never those of the probe.
     `others` are further Pythons of the same place, by path.
     """
 
@@ -63,6 +64,7 @@ class Python(Struct, frozen=True, omit_defaults=True, kw_only=True):
     dev_mode: bool | None = None
     user_site: bool | None = None
     startup: tuple[str, ...] = ()
+    planted: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     provenance: str = ""
     platform_tags: tuple[str, ...] = ()
@@ -78,12 +80,12 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     One Python distribution: `name` is PEP 503 normalised, `version` the exact string of its metadata.
 
-    `record_sha256` is the digest of the normalised RECORD (what identifies the wheel). `shadowed` means that an earlier
-    entry of the path wins the import. `tooling` means that only envparity itself needs it. `modified`, `missing` and
-    `added` are filled by `--verify-files` alone; `None` means that nobody looked. `vendored_in` is the import name of
-    the package inside which this copy lies. `startup` means that it brings code that runs whenever Python starts.
-    `plugins` are the groups of its entry points that other packages load by themselves (`pytest11`, …). `loaded` is
-    whether the running process had imported a module of it.
+    `record_sha256` is the digest of the normalised RECORD (what identifies the wheel). `shadowed` means that something
+    earlier on the path wins the import, or that no entry leads to it. `tooling` means that only envparity itself needs
+    it. `modified`, `missing` and `added` are filled by `--verify-files` alone; `None` means that nobody looked.
+    `vendored_in` is the import name of the package inside which this copy lies. `startup` means that it brings code
+    that runs whenever Python starts. `plugins` are the groups of its entry points that other packages load by
+    themselves (`pytest11`, …). `loaded` is whether the running process had imported a module of it.
     """
 
     name: str
@@ -114,6 +116,11 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     startup: bool = False
     plugins: tuple[str, ...] = ()
     loaded: bool | None = None
+
+    @property
+    def importable(self) -> bool:
+        """Whether an import of its modules finds this copy; no other is compared, locked or shipped."""
+        return not self.shadowed and not self.vendored_in
 
 
 class Module(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):

@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -20,6 +20,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import made
 
 BIN = Path(sys.executable).parent
 LIBRARIES = ("scikit-learn==1.5.2", "numpy==2.1.3", "joblib==1.4.2", "pandas==2.2.3", "requests==2.32.3")
@@ -48,16 +51,70 @@ def table(title: str, rows: list[tuple[str, list[str]]], runs: int, folder: Path
         print(f"| {name} | {ms:.0f} | {ms / first:.1f} |" if ms and first else f"| {name} | failed | |", flush=True)
 
 
+def made_venv(folder: Path, name: str) -> Path:
+    """A virtual environment with nothing in it; its folder of distributions."""
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", name], cwd=folder, check=True)
+    return next((folder / name).glob("lib/python3*/site-packages"))
+
+
+def snapshots(folder: Path, uv: str, runs: int) -> None:
+    """A snapshot of 235 distributions beside pip, whole commands; and of 2,000 beside that of 235."""
+    envparity = str(BIN / "envparity")
+    for count in (235, 2000):
+        made.distributions(made_venv(folder, f"env{count}"), count)
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, "piper"], cwd=folder, check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", "piper", "pip"], cwd=folder, check=True)
+    pip = [str(folder / "piper/bin/python"), "-I", "-m", "pip", "--python", "env235"]
+    rows = [
+        ("`envparity snapshot`, 235 distributions", [envparity, "snapshot", "venv:env235", "-o", "235.env.json"]),
+        ("`pip freeze`", [*pip, "freeze"]),
+        ("`pip inspect`", [*pip, "inspect"]),
+        ("`envparity snapshot`, 2,000", [envparity, "snapshot", "venv:env2000", "-o", "2000.env.json"]),
+    ]
+    table("Snapshot of a made environment", rows, runs, folder)
+
+
+PLAIN_LOOP = """
+import hashlib, os, sys
+for folder, _, names in os.walk(sys.argv[1]):
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+            hashlib.sha256(file.read()).digest()
+"""
+
+
+def verifying(folder: Path, runs: int) -> None:
+    """Every file of a large environment hashed, beside a plain loop over the same files; both from the page cache."""
+    made.files(made_venv(folder, "large"), 54_800, 3_100 << 20)
+    rows = [
+        ("a plain loop of sha256", [sys.executable, "-I", "-c", PLAIN_LOOP, "large"]),
+        (
+            "`envparity snapshot --verify-files`",
+            [str(BIN / "envparity"), "snapshot", "venv:large", "--verify-files", "-o", "large.env.json"],
+        ),
+    ]
+    table("3.1 GiB in 54,800 files", rows, min(runs, 3), folder)
+    shutil.rmtree(folder / "large")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
     parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--only", default="start,snapshot,files,reading,story", help="which groups, by comma")
     arguments = parser.parse_args()
     envparity, python, uv = str(BIN / "envparity"), sys.executable, shutil.which(arguments.uv) or arguments.uv
     uv = str(Path(uv).absolute())
+    only = set(arguments.only.split(","))
 
     with tempfile.TemporaryDirectory(prefix="envparity-bench-") as name:
         folder = Path(name)
+        if "snapshot" in only:
+            snapshots(folder, uv, arguments.runs)
+        if "files" in only:
+            verifying(folder, arguments.runs)
+        if not only & {"start", "reading", "story"}:
+            return 0
         subprocess.run([uv, "venv", "-q", "-p", python, "target"], cwd=folder, check=True)
         subprocess.run([uv, "pip", "install", "-q", "-p", "target", *LIBRARIES], cwd=folder, check=True)
         installed = json.loads(
@@ -89,7 +146,7 @@ def main() -> int:
             arguments.runs,
             folder,
         )
-        if sys.platform == "linux":
+        if sys.platform == "linux" and "story" in only:
             image = ["build", "pylock.toml", "--output", "oci:image", "-t", "bench:1"]
             cold = {**os.environ, "ENVPARITY_CACHE_DIR": str(folder / "cache")}
             print("\nFrom nothing (one run, empty cache)\n\n| what | s |\n| --- | ---: |")

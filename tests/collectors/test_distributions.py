@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from envparity.collectors.distributions import (
-    check_files,
-    distributions,
-    import_names,
-    normalised_name,
-    normalised_record,
-    record_digest,
-    record_rows,
-    unowned,
-    verify_files,
-)
+from envparity.collectors.distributions import distributions
+from envparity.collectors.metadata import normalised_name
+from envparity.collectors.records import import_names, normalised_record, record_digest, record_rows, unowned
 from envparity.collectors.tree import LocalTree
+from envparity.collectors.verification import check_files, verify_files
 
 SITE = "/env/lib/python3.11/site-packages"
 METADATA = b"Metadata-Version: 2.1\nName: %s\nVersion: %s\n\nA description.\nName: not this one\n"
@@ -231,7 +224,12 @@ def test_a9_every_older_form_is_found_and_typed(tree_of):
         "c ; python_version<'3'",
         "d ; (os_name=='nt') and extra == \"x\"",
     ]
-    assert list(gaps) == [("gone.egg-link", "unread")]
+    out_of_reach = "no entry of the path names it: an import cannot find it"
+    assert gaps == {
+        ("folder", "not-recorded"): out_of_reach,
+        ("gone.egg-link", "unread"): "it links to a folder without metadata",
+        ("zipped", "not-recorded"): out_of_reach,
+    }
 
 
 def test_a10_without_record_the_files_cannot_be_verified(tree_of):
@@ -398,6 +396,7 @@ x-1.dist-info/METADATA,sha256=M,5
 x-1.dist-info/RECORD,,
 x-1.dist-info/REQUESTED,sha256=R,0
 x-1.dist-info/direct_url.json,sha256=D,9
+x-1.dist-info/uv_cache.json,sha256=U,9
 """
 SHIPPED = """\
 x-1.data/platlib/x/native.so,sha256=B,3\r

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from envparity.collectors.bundle import parse_answer, program
-from envparity.collectors.interpreter import dynamic_section, image_interpreter, python_on_path
+from envparity.collectors.interpreter import dynamic_section, home_of, image_interpreter, python_on_path
 from envparity.collectors.running import platform_tags, provenance
 from envparity.collectors.tree import LocalTree
 
@@ -17,7 +17,7 @@ NONCE = "0123456789abcdef"
 
 def observed(tree, env_path, **more):
     facts = list(image_interpreter(tree, env_path, **more))
-    found = [fact for fact in facts if fact["kind"] == "python"]
+    found = [fact for fact in facts if fact["kind"] == "python" and "version" in fact]
     gaps = [fact for fact in facts if fact["kind"] == "gap"]
     return (found[0] if found else {}), [(gap["gap"], gap["reason"]) for gap in gaps]
 
@@ -44,7 +44,7 @@ def elf(text=b"", needed=(), runpath="", rpath=""):
 def test_read_and_running_agree_on_every_python_here(python):
     done = subprocess.run([python, "-I", "-S", "-"], input=program(NONCE), capture_output=True)
     facts = parse_answer(done.stdout, NONCE, done.stderr)
-    (running,) = [fact for fact in facts if fact["kind"] == "python"]
+    (running,) = [fact for fact in facts if fact["kind"] == "python" and "version" in fact]
     folder = str(Path(python).parent)
     if os.path.realpath(python_on_path(LocalTree(), folder)) != os.path.realpath(python):
         pytest.skip("PATH would find another Python in that folder")
@@ -63,7 +63,7 @@ def test_a_running_interpreter_says_what_python_itself_says(python):
     )
     said = subprocess.run([python, "-I", "-c", ask], stdout=subprocess.PIPE).stdout.decode().strip()
     done = subprocess.run([python, "-I", "-S", "-"], input=program(NONCE), stdout=subprocess.PIPE)
-    (fact,) = [fact for fact in parse_answer(done.stdout, NONCE) if fact["kind"] == "python"]
+    (fact,) = [fact for fact in parse_answer(done.stdout, NONCE) if fact["kind"] == "python" and "version" in fact]
 
     assert repr([fact[key] for key in ("version", "compiler", "soabi", "base_prefix", "implementation")]) == said
 
@@ -204,3 +204,46 @@ def test_a_damaged_executable_has_no_dynamic_section():
 )
 def test_who_built_a_python_is_told_by_where_it_lies(tree_of, files, executable, base, who):
     assert provenance(tree_of(files), executable, base) == who
+
+
+def test_further_pythons_of_an_image_are_listed_and_one_in_two_places_once(tree_of):
+    tree = tree_of(
+        dict(
+            DEBIAN,
+            **{
+                "/opt/env/pyvenv.cfg": b"home = /usr/bin\n",
+                "/opt/env/bin/python3": "/usr/bin/python3.11",
+                "/opt/conda/bin/python3.12": elf(b"\x003.12.1\x00"),
+            },
+        )
+    )
+    fact, _ = observed(tree, "/usr/local/bin:/opt/env/bin:/usr/bin:/bin:/opt/conda/bin")
+
+    assert (fact["prefix"], fact["others"]) == ("/opt/env", ["/usr/bin/python3", "/opt/conda/bin/python3.12"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "counts"), [({}, True), ({"PYTHONNOUSERSITE": "1"}, False), ({"PYTHONUSERBASE": "/b"}, True)]
+)
+def test_the_folder_of_an_images_user_counts_as_at_a_start(tree_of, variables, counts):
+    base = variables.get("PYTHONUSERBASE", "/home/ada/.local")
+    place = base + "/lib/python3.11/site-packages"
+    tree = tree_of(dict(DEBIAN, **{place + "/x.py": b"", "/etc/passwd": b"ada:x:1000:1000::/home/ada:/bin/sh\n"}))
+    home = home_of(tree, "1000:1000")
+    fact, _ = observed(tree, "/usr/bin", variables=dict(variables, PYTHONPATH="/opt/app:rel"), home=home)
+
+    assert (fact["user_site"], place in fact["path"], fact["path"][0]) == (counts, counts, "/opt/app")
+
+
+def test_the_home_of_a_user_is_in_passwd_and_roots_is_known_without(tree_of):
+    tree = tree_of({"/etc/passwd": b"broken\nada:x:1000:1000::/home/ada:/bin/sh\nodd:x:5:5::relative:/bin/sh\n"})
+
+    assert [home_of(tree, user) for user in ("ada", "1000", "odd", "bob", "", "root")] == [
+        "/home/ada",
+        "/home/ada",
+        "",
+        "",
+        "/root",
+        "/root",
+    ]
+    assert home_of(tree_of({}), "0:0") == "/root"

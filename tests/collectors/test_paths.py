@@ -28,7 +28,7 @@ def real_path(executable):
 def probed(executable):
     done = run(executable, "-I", "-S", "-", input=program(NONCE))
     facts = parse_answer(done.stdout, NONCE, done.stderr)
-    (fact,) = [fact for fact in facts if fact["kind"] == "python"]
+    (fact,) = [fact for fact in facts if fact["kind"] == "python" and "version" in fact]
     return [fact["prefix"], fact["path"]]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from envparity.collectors.distributions import record_digest
+from envparity.collectors.records import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnreachableError, UnsupportedError
 from envparity.image import zips
 from envparity.image.wheels import (

@@ -123,3 +123,20 @@ def test_every_section_that_is_there_is_shown() -> None:
         "alpha = 0.1",
     ):
         assert shown in seen
+
+
+def test_code_that_runs_at_every_start_and_that_nobody_brought_is_shown() -> None:
+    environment = Environment(
+        origin=Origin(kind="live"),
+        python=Python(version="3.11.7", planted=("evil\x1b.pth",)),
+        distributions=(
+            Distribution(name="requests", version="2.31.0", vendored_in="pip"),
+            Distribution(name="setuptools", version="70", startup=True, added=("x.py",)),
+        ),
+    )
+
+    shown = report.text(environment, Style(), verbose=True)
+
+    assert "evil\\x1b.pth: code that no distribution brought" in shown
+    assert "inside pip" in shown
+    assert "1 added runs code at every start" in shown

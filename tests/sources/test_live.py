@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from envparity import codec
+from envparity import codec, compare
+from envparity.collectors.records import record_digest
 from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
 from envparity.sources import Options, live, read
 from envparity.values import Environment, GapKind
+from tests.tools import needs_uv
+from tests.wheels import real_wheel
+
+_MARKUPSAFE_TAGS = ("cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-manylinux2014_x86_64")
 
 BASE = Path(os.path.realpath(sys.executable))
 
@@ -277,3 +284,65 @@ def test_an_overlay_over_a_bare_interpreter_stands_for_that_interpreter(tmp_path
     (base / "bin").mkdir(parents=True)
     (base / "bin/python3").symlink_to(BASE)
     assert live.active(options).reference == f"python:{base / 'bin/python3'}"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [("joblib", "1.4.2"), ("click", "8.1.7"), ("markupsafe", "3.0.2", *_MARKUPSAFE_TAGS)],
+    ids=lambda wanted: wanted[0],
+)
+def test_the_digest_of_an_installed_record_is_that_of_the_wheel_on_the_index(
+    wanted: tuple[str, ...], tmp_path: Path
+) -> None:
+    """By this proof a lock names the exact wheel; an installer's own rows must not stand in its way."""
+    site_packages = make_venv(tmp_path / "training")
+    wheel = real_wheel(*wanted)
+    target = str(tmp_path / "training/bin/python")
+    subprocess.run([needs_uv(), "pip", "install", "-q", "--offline", "--no-deps", "-p", target, str(wheel)], check=True)
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+        own = record_digest(archive.read(record).decode())
+
+    (found,) = read("venv:training", options=Options(base_dir=tmp_path, verify_files=True)).distributions or ()
+
+    assert found.record_sha256 == own
+    assert (found.modified, found.missing, found.added) == ((), (), ())
+    (site_packages / wanted[0] / "__init__.py").write_text("changed = True\n")
+    (site_packages / wanted[0] / "more.py").write_text("")
+    (found,) = read("venv:training", options=Options(base_dir=tmp_path, verify_files=True)).distributions or ()
+    assert (found.modified, found.added) == ((f"{wanted[0]}/__init__.py",), (f"{wanted[0]}/more.py",))
+
+
+def test_the_folder_of_the_user_counts_where_the_variables_say_so(tmp_path: Path) -> None:
+    """A library in `~/.local` is imported before that of the system: a snapshot without it names the wrong version."""
+    minor = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    user = tmp_path / "home/.local/lib" / minor / "site-packages"
+    user.mkdir(parents=True)
+    install(user, "six", "1.16.0")
+    environ = {"HOME": str(tmp_path / "home"), "PYTHONHASHSEED": "7"}
+
+    environment = read(f"python:{BASE}", options=Options(environ=environ))
+    without = read(f"python:{BASE}", options=Options(environ={**environ, "PYTHONNOUSERSITE": "1"}))
+
+    assert compare.effective(environment)["six"].version == "1.16.0"
+    assert environment.python is not None
+    assert (environment.python.user_site, environment.python.hash_seed) == (True, "7")
+    assert without.python is not None
+    assert without.python.user_site is False
+    assert str(user) not in without.python.path
+
+
+def test_a_copy_inside_a_package_is_shown_and_has_no_part_in_what_is_compared(tmp_path: Path) -> None:
+    site_packages = make_venv(tmp_path / "training")
+    install(site_packages, "pip", "24.0")
+    (site_packages / "pip-24.0.dist-info/top_level.txt").write_text("pip\n")
+    bare = codec.content_digest(read("venv:training", options=Options(base_dir=tmp_path)))
+    (site_packages / "pip/_vendor").mkdir(parents=True)
+    (site_packages / "pip/_vendor/vendor.txt").write_text("requests==2.31.0\n")
+
+    environment = read("venv:training", options=Options(base_dir=tmp_path))
+    (copy,) = (item for item in environment.distributions or () if item.vendored_in)
+
+    assert (copy.name, copy.version, copy.vendored_in, copy.importable) == ("requests", "2.31.0", "pip", False)
+    assert set(compare.effective(environment)) == {"pip"}
+    assert codec.content_digest(environment) == bare
