@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any, Callable, Iterable, Iterator
 
+from envparity.collectors.accelerators import accelerators
 from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
@@ -46,6 +47,7 @@ def collect(path: list[str] | None = None, verify_files: bool = False) -> list[F
         ("system", lambda: system(tree, live=True)),
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
+        ("accelerators", lambda: accelerators(tree)),
         ("distributions", lambda: distributions(tree, folders, verify_files)),
         ("os_packages", lambda: os_packages(tree)),
     ]

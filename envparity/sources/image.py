@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from envparity import codec
-from envparity.collectors import distributions, dpkg, interpreter, models, system, variables
+from envparity.collectors import distributions, dpkg, interpreter, models, system, toolkits, variables
 from envparity.collectors.tree import gap, why
+from envparity.sources.gpu_libraries import with_gpu_libraries
 from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.tooling import marked
 from envparity.values import MACHINES, Environment
@@ -23,7 +24,7 @@ MOST_MODELS = 1000
 # What an image without PATH gets from every engine (https://github.com/opencontainers/runtime-spec/blob/main/config.md).
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_KEPT = ("/etc/ld.so.cache", "*/libc.so.6", "*/ld-musl-*", "*/bin/python3*", "*/libpython3*.so*")
+_KEPT = ("/etc/ld.so.cache", "*/libc.so.6", "*/ld-musl-*", "*/bin/python3*", "*/libpython3*.so*", *toolkits.READ)
 """Small files beyond the usual ones that the collectors look into; each would cost another pass over its layer."""
 
 
@@ -72,9 +73,10 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *dpkg.os_packages(tree),
         variables.settings(env),
         *_models(tree),
+        *toolkits.of_image(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
     ]
-    return marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}")))
+    return with_gpu_libraries(marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}"))))
 
 
 def variables_of(image: Image) -> dict[str, str]:

@@ -22,6 +22,7 @@ from envparity.collectors import bundle, variables
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UnreachableError, UsageError
 from envparity.process import Command, Completed, run
+from envparity.sources.gpu_libraries import with_gpu_libraries
 from envparity.sources.reading import Fact, Options, origin
 from envparity.sources.tooling import marked
 from envparity.values import Environment
@@ -181,7 +182,7 @@ def _executable(name: str, options: Options) -> Path:
 def probe(interpreter: Interpreter, options: Options) -> Environment:
     """Send the collectors to an interpreter and make an Environment of what they answer."""
     facts = [*_answer(interpreter, options), variables.settings(options.environ), *_without_models()]
-    return marked(codec.environment(facts, origin("live", interpreter.reference)))
+    return with_gpu_libraries(marked(codec.environment(facts, origin("live", interpreter.reference))))
 
 
 def _without_models() -> tuple[Fact, ...]:
