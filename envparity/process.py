@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,4 +110,9 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself meanwhile
+    if process.stdin is not None:
+        # What it never read (a pipe holds 64 KiB) would keep the pipe open.
+        with suppress(OSError):
+            process.stdin.close()
+        process.stdin = None
     process.communicate()

@@ -114,7 +114,8 @@ def smi_log(data: bytes, capabilities: dict[str, str]) -> Iterator[Fact]:
         name = gpu.get("product_name", "")
         bus = gpu["id"]
         if not re.search("[A-Za-z]", name) or name in ("N/A", "ERR!", "Unknown Error", "GPU is lost"):
-            yield gap("accelerators", "unread", "nvidia-smi says `%s` of a device" % (name or "nothing"), bus)
+            reason = "nvidia-smi says `%s` of the device at %s" % (name or "nothing", bus or "an unknown place")
+            yield gap("accelerators", "unread", reason, "devices")
             continue
         device: Fact = {"vendor": "nvidia", "name": name, "capability": capabilities.get(bus.upper(), "")}
         memory = _bytes(gpu.get("fb_memory_usage/total", ""))
