@@ -383,6 +383,15 @@ def test_another_number_of_cards_and_other_slices_are_differences() -> None:
     }
 
 
+def test_a_contradiction_that_arrives_is_a_difference() -> None:
+    """A diff that only lists versions would not say that the new wheels cannot start on this driver."""
+    sentence = "the driver 535.54.03 is older than 580, the oldest that torch 2.13.0+cu130 starts with"
+
+    assert stacks(Accelerators(), Accelerators(contradictions=(sentence,))) == {
+        ("accelerators", "contradiction"): (Change.ADDED, "", sentence)
+    }
+
+
 def test_the_same_accelerators_do_not_differ() -> None:
     assert stacks(ON_A100, ON_A100) == {}
     assert compared(environment(accelerators=ON_A100), environment(accelerators=ON_A100)) == 5

@@ -78,7 +78,7 @@ def devices_in_words(stack: Accelerators) -> str:
 
 
 def accelerators(sides: Sides, left: Accelerators, right: Accelerators) -> Iterator[Fact]:
-    """Driver, libraries and devices; the memory of a device is recorded only."""
+    """Driver, libraries, devices, and what contradicts itself; the memory of a device is recorded only."""
     for field in ("driver", "driver_cuda"):
         have, want = getattr(left, field), getattr(right, field)
         if have and want:
@@ -102,6 +102,9 @@ def accelerators(sides: Sides, left: Accelerators, right: Accelerators) -> Itera
         else:
             texts = (text or "present" if number else "" for text, number in ((have, count), (want, other)))
             yield _presence(sides, "devices", title, "capability", *texts)
+    for sentence in sorted({*left.contradictions} ^ {*right.contradictions}):
+        texts = (sentence if sentence in side.contradictions else "" for side in (left, right))
+        yield _presence(sides, "driver", "accelerators", "contradiction", *texts)
 
 
 def _presence(sides: Sides, part: str, item: str, field: str, left: str, right: str) -> Difference:
