@@ -9,10 +9,12 @@ import pytest
 
 from envparity.compare import compare, compared, effective
 from envparity.values import (
+    Accelerators,
     Artifact,
     Basis,
     Change,
     Cpu,
+    Device,
     Difference,
     Distribution,
     Environment,
@@ -376,3 +378,72 @@ def test_files_that_were_added_after_installation_are_found() -> None:
     difference = one(before, after)
 
     assert (difference.field, difference.before, difference.after) == ("added", "none", "numpy/more.py")
+
+
+A100 = Device(vendor="nvidia", name="NVIDIA A100-SXM4-80GB", capability="8.0", memory_bytes=80 << 30)
+ON_A100 = Accelerators(driver="550.54.15", driver_cuda="12.4", devices=(A100,), runtimes=(("cudnn", "9.1.0.70"),))
+
+
+def stacks(left: Accelerators, right: Accelerators, *gaps: Gap) -> dict[tuple[str, str], tuple[Change, str, str]]:
+    """What differs between two accelerator stacks, where the right side has these gaps."""
+    found = compare(environment(accelerators=left), environment(accelerators=right, gaps=gaps))
+    return {(item.item, item.field): (item.change, item.before, item.after) for item in found}
+
+
+def test_a_machine_without_an_accelerator_has_none_and_that_is_known() -> None:
+    """Its driver is not unknown: somebody looked, and there is none."""
+    assert stacks(ON_A100, Accelerators()) == {
+        ("accelerators", "driver"): (Change.REMOVED, "550.54.15", ""),
+        ("accelerators", "driver_cuda"): (Change.REMOVED, "12.4", ""),
+        ("cudnn", "version"): (Change.REMOVED, "9.1.0.70", ""),
+        ("NVIDIA A100-SXM4-80GB", "capability"): (Change.REMOVED, "8.0", ""),
+    }
+
+
+def test_an_image_does_not_know_its_driver_and_devices_and_lacks_only_its_libraries() -> None:
+    gaps = (Gap("accelerators", GapKind.NOT_RECORDED, "the host brings it", item) for item in ("driver", "devices"))
+
+    assert stacks(ON_A100, Accelerators(), *gaps) == {
+        ("accelerators", "driver"): (Change.UNKNOWN, "550.54.15", ""),
+        ("accelerators", "driver_cuda"): (Change.UNKNOWN, "12.4", ""),
+        ("cudnn", "version"): (Change.REMOVED, "9.1.0.70", ""),
+        ("NVIDIA A100-SXM4-80GB", "capability"): (Change.UNKNOWN, "8.0", ""),
+    }
+
+
+def test_a_capability_that_one_side_could_not_ask_for_is_unknown() -> None:
+    named = Accelerators(devices=(Device(vendor="nvidia", name=A100.name),))
+    gap = Gap("accelerators", GapKind.UNREAD, "nvidia-smi did not answer within 10 seconds", "devices")
+
+    (difference,) = compare(
+        environment(accelerators=Accelerators(devices=(A100,))), environment(accelerators=named, gaps=(gap,))
+    )
+
+    assert (difference.field, difference.change, difference.note) == ("capability", Change.UNKNOWN, gap.reason)
+
+
+def test_another_number_of_cards_and_other_slices_are_differences() -> None:
+    """Another number of multiprocessors, or of ranks to sum over, is another order of sums."""
+    two = Device(vendor="nvidia", name=A100.name, capability="8.0", count=2)
+    cut = Device(vendor="nvidia", name=A100.name, capability="8.0", mig="4 of 19968 MiB")
+
+    assert stacks(Accelerators(devices=(A100,)), Accelerators(devices=(two,))) == {
+        (A100.name, "count"): (Change.CHANGED, "1", "2")
+    }
+    assert stacks(Accelerators(devices=(A100,)), Accelerators(devices=(cut,))) == {
+        (A100.name, "mig"): (Change.CHANGED, "whole", "4 of 19968 MiB")
+    }
+
+
+def test_a_contradiction_that_arrives_is_a_difference() -> None:
+    """A diff that only lists versions would not say that the new wheels cannot start on this driver."""
+    sentence = "the driver 535.54.03 is older than 580, the oldest that torch 2.13.0+cu130 starts with"
+
+    assert stacks(Accelerators(), Accelerators(contradictions=(sentence,))) == {
+        ("accelerators", "contradiction"): (Change.ADDED, "", sentence)
+    }
+
+
+def test_the_same_accelerators_do_not_differ() -> None:
+    assert stacks(ON_A100, ON_A100) == {}
+    assert compared(environment(accelerators=ON_A100), environment(accelerators=ON_A100)) == 5

@@ -49,6 +49,16 @@ def test_what_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
     assert not status.exists() or "zombie" in status.read_text()
 
 
+def test_what_never_reads_its_input_leaves_nothing_open() -> None:
+    """The streamed probe is larger than a pipe (64 KiB): each interpreter that hangs would cost a descriptor."""
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+    with pytest.raises(TimeLimitError):
+        run(Command(("/bin/sleep", "600"), stdin=b"x" * (1 << 20), timeout_s=0.2))
+
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+
+
 def test_what_cannot_be_started_is_named() -> None:
     with pytest.raises(UnreachableError, match="cannot start `/no/such/python`"):
         run(Command(("/no/such/python",)))

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Callable, Iterable
 
+from envparity.collectors.accelerators import accelerators
 from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
@@ -51,6 +52,7 @@ def collect(
         ("system", lambda: fonts(tree, folders)),
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
+        ("accelerators", lambda: accelerators(tree)),
         ("distributions", lambda: distributions(tree, folders, verify_files, natives)),
         ("os_packages", lambda: os_packages(tree)),
         (

@@ -60,7 +60,7 @@ _SECTIONS: dict[str, tuple[Callable[[Any], str], Callable[[Sides, Any, Any], Ite
     "python": (lambda python: Stated.of(python).text or "recorded", machine.python),
     "system": (lambda system: system.name or machine.release(system) or system.os or "recorded", machine.system),
     "cpu": (lambda cpu: cpu.model or cpu.isa_level or "recorded", machine.cpu),
-    "accelerators": (lambda stack: f"{len(stack.devices)} devices", machine.accelerators),
+    "accelerators": (machine.devices_in_words, machine.accelerators),
     "distributions": (_count("distributions"), distributions),
     "conda_packages": (_count("packages"), items.conda_packages),
     "os_packages": (_count("packages"), items.os_packages),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from envparity.compare.sides import Fact, Sides, joined, listed, yes_no
+from envparity.compare.sides import Fact, Sides, joined, listed, unknown, why, yes_no
 from envparity.compare.versions import Stated, versions
-from envparity.values import Accelerators, Cpu, Python, System
+from envparity.values import Accelerators, Cpu, Difference, Python, System
 
 FLAG_FAMILIES: dict[str, re.Pattern[str]] = {
     "avx": re.compile(r"avx|avx2|fma|f16c"),
@@ -74,14 +74,56 @@ def cpu(sides: Sides, left: Cpu, right: Cpu) -> Iterator[Fact]:
             yield sides.presence("cpu", family, have, want)
 
 
+def devices_in_words(stack: Accelerators) -> str:
+    """`NVIDIA A100-SXM4-80GB x 2`, or `no devices`."""
+    names = (device.title + (f" x {device.count}" if device.count > 1 else "") for device in stack.devices)
+    return ", ".join(names) or "no devices"
+
+
 def accelerators(sides: Sides, left: Accelerators, right: Accelerators) -> Iterator[Fact]:
-    """Driver, libraries and devices; memory and the slices of a device are recorded only."""
+    """Driver, libraries, devices, and what contradicts itself; the memory of a device is recorded only."""
     for field in ("driver", "driver_cuda"):
-        yield from sides.texts("accelerators", field, getattr(left, field), getattr(right, field))
-    have, want = (joined(side.runtimes) for side in (left, right))
-    yield from listed(sides, have, want, "version")
-    have, want = (
-        joined((f"{device.vendor} {device.name}", device.capability or "present") for device in side.devices)
-        for side in (left, right)
-    )
-    yield from listed(sides, have, want, "capability")
+        have, want = getattr(left, field), getattr(right, field)
+        if have and want:
+            yield from sides.texts("accelerators", field, have, want)
+        elif have or want:
+            yield _presence(sides, "driver", "accelerators", field, have, want)
+    yield from listed(sides, joined(left.runtimes), joined(right.runtimes), "version")
+    here, there = ({device.title for device in side.devices} for side in (left, right))
+    for title in sorted(here | there):
+        (have, count), (want, other) = (_alike(side, title) for side in (left, right))
+        if title in here and title in there:
+            if bool(have) == bool(want):
+                yield from sides.texts(title, "capability", have, want)
+            else:
+                note = why(sides.after if have else sides.before, "accelerators", title, "capability", "devices")
+                yield unknown("accelerators", title, "capability", before=have, after=want, note=note)
+            yield from sides.texts(title, "count", str(count), str(other))
+            slices, others = (_slices(side, title) for side in (left, right))
+            if slices or others:
+                yield from sides.texts(title, "mig", slices or "whole", others or "whole")
+        else:
+            texts = (text or "present" if number else "" for text, number in ((have, count), (want, other)))
+            yield _presence(sides, "devices", title, "capability", *texts)
+    for sentence in sorted({*left.contradictions} ^ {*right.contradictions}):
+        texts = (sentence if sentence in side.contradictions else "" for side in (left, right))
+        yield _presence(sides, "driver", "accelerators", "contradiction", *texts)
+
+
+def _presence(sides: Sides, part: str, item: str, field: str, left: str, right: str) -> Difference:
+    """Added or removed, unless a gap says that the other side does not know its `driver`, or its `devices`."""
+    silent = sides.after if left else sides.before
+    for gap in silent.gaps:
+        if gap.section == sides.section and gap.item in {part, ""}:
+            return unknown(sides.section, item, field, before=left, after=right, note=gap.reason)
+    return sides.presence(item, field, left, right)
+
+
+def _alike(stack: Accelerators, title: str) -> tuple[str, int]:
+    """Of the devices of one name their capability, and how many there are."""
+    devices = [device for device in stack.devices if device.title == title]
+    return " and ".join(sorted({device.capability for device in devices} - {""})), sum(item.count for item in devices)
+
+
+def _slices(stack: Accelerators, title: str) -> str:
+    return joined((title, device.mig) for device in stack.devices if device.title == title).get(title, "")

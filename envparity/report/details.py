@@ -66,7 +66,14 @@ def _accelerators(environment: Environment) -> Iterator[str]:
     assert stack is not None
     for device in stack.devices:
         memory = f"{device.memory_bytes / 2**30:.0f} GiB" if device.memory_bytes else ""
-        yield _words(f"{device.vendor} {device.name}", device.capability, memory, device.mig)
+        slices = f"cut into {device.mig}" if device.mig else ""
+        yield _words(
+            f"{f'{device.count} x ' if device.count > 1 else ''}{device.title}", device.capability, memory, slices
+        )
+    if not stack.devices and not any(
+        gap.section == "accelerators" and gap.item == "devices" for gap in environment.gaps
+    ):
+        yield "no devices"
     yield _words(
         f"driver {stack.driver}" if stack.driver else "",
         f"supports CUDA up to {stack.driver_cuda}" if stack.driver_cuda else "",

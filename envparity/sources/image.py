@@ -9,14 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envparity import codec
-from envparity.collectors import distributions, dpkg, interpreter, surroundings, system, variables
+from envparity.collectors import distributions, dpkg, interpreter, surroundings, system, toolkits, variables
 from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.surroundings import fonts
 from envparity.collectors.tree import gap, why
 from envparity.errors import UsageError
+from envparity.sources.observed import observed
 from envparity.sources.reading import Fact, Options, not_recorded, origin
-from envparity.sources.tooling import marked
 from envparity.values import MACHINES, Environment
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ _KEPT = (
     "*/libpython3*.so*",
     "/etc/passwd",
     "*/_sysconfigdata_*.py",
+    *toolkits.READ,
 )
 """Small files beyond the usual ones that the collectors look into; each would cost another pass over its layer."""
 
@@ -161,10 +161,11 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *dpkg.os_packages(tree),
         variables.settings(env),
         *_models(tree),
+        *toolkits.of_image(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
         *not_recorded(("numerics", "modules"), "only running code knows it, and nothing of an image is run"),
     ]
-    return marked(codec.environment(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}")))
+    return observed(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}"))
 
 
 def variables_of(image: Image) -> dict[str, str]:

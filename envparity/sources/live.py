@@ -188,15 +188,14 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
     command = _command(interpreter, options, nonce)
     with started(command) as finish:
         # While it works: what is needed for its answer takes as long to import as the answer to be made.
-        from envparity import codec
         from envparity.sources import running
-        from envparity.sources.tooling import marked
+        from envparity.sources.observed import observed
 
-        if inside is None:
-            inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
         completed = finish()
     if completed.status != 0:
         raise _failure(interpreter, completed, command)
+    if inside is None:
+        inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
     facts = [
         *running.together(_answer(str(interpreter.executable), completed, nonce), inside),
         variables.settings(options.environ),
@@ -204,7 +203,7 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         *surroundings.by_variables(LocalTree(), options.environ),
         *_without_models(),
     ]
-    return marked(codec.environment(facts, origin("live", interpreter.reference)))
+    return observed(facts, origin("live", interpreter.reference))
 
 
 def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> Environment:
@@ -213,12 +212,11 @@ def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> E
 
     It is read while it lives: what is being installed meanwhile may be half there, which no later reader could tell.
     """
-    from envparity import codec
-    from envparity.sources.tooling import marked
+    from envparity.sources.observed import observed
 
     atomic = gap("distributions", "not-recorded", "it was read live, not atomically: it may have changed meanwhile")
     facts = [*answer, *settings, atomic, *_without_models()]
-    return marked(codec.environment(facts, origin("live", reference)))
+    return observed(facts, origin("live", reference))
 
 
 def _without_models() -> tuple[Fact, ...]:

@@ -41,13 +41,22 @@ class Cpu(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Device(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
-    """One accelerator: `capability` is CUDA's compute capability (`8.0`) or the name of AMD's ISA (`gfx90a`)."""
+    """
+    One kind of accelerator, and how many alike there are: `capability` is CUDA's compute capability (`8.0`) or the
+    name of AMD's ISA (`gfx90a`). `mig` lists the slices where it is cut into some (`2 of 19968 MiB`); empty where not.
+    """
 
     vendor: str
     name: str
     capability: str = ""
     memory_bytes: Size | None = None
     mig: str = ""
+    count: int = 1
+
+    @property
+    def title(self) -> str:
+        """The name, after its maker where it does not begin with it: `NVIDIA A100-SXM4-80GB`, `nvidia Tesla T4`."""
+        return self.name if self.name.lower().startswith(self.vendor) else f"{self.vendor} {self.name}"
 
 
 class Accelerators(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -100,7 +100,18 @@ def test_every_section_that_is_there_is_shown() -> None:
     seen = report.text(
         Environment(
             origin=Origin(kind="live"),
-            accelerators=Accelerators(driver="550.54.15", devices=(Device(vendor="nvidia", name="H100"),)),
+            accelerators=Accelerators(
+                driver="550.54.15",
+                driver_cuda="12.4",
+                driver_floor="580",
+                floor_by="torch 2.13.0+cu130",
+                devices=(
+                    Device(vendor="nvidia", name="NVIDIA A100", capability="8.0", memory_bytes=80 << 30, count=2),
+                    Device(vendor="nvidia", name="Tesla T4", mig="2 of 19968 MiB"),
+                ),
+                runtimes=(("cudnn", "9.1.0.70"),),
+                contradictions=("the driver is older than what torch starts with",),
+            ),
             conda_packages=(CondaPackage(name="libblas", version="3.9.0", build="22_mkl"),),
             native_libraries=(NativeLibrary(name="libgomp.so.1", role="openmp", product="libgomp"),),
             numerics=Numerics(
@@ -113,7 +124,11 @@ def test_every_section_that_is_there_is_shown() -> None:
     )
 
     for shown in (
-        "driver 550.54.15",
+        "2 x NVIDIA A100, 8.0, 80 GiB",
+        "nvidia Tesla T4, cut into 2 of 19968 MiB",
+        "driver 550.54.15, supports CUDA up to 12.4, the wheels need 580 (torch",
+        "cudnn 9.1.0.70",
+        "contradiction: the driver is older than what torch starts with",
         "libblas 3.9.0 22_mkl",
         "openmp: libgomp, owned by nothing",
         "openblas, of numpy, kernel SkylakeX, 2 threads",

@@ -35,6 +35,10 @@ def image_of(
     return read(f"{scheme}:image", options=Options(base_dir=folder))
 
 
+def link(path: str, target: str) -> Entry:
+    return Entry(path, "link", 0o777, target=target)
+
+
 def reasons(environment: Environment, section: str) -> dict[str, GapKind]:
     return {gap.reason: gap.kind for gap in environment.gaps if gap.section == section}
 
@@ -64,6 +68,34 @@ def test_what_an_image_cannot_know_is_a_gap(tmp_path: Path) -> None:
     assert environment.cpu is None
     assert environment.host is None
     assert {"cpu", "host", "system", "numerics"} <= {gap.section for gap in environment.gaps}
+
+
+def test_gpu_libraries_of_an_image_are_read_and_its_driver_is_that_of_the_host(tmp_path: Path) -> None:
+    """CUDA's own images: a toolkit behind two links, cuDNN from a package, and neither driver nor device."""
+    toolkit = (
+        link("usr/local/cuda", "/etc/alternatives/cuda"),
+        link("etc/alternatives/cuda", "/usr/local/cuda-12.4"),
+        file("usr/local/cuda-12.4/version.json", b'{"cuda_cudart": {"version": "12.4.127"}}'),
+        file("opt/rocm/.info/version", b"6.2.4-109\n"),
+    )
+    library = "usr/lib/x86_64-linux-gnu/libnccl.so.2"
+    libraries = (link(library, "libnccl.so.2.21.5"), file(library + ".21.5", b"\x7fELF"))
+    package = b"Package: libcudnn9-cuda-12\nStatus: install ok installed\nArchitecture: amd64\nVersion: 9.1.0.70-1\n\n"
+
+    environment = image_of(tmp_path, toolkit, libraries, (file("var/lib/dpkg/status", package),))
+
+    assert environment.accelerators is not None
+    assert environment.accelerators.runtimes == (
+        ("cuda", "12.4.127"),
+        ("cudnn", "9.1.0.70"),
+        ("nccl", "2.21.5"),
+        ("rocm", "6.2.4"),
+    )
+    assert environment.accelerators.devices == ()
+    assert {gap.item: gap.kind for gap in environment.gaps if gap.section == "accelerators"} == {
+        "driver": GapKind.NOT_RECORDED,
+        "devices": GapKind.NOT_RECORDED,
+    }
 
 
 def test_variables_of_the_config_are_recorded_by_the_same_list(tmp_path: Path) -> None:

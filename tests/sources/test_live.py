@@ -119,7 +119,7 @@ def test_what_no_collector_reads_yet_is_a_gap(tmp_path: Path) -> None:
     environment = read("venv:training", options=Options(base_dir=tmp_path))
 
     gaps = {gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED}
-    assert {"conda_packages", "accelerators", "numerics", "modules", "source_code", "artifacts"} <= gaps
+    assert {"conda_packages", "numerics", "modules", "source_code", "artifacts"} <= gaps
 
 
 def test_envparity_and_what_only_it_needs_is_tooling(tmp_path: Path) -> None:
