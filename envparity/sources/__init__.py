@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING
 
 from envparity.errors import EnvparityError, MalformedError, TargetNeededError, UnsupportedError, UsageError
 from envparity.sources import recognise as recognition
-from envparity.sources import target
 from envparity.sources.reading import Options
-from envparity.sources.target import beside
 
 if TYPE_CHECKING:
     from envparity.values import Environment
@@ -91,8 +89,16 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
         MalformedError: it is not what it should be.
         UnreachableError, TimeLimitError: it cannot be reached.
     """
-    options = target.checked(options or Options())
-    return target.selected(_read(reference, options), options)
+    options = options or Options()
+    if options.platform or options.python_version:
+        from envparity.sources.target import checked
+
+        options = checked(options)
+    environment = _read(reference, options)
+    # What selects from files loads the values, which a probe that works meanwhile should not wait for.
+    from envparity.sources.target import selected
+
+    return selected(environment, options)
 
 
 def read_sides(
@@ -107,6 +113,8 @@ def read_sides(
     Raises:
         what `read` raises; TargetNeededError where the other side knows no platform either.
     """
+    from envparity.sources.target import beside
+
     options = options or Options()
     before: Environment | None = None
     try:
