@@ -20,6 +20,7 @@ __main__
 RING = {unit: number for number, line in enumerate(RINGS.strip().splitlines()) for unit in line.split()}
 
 LIBRARIES = {
+    "archspec": ("sources/virtual.py",),
     "certifi": ("network.py",),
     "click": ("cli/",),
     "deflate": ("oci/pack.py",),

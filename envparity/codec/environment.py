@@ -263,8 +263,8 @@ def _struct_in(annotation: Any) -> Any:
 def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, what only running code knows (one
-    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling and
-    names of variables.
+    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling,
+    what stands for the host in conda, and names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -296,6 +296,19 @@ def content(environment: Environment) -> Environment:
             for item in native_libraries
             if item.role not in {"", "extension"}
         )
+    conda_packages = environment.conda_packages
+    if conda_packages is not None:
+        # A virtual one stands for the host; an address may be a folder of it.
+        conda_packages = tuple(
+            replace(
+                item,
+                channel=_without_places(item.channel),
+                url=_without_places(item.url),
+                requested=None,
+            )
+            for item in conda_packages
+            if not item.virtual
+        )
     source_code = environment.source_code
     if source_code is not None:
         source_code = replace(source_code, **{name: _empty(source_code, name) for name in _SOURCE_PLACES})
@@ -317,6 +330,7 @@ def content(environment: Environment) -> Environment:
             distributions=distributions,
             native_libraries=native_libraries,
             numerics=None,
+            conda_packages=conda_packages,
             modules=None,
             settings=settings,
             source_code=source_code,
@@ -401,7 +415,7 @@ def environment_schema() -> dict[str, Any]:
 
 
 def with_artifacts(environment: Environment, artifacts: Iterable[Artifact]) -> Environment:
-    """The same environment, made for these artifacts too. A known artifact of one name is replaced."""
-    added = {item.name: item for item in artifacts}
-    kept = tuple(item for item in environment.artifacts or () if item.name not in added)
+    """The same environment, made for these artifacts too. A known artifact of one kind and name is replaced."""
+    added = {(item.kind, item.name): item for item in artifacts}
+    kept = tuple(item for item in environment.artifacts or () if (item.kind, item.name) not in added)
     return _ordered(msgspec.structs.replace(environment, artifacts=kept + tuple(added.values())))

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Callable, Iterable
 
+from envparity.collectors.conda import conda_packages
 from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
@@ -48,6 +49,7 @@ def collect(path: list[str] | None = None, verify_files: bool = False) -> list[F
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
         ("distributions", lambda: distributions(tree, folders, verify_files, natives)),
+        ("conda_packages", lambda: conda_packages(tree, (prefix, sys.base_prefix))),
         ("os_packages", lambda: os_packages(tree)),
         (
             "native_libraries",

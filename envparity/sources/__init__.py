@@ -16,7 +16,7 @@ from pathlib import Path
 
 from envparity import files
 from envparity.errors import MalformedError, UnsupportedError, UsageError
-from envparity.sources import image, live, pylock, requirements, saved
+from envparity.sources import conda, image, live, pylock, requirements, saved
 from envparity.sources import recognise as recognition
 from envparity.sources.live import read_active
 from envparity.sources.reading import Options
@@ -28,6 +28,7 @@ Reader = Callable[[str, Options], Environment]
 SCHEMES: dict[str, Reader] = {
     "python": live.read_python,
     "venv": live.read_venv,
+    "conda": conda.read_conda,
     "oci": image.read_oci,
     "docker-archive": image.read_docker_archive,
 }
@@ -36,7 +37,6 @@ IMAGES = ("oci", "docker-archive")
 """The schemes that are images."""
 
 LATER = {
-    "conda": "`python:PREFIX/bin/python` reads its distributions",
     "registry": "copy the image to a layout first (`skopeo copy docker://... oci:DIR`), and read `oci:DIR`",
     "docker": "`docker save -o FILE IMAGE`, then `docker-archive:FILE`",
     "container": "`docker save` its image, then `docker-archive:FILE`",
@@ -45,7 +45,10 @@ LATER = {
 }
 """Schemes of the contract that are not built yet, and what works instead."""
 
-GRAMMAR = "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, -"
+GRAMMAR = (
+    "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "
+    "docker-archive:FILE, -"
+)
 
 _FORMATS: dict[str, Reader] = {
     recognition.SAVED: saved.read,
@@ -172,11 +175,11 @@ def _of_folder(reference: str, path: Path, options: Options) -> Environment:
         kind = recognition.KINDS["mlmodel"]
         raise UnsupportedError(f"`{reference}` is {kind.title}, which is not supported yet", hint=kind.remedy)
     if (path / "conda-meta").is_dir():
-        raise UnsupportedError(f"`{reference}` is a conda environment, which is not supported yet", hint=LATER["conda"])
+        return conda.read_conda(reference, options)
     inside = ("requirements.txt", "pylock.toml", "model.env.json", ".venv", "venv")
     candidates = [f"`{Path(reference) / name}`" for name in inside if (path / name).exists()]
     raise UsageError(
-        f"`{reference}` is a folder, and neither a virtual environment nor an image layout",
+        f"`{reference}` is a folder, and no virtual or conda environment and no image layout",
         hint=f"did you mean {' or '.join(candidates)}?" if candidates else f"what can be read: {GRAMMAR}",
     )
 

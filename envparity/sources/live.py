@@ -25,6 +25,7 @@ from envparity.process import Command, Completed, run
 from envparity.sources import running
 from envparity.sources.reading import Fact, Options, origin
 from envparity.sources.tooling import marked
+from envparity.sources.virtual import with_virtual_packages
 from envparity.values import Environment
 
 OLDEST = (3, 8)
@@ -87,7 +88,8 @@ def active(options: Options) -> Interpreter:
     if prefix:
         executable = Path(prefix, "bin", "python")
         if executable.exists():
-            return Interpreter(f"python:{executable}", executable)
+            is_conda = Path(prefix, "conda-meta").is_dir()
+            return Interpreter(f"conda:{prefix}" if is_conda else f"python:{executable}", executable)
     found = shutil.which("python3", path=_search_path(environ, own))
     if not found:
         raise UsageError(
@@ -192,6 +194,7 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         *surroundings.by_variables(LocalTree(), options.environ),
         *_without_models(),
     ]
+    facts = with_virtual_packages(facts, options.environ)
     return marked(codec.environment(facts, origin("live", interpreter.reference)))
 
 

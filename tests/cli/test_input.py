@@ -65,7 +65,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named(
         ("registry:localhost:5000/tickets", "not supported yet"),
         ("container:web", "not supported yet"),
         ("ssh:gpu1", "not supported yet"),
-        ("conda:/opt/conda", "not supported yet"),
+        ("conda:folder", "is not a conda environment: it has no `conda-meta`"),
         ("https://x.example/requirements.txt", "URL"),
         ("oci:", "names nothing"),
     ],
