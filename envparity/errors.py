@@ -10,6 +10,7 @@ __all__ = [
     "IntegrityError",
     "MalformedError",
     "RefusedError",
+    "TargetNeededError",
     "TimeLimitError",
     "UnreachableError",
     "UnsupportedError",
@@ -84,6 +85,12 @@ class UnsupportedError(UsageError):
     """What was asked for is sensible, and not built yet. The message names it; the hint says what does work."""
 
     code = "not-supported-yet"
+
+
+class TargetNeededError(UsageError):
+    """A file that holds several environments was asked for one, and nobody said which. The hint names the flag."""
+
+    code = "target-needed"
 
 
 class RefusedError(EnvparityError):

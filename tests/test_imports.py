@@ -10,7 +10,7 @@ from pathlib import Path
 RINGS = """
 errors
 values files progress collectors
-codec process network resources cache
+codec process network resources cache markers
 compare closure elf oci fetch
 sources knowledge resolvers image report lockfile
 snapshot diff lock build verify run
@@ -37,7 +37,7 @@ LIBRARIES = {
     "pysequoia": ("resolvers/debian.py", "image/base.py"),
     "rich": ("cli/", "report/"),
     "tomli_w": ("codec/",),
-    "yaml": ("knowledge/",),
+    "yaml": ("codec/",),
     "zstandard": ("oci/", "image/"),
 }
 

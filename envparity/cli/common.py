@@ -106,6 +106,52 @@ def later_options(*names: str, flags: tuple[str, ...] = ()) -> Callable[[Callabl
     return with_options
 
 
+@dataclass(frozen=True)
+class Target:
+    """The target that a person stated for what a file declares under several: platforms, Pythons, extras, groups."""
+
+    platform: str
+    python_version: str
+    extras: tuple[str, ...] | None
+    groups: tuple[str, ...] | None
+
+
+_TARGET = (
+    click.option("--platform", metavar="OS/ARCH", default="", help="Read a file for it: linux/amd64, linux/arm64."),
+    click.option("--python-version", metavar="X.Y", default="", help="Read a file for this Python."),
+    click.option(
+        "--extra", "extras", metavar="NAME", multiple=True, help="Read a file with this extra of the project."
+    ),
+    click.option(
+        "--group",
+        "groups",
+        metavar="NAME",
+        multiple=True,
+        help="Read a file with this group, category or environment; main alone is none of them.",
+    ),
+)
+
+
+def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that select from a file; it receives them as one value, `target`."""
+
+    @functools.wraps(function)
+    def with_target(**arguments: Any) -> Any:
+        extras, groups = arguments.pop("extras"), arguments.pop("groups")
+        stated = bool(extras or groups)
+        target = Target(
+            arguments.pop("platform"),
+            arguments.pop("python_version"),
+            extras if stated else None,
+            groups if stated else None,
+        )
+        return function(target=target, **arguments)
+
+    for option in reversed(_TARGET):
+        with_target = option(with_target)
+    return with_target
+
+
 def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--format` and `-o` for a command that renders this kind of value; it receives `format` and `output`."""
 

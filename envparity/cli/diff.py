@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, fail_on_option, later_options, report_options, style
+from envparity.cli.common import (
+    Common,
+    Target,
+    common_options,
+    emit,
+    fail_on_option,
+    later_options,
+    report_options,
+    style,
+    target_options,
+)
 
 
 @click.command()
@@ -13,13 +23,23 @@ from envparity.cli.common import Common, common_options, emit, fail_on_option, l
 @fail_on_option
 @report_options("diff")
 @later_options("--policy", "--host")
+@target_options
 @common_options
-def command(left: str, right: tuple[str, ...], fail_on: str, format: str, output: str | None, common: Common) -> int:
+def command(
+    left: str,
+    right: tuple[str, ...],
+    fail_on: str,
+    format: str,
+    output: str | None,
+    target: Target,
+    common: Common,
+) -> int:
     """
     Say which difference between LEFT and each RIGHT can hurt the model.
 
     LEFT is where the model was trained, RIGHT where it is served: a saved snapshot, a requirements file, a lock, an
-    image, a virtual environment.
+    image, a virtual environment. What a file declares for several platforms or Pythons is read for those of the other
+    side, unless a flag states another.
 
     \b
       envparity diff model.env.json requirements.txt
@@ -27,16 +47,15 @@ def command(left: str, right: tuple[str, ...], fail_on: str, format: str, output
     """
     import os
     import sys
+    from dataclasses import asdict
 
     from envparity import diff, report, sources
     from envparity.errors import worst
     from envparity.values import Severity
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
-    before = sources.read(left, options=options)
+    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, shared=True, **asdict(target))
     results = []
-    for reference in right:
-        after = sources.read(reference, options=options)
+    for reference, (before, after) in zip(right, sources.read_sides(left, right, options=options), strict=True):
         results.append(
             diff.between(
                 before,

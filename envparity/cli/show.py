@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, report_options, style
+from envparity.cli.common import Common, Target, common_options, emit, report_options, style, target_options
 
 
 @click.command()
 @click.argument("source")
 @report_options("environment")
+@target_options
 @common_options
-def command(source: str, format: str, output: str | None, common: Common) -> int:
+def command(source: str, format: str, output: str | None, target: Target, common: Common) -> int:
     """
     Print what is known of SOURCE, for a person; with -v all of it.
 
     \b
       envparity show model.env.json
       envparity show requirements.txt --format json
+      envparity show conda-lock.yml --platform linux/amd64
     """
     import os
     import sys
+    from dataclasses import asdict
 
     from envparity import report, sources
     from envparity.errors import IncompleteError
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer)
+    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, **asdict(target))
     environment = sources.read(source, options=options)
     emit(report.rendered("environment", format, environment, style(output), verbose=common.verbose), output)
     if not environment.complete and not common.allow_incomplete:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, common_options, emit, later_options, output_option
+from envparity.cli.common import Common, Target, common_options, emit, later_options, output_option, target_options
 from envparity.errors import IncompleteError
 from envparity.values import Environment, GapKind
 
@@ -34,6 +34,7 @@ MOST_LINES = 10
     is_flag=True,
     help="Also start the target with its own site, import its numeric libraries, and ask them.",
 )
+@target_options
 @common_options
 def command(
     source: str | None,
@@ -42,18 +43,22 @@ def command(
     verify_files: bool,
     timeout: int | None,
     deep: bool,
+    target: Target,
     common: Common,
 ) -> None:
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a requirements file, a pylock.toml or a saved
-    snapshot. Without it, the active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a lock, a requirements or environment file, an
+    SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read: VIRTUAL_ENV,
+    else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
       envparity snapshot venv:.venv --model model.joblib -o model.env.json
     """
+    from dataclasses import asdict
+
     from envparity import codec, snapshot
     from envparity.sources import Options
 
@@ -61,6 +66,7 @@ def command(
         environ=snapshot.started_with(),
         stdin=sys.stdin.buffer,
         verify_files=verify_files,
+        **asdict(target),
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
         deep=deep,
@@ -102,6 +108,8 @@ def summary(environment: Environment, output: str | None) -> list[str]:
             f"{len(environment.distributions) - tooling} distributions"
             + (f" (and {tooling} of tooling)" if tooling else "")
         )
+    if environment.conda_packages is not None:
+        counted.append(f"{len(environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
         counted.append(f"{len(environment.os_packages)} OS packages")
     if environment.artifacts is not None:

@@ -12,6 +12,7 @@ from envparity.codec.environment import (
     content,
     content_bytes,
     content_digest,
+    converted,
     dump_environment,
     environment,
     environment_schema,
@@ -21,6 +22,8 @@ from envparity.codec.environment import (
 )
 from envparity.codec.lock import dump_lock, load_lock
 from envparity.codec.strict_json import canonical, load_json
+from envparity.codec.strict_toml import load_toml
+from envparity.codec.strict_yaml import load_yaml
 
 __all__ = [
     "UnknownKeysWarning",
@@ -28,6 +31,7 @@ __all__ = [
     "content",
     "content_bytes",
     "content_digest",
+    "converted",
     "dump_environment",
     "dump_lock",
     "environment",
@@ -35,6 +39,8 @@ __all__ = [
     "load_environment",
     "load_json",
     "load_lock",
+    "load_toml",
+    "load_yaml",
     "names_a_place",
     "with_artifacts",
 ]

@@ -8,7 +8,6 @@ boundary is still TOML: so the number of locked things stands at the beginning a
 from __future__ import annotations
 
 import logging
-import tomllib
 import warnings
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +15,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from envparity.codec.environment import converted, require_schema
+from envparity.codec.strict_toml import load_toml
 from envparity.errors import MalformedError, UsageError
-from envparity.files import decoded
 from envparity.values import Lock, LockedDistribution
 
-MOST_BYTES = 64 << 20
 LOCK_VERSION = "1.0"
 
 _CREATED_BY = "envparity"
@@ -215,18 +213,7 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
     """
     from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
 
-    if len(data) > MOST_BYTES:
-        raise MalformedError(f"{what} is larger than the limit of {MOST_BYTES:,} bytes")
-    text = decoded(data, what)
-    conflict = next((number for number, line in enumerate(text.splitlines(), 1) if line.startswith("<<<<<<< ")), None)
-    if conflict is not None:
-        raise MalformedError(f"{what} holds a merge conflict", hint="resolve it first", where=f"line {conflict}")
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise MalformedError(f"{what} is not TOML: {error}", hint="it was edited or cut; make it again") from error
-    except (RecursionError, ValueError) as error:
-        raise MalformedError(f"{what} is not TOML that can be trusted: {error}") from error
+    document = load_toml(data, what)
     log = logging.getLogger("packaging.pylock")
     log.addFilter(_unheard)  # of a newer minor version it writes a line of its own; ours names the file
     try:

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from envparity.codec.trusted import refuse_nul
 from envparity.errors import MalformedError
 from envparity.files import decoded
 
@@ -26,6 +27,7 @@ def load_json(data: bytes, what: str, *, limit: int = MOST_BYTES) -> Any:
     if data.startswith(codecs.BOM_UTF8):
         # "Implementations MUST NOT add a byte order mark" (RFC 8259, 8.1): readers differ about one.
         raise MalformedError(f"{what} begins with a byte order mark, which JSON does not have")
+    refuse_nul(data, what)
     text = decoded(data, what)
     try:
         document = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int)

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from envparity import markers
 from envparity.compare.sides import Fact, Sides, normalised, told_apart, unknown, why, yes_no
 from envparity.compare.versions import Stated, versions
 from envparity.values import Basis, Distribution, Environment, Python, System
 
-_VARIABLE = re.compile(
-    r"\b(python_version|python_full_version|os_name|sys_platform|platform_machine|platform_python_implementation"
-    r"|platform_release|platform_system|platform_version|implementation_name|implementation_version)\b"
-)
-_PLATFORMS = {"linux": ("posix", "linux", "Linux"), "darwin": ("posix", "darwin", "Darwin")}
-_PLATFORMS |= {"windows": ("nt", "win32", "Windows")}
-
 
 def _marker_variables(python: Python | None, system: System | None) -> dict[str, str]:
-    """The variables of PEP 508 markers that are known of a place; never those of the machine that compares."""
-    version = python.version if python else ""
-    implementation = python.implementation.lower() if python else ""
-    os_name, sys_platform, platform_system = _PLATFORMS.get(system.os.lower() if system else "", ("", "", ""))
-    values = {
-        "python_version": ".".join(version.split(".")[:2]),
-        "python_full_version": version,
-        "implementation_name": implementation,
-        "implementation_version": version if implementation == "cpython" else "",
-        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, ""),
-        "os_name": os_name,
-        "sys_platform": sys_platform,
-        "platform_system": platform_system,
-        "platform_machine": system.machine if system else "",
-    }
-    return {name: value for name, value in values.items() if value}
-
-
-def _applies(marker: str, known: dict[str, str]) -> bool | None:
-    """Whether a requirement with this marker holds for a place; `None` where it asks for something not known."""
-    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
-
-    needed = set(_VARIABLE.findall(re.sub(r"'[^']*'|\"[^\"]*\"", "", marker)))
-    if not needed <= known.keys():
-        return None
-    # packaging fills what is missing from the running interpreter, which is not the place that is asked about.
-    blank = dict.fromkeys(_VARIABLE.pattern.replace(r"\b", "").strip("()").split("|"), "")
-    try:
-        return Marker(marker).evaluate({**blank, **known, "extra": ""})
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName):
-        return None
+    """What is known of a place that markers ask for."""
+    return markers.of_place(
+        version=python.version if python else "",
+        implementation=python.implementation if python else "",
+        system=system.os if system else "",
+        machine=system.machine if system else "",
+    )
 
 
 def effective(environment: Environment, other: Environment | None = None) -> dict[str, Distribution]:
@@ -78,7 +47,7 @@ def _entries(
         name = normalised(distribution.name)
         if distribution.marker and distribution.basis in {Basis.DECLARED, Basis.LOCKED}:
             known = _marker_variables(python, system) if known is None else known
-            applies = _applies(distribution.marker, known)
+            applies = markers.holds(distribution.marker, known)
             if applies is False:
                 continue
             if applies is None:

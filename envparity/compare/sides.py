@@ -88,6 +88,9 @@ def silence(environment: Environment, section: str, name: str) -> str:
         if gap.kind is GapKind.UNREAD and not of_another:
             # Part of the section could not be read, and nobody knows which items lay there.
             return gap.reason
+        if gap.kind is GapKind.NOT_RECORDED and not gap.item:
+            # The section holds something all the same: what the source cannot carry of it is another part.
+            return gap.reason
     return "this source lists only what was asked for" if environment.open else ""
 
 

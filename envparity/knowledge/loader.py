@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from envparity.codec import load_yaml
 from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
 from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
-from envparity.knowledge.strict_yaml import load_yaml
 from envparity.knowledge.versions import LEVELS, specifiers
 from envparity.values import Difference
 

@@ -7,20 +7,21 @@ and its content where only one reading is possible; otherwise the error lists th
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "IMAGES", "Options", "read", "read_active", "recognise"]
+__all__ = ["GRAMMAR", "IMAGES", "Options", "beside", "read", "read_active", "read_sides", "recognise"]
 
+import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from envparity import files
-from envparity.errors import MalformedError, UnsupportedError, UsageError
-from envparity.sources import conda, image, live, pylock, requirements, saved
+from envparity.errors import EnvparityError, MalformedError, TargetNeededError, UnsupportedError, UsageError
+from envparity.sources import conda, image, live, target
 from envparity.sources import recognise as recognition
 from envparity.sources.live import read_active
 from envparity.sources.reading import Options
-from envparity.sources.requirement_lines import MOST_BYTES
+from envparity.sources.target import beside
 from envparity.values import Environment
 
 Reader = Callable[[str, Options], Environment]
@@ -46,15 +47,12 @@ LATER = {
 """Schemes of the contract that are not built yet, and what works instead."""
 
 GRAMMAR = (
-    "model.env.json, requirements.txt, pylock.toml, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "
+    "model.env.json, a lock or requirements file, an SBOM, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "
     "docker-archive:FILE, -"
 )
 
-_FORMATS: dict[str, Reader] = {
-    recognition.SAVED: saved.read,
-    recognition.REQUIREMENTS: requirements.read,
-    recognition.PYLOCK: pylock.read,
-}
+MOST_BYTES = 256 << 20
+"""The largest file that is looked at; what its kind is may allow less."""
 
 
 def read(reference: str, *, options: Options | None = None) -> Environment:
@@ -62,16 +60,48 @@ def read(reference: str, *, options: Options | None = None) -> Environment:
     Read whatever a reference names into an Environment.
 
     Args:
-        reference: one of the table in `GRAMMAR`. `-` is standard input: a saved environment, a pylock or requirements.
-        options: how to read; without it no variables are recorded and `-` is an error.
+        reference: one of the table in `GRAMMAR`. `-` is standard input: any format that is known by its content.
+        options: how to read, and for which target; without it no variables are recorded and `-` is an error.
 
     Raises:
-        UsageError: there is no such thing, or the name could be several.
+        UsageError: there is no such thing, or the name could be several; the target is none, or not in the file.
+        TargetNeededError: the file holds several environments, and the options do not say which.
         UnsupportedError: it is known, and not read yet.
         MalformedError: it is not what it should be.
         UnreachableError, TimeLimitError: it cannot be reached.
     """
+    options = target.checked(options or Options())
+    return target.selected(_read(reference, options), options)
+
+
+def read_sides(
+    left: str, rights: Sequence[str], *, options: Options | None = None
+) -> Iterator[tuple[Environment, Environment]]:
+    """
+    The two sides of each comparison of one source with others.
+
+    What a file declares for several platforms or Pythons is read for those of the other side, where the options state
+    none.
+
+    Raises:
+        what `read` raises; TargetNeededError where the other side knows no platform either.
+    """
     options = options or Options()
+    before: Environment | None = None
+    try:
+        before = read(left, options=options)
+    except TargetNeededError:
+        if not rights:
+            raise
+    for reference in rights:
+        if before is None:
+            after = read(reference, options=options)
+            yield read(left, options=beside(options, after)), after
+        else:
+            yield before, read(reference, options=beside(options, before))
+
+
+def _read(reference: str, options: Options) -> Environment:
     if not reference:
         raise UsageError("the name of a source is empty", hint=f"what can be read: {GRAMMAR}")
     if reference == "-":
@@ -121,44 +151,70 @@ def _of_path(reference: str, options: Options) -> Environment:
     if not path.exists():
         raise UsageError(f"`{reference}` does not exist", hint=_candidates(reference))
     named = recognition.by_name(reference)
-    if named is not None and named.supported:
-        return _FORMATS[named.key](reference, options)
-    if reference.endswith((".tar", ".tar.gz", ".tgz")):
+    if named is None and reference.endswith((".tar", ".tar.gz", ".tgz")):
         return image.read_docker_archive(reference, options)
-    if re.fullmatch(r"python[0-9.]*", path.name) and os.access(path, os.X_OK):
+    if named is None and re.fullmatch(r"python[0-9.]*", path.name) and os.access(path, os.X_OK):
         return live.read_python(str(path), options)
-    data = files.read_bytes(path, limit=MOST_BYTES, what="source")
+    data = files.read_bytes(path, limit=named.limit if named else MOST_BYTES, what=_what(named))
+    if named is None:
+        return _of_content(data, reference, options)
+    try:
+        return _parsed(named, data, reference, options)
+    except (MalformedError, UnsupportedError) as error:
+        raise _misnamed(error, named, data, reference) from error
+
+
+def _what(named: recognition.Kind | None) -> str:
+    return named.title.partition(" (")[0].removeprefix("a ").removeprefix("an ") if named else "source"
+
+
+def _parsed(kind: recognition.Kind, data: bytes, name: str, options: Options) -> Environment:
+    """What the reader of a kind makes of some bytes; its module is imported only now."""
+    if len(data) > kind.limit:
+        raise MalformedError(f"`{name}` is larger than the limit of {kind.limit:,} bytes for {kind.title}")
+    parse: Callable[[bytes, str, Options], Environment]
+    parse = importlib.import_module(f"envparity.sources.{kind.reader}").parse
+    return parse(data, name, options)
+
+
+def _misnamed(error: EnvparityError, named: recognition.Kind, data: bytes, name: str) -> EnvparityError:
+    """The error of a reader, or what is behind it: the file is another format than its name says."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return error  # its encoding comes first
     found = recognition.by_content(data)
-    if named is not None:
-        raise _not_read(reference, named, found, data)
-    return _of_content(data, reference, path.parent, found)
+    if found is None and named.key != recognition.REQUIREMENTS and _is_requirements(data, name):
+        found = recognition.KINDS[recognition.REQUIREMENTS]
+    if found is None or found.vague or found.key == named.key or "merge conflict" in error.message:
+        return error
+    return MalformedError(
+        f"`{name}` is named like {named.title}, and looks like {found.title}",
+        hint=found.remedy or f"give it the name that belongs to its format{_usual(found)}",
+        where=error.where,
+    )
 
 
-def _not_read(
-    reference: str, named: recognition.Kind, found: recognition.Kind | None, data: bytes
-) -> UnsupportedError | MalformedError:
-    """The name belongs to a format that is not read yet; whether the content does too decides what is said."""
-    vague = {"json", "toml", "yaml"}
-    if found is None and data.strip():
-        return MalformedError(
-            f"`{reference}` is named like {named.title}, and does not look like one",
-            hint="if it holds requirements, call it requirements.txt",
-        )
-    if found is not None and found.key != named.key and found.key not in vague:
-        return MalformedError(
-            f"`{reference}` is named like {named.title}, and looks like {found.title}", hint=found.remedy
-        )
-    return UnsupportedError(f"`{reference}` is {named.title}, which is not supported yet", hint=named.remedy)
+def _usual(kind: recognition.Kind) -> str:
+    return ": requirements.txt" if kind.key == recognition.REQUIREMENTS else ""
 
 
-def _of_content(data: bytes, reference: str, folder: Path, kind: recognition.Kind | None) -> Environment:
+def _is_requirements(data: bytes, name: str) -> bool:
+    from envparity.sources import requirements
+
+    if not data.strip():
+        return False
+    try:
+        return bool(requirements.parse(data, name, Options()).distributions)
+    except EnvparityError:
+        return False
+
+
+def _of_content(data: bytes, reference: str, options: Options) -> Environment:
     """Bytes without a telling name. "Any text that pip's grammar accepts is a requirements source." """
-    if kind is None or kind.key == recognition.REQUIREMENTS:
-        return requirements.parse(data, reference, folder)
-    if kind.key == recognition.SAVED:
-        return saved.parse(data, reference)
-    if kind.key == recognition.PYLOCK:
-        return pylock.parse(data, reference)
+    kind = recognition.by_content(data) or recognition.KINDS[recognition.REQUIREMENTS]
+    if kind.supported:
+        return _parsed(kind, data, reference, options)
     if kind.remedy:
         raise UnsupportedError(f"`{reference}` looks like {kind.title}, which is not supported yet", hint=kind.remedy)
     raise MalformedError(
@@ -172,12 +228,12 @@ def _of_folder(reference: str, path: Path, options: Options) -> Environment:
     if (path / "pyvenv.cfg").is_file():
         return live.read_venv(reference, options)
     if (path / "MLmodel").is_file():
-        kind = recognition.KINDS["mlmodel"]
-        raise UnsupportedError(f"`{reference}` is {kind.title}, which is not supported yet", hint=kind.remedy)
+        return _of_path(str(Path(reference) / "MLmodel"), options)
     if (path / "conda-meta").is_dir():
         return conda.read_conda(reference, options)
-    inside = ("requirements.txt", "pylock.toml", "model.env.json", ".venv", "venv")
-    candidates = [f"`{Path(reference) / name}`" for name in inside if (path / name).exists()]
+    inside = sorted(entry.name for entry in path.iterdir())
+    names = [name for name in inside if recognition.by_name(name) or name in {".venv", "venv"}]
+    candidates = [f"`{Path(reference) / name}`" for name in names[:5]]
     raise UsageError(
         f"`{reference}` is a folder, and no virtual or conda environment and no image layout",
         hint=f"did you mean {' or '.join(candidates)}?" if candidates else f"what can be read: {GRAMMAR}",
@@ -201,4 +257,4 @@ def _standard_input(options: Options) -> Environment:
         raise MalformedError(f"standard input is larger than the limit of {MOST_BYTES:,} bytes")
     if not data.strip():
         raise UsageError("standard input is empty", hint="pipe a saved environment or requirements into it")
-    return _of_content(data, "-", options.base_dir, recognition.by_content(data))
+    return _of_content(data, "-", options)

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from envparity import codec, files
+from envparity import codec
 from envparity.codec.lock import load_pylock
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UsageError
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
+from envparity.sources.target import one_of
 from envparity.values import MACHINES, Environment, Lock, LockedDistribution, LockedModel, Target
 
 
-def read(reference: str, options: Options) -> Environment:
+def parse(data: bytes, name: str, options: Options) -> Environment:
     """
-    The Environment that a lock fixes: every package, those of other platforms too (each has its marker).
+    The Environment that a lock fixes: every package, those of other platforms too (each has its marker). A lock of ours
+    is read whole for one of its targets.
 
     Raises:
-        UsageError: no such file. MalformedError: not TOML, not a pylock, of an unknown lock-version, cut short.
+        MalformedError: not TOML, not a pylock, of an unknown lock-version, cut short. TargetNeededError, UsageError: a
+        lock of ours with several targets, and none of them was stated.
     """
-    return parse(files.read_bytes(options.base_dir / reference, what="lock"), reference)
-
-
-def parse(data: bytes, name: str) -> Environment:
-    """The same for bytes that were read already. A lock of ours with one target is read whole."""
     document = load_pylock(data, f"`{name}`")
     if "envparity" in document.get("tool", {}):
         lock = codec.load_lock(data, f"`{name}`")
-        if len(lock.targets) == 1:
-            return environment_of_lock(lock, lock.targets[0].platform, name)
-    elif document.get("created-by") == "envparity":
+        platforms = [target.platform for target in lock.targets]
+        stated = options.platform if len(platforms) > 1 or not options.shared else ""
+        platform = one_of(platforms, stated, "platform", "--platform", name)
+        return environment_of_lock(lock, platform, name)
+    if document.get("created-by") == "envparity":
         # A file that is cut between two tables is still TOML, and would pass for the shorter lock of another tool.
         raise MalformedError(
             f"`{name}` ends too early: `[tool.envparity]` is missing (cut short?)", hint="make it again"

@@ -24,6 +24,11 @@ class Options:
     is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
     it never takes a tool runner's environment for the user's. With `deep` a live target is started once more, with its
     own site and `environ`, and imports its numeric libraries and the modules `wanted`.
+
+    What a file declares for several cases is selected for the stated target: `platform` (`linux/amd64`),
+    `python_version`, and the `extras` and `groups` that were asked for. An empty text, or `None`, is a target that
+    nobody stated; an empty tuple asks for no extras at all. `shared` means that the same target is stated for several
+    sources, so that one of them may know nothing of its extras.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +39,12 @@ class Options:
     timeout_s: float = 60.0
     deep: bool = False
     wanted: tuple[str, ...] = ()
+    platform: str = ""
+    python_version: str = ""
+    implementation: str = ""
+    extras: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    shared: bool = False
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")

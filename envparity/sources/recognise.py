@@ -1,7 +1,7 @@
 """
-What a file is, by its name and by its content, so that an error can say what it looks like.
+What a file is, by its name and by its content, and which module reads it.
 
-Two tables, in order; the first row that fits wins. Nothing here parses: it only guesses, and every reader checks.
+One table, in order; the first row that fits wins. Nothing here parses: it only guesses, and every reader checks.
 """
 
 from __future__ import annotations
@@ -14,107 +14,206 @@ SAVED = "saved"
 REQUIREMENTS = "requirements"
 PYLOCK = "pylock"
 
+_USUAL_BYTES = 16 << 20
+_LARGE_BYTES = 200 << 20
+
 
 @dataclass(frozen=True)
 class Kind:
-    """A format: how people call it, and, where it is not read yet, how to make one of it that is."""
+    """
+    A format: how people call it, and the module of this package whose `parse(data, name, options)` reads it.
+
+    `name` is a pattern of the whole lower-case file name. `content` is one that is searched for in the first 64 KiB.
+    `limit` is how many bytes are looked at. Where there is no reader, `remedy` says how to make a file that has one.
+    """
 
     key: str
     title: str
+    reader: str = ""
+    name: str = ""
+    content: str = ""
+    limit: int = _USUAL_BYTES
     remedy: str = ""
 
     @property
     def supported(self) -> bool:
         """Whether there is a reader for it."""
-        return self.key in {SAVED, REQUIREMENTS, PYLOCK}
+        return bool(self.reader)
+
+    @property
+    def vague(self) -> bool:
+        """Whether it says no more than which language a file is written in."""
+        return self.key in {"json", "toml", "yaml"}
 
 
-_UV = "`uv export --format pylock.toml -o pylock.toml` makes a file that is read"
-_CONDA = "activate the environment and take a snapshot of its Python: `python:PREFIX/bin/python`"
+_JSON = r"\A\s*\{(?s:.)*?"
+_LINES = r"(?m)\A(?:[ \t]*(?:#.*)?\n)*"
 
-KINDS = {
-    kind.key: kind
-    for kind in (
-        Kind(SAVED, "a saved environment of envparity"),
-        Kind(REQUIREMENTS, "a requirements file"),
-        Kind(PYLOCK, "a pylock.toml (PEP 751)"),
-        Kind("uv-lock", "a lock of uv (uv.lock)", _UV),
-        Kind(
-            "poetry-lock",
-            "a lock of Poetry (poetry.lock)",
-            "`poetry export -o requirements.txt` makes one that is read",
-        ),
-        Kind("pdm-lock", "a lock of PDM (pdm.lock)", "`pdm export -f pylock -o pylock.toml` makes one that is read"),
-        Kind("pipfile-lock", "a lock of Pipenv (Pipfile.lock)", "`pipenv requirements --hash` prints one that is read"),
-        Kind("conda-lock", "a lock of conda-lock (conda-lock.yml)", _CONDA),
-        Kind("conda-explicit", "an explicit package list of conda (`@EXPLICIT`)", _CONDA),
-        Kind("conda-list", "the output of `conda list`", _CONDA),
-        Kind("environment-yml", "an environment file of conda (environment.yml)", _CONDA),
-        Kind("pixi-lock", "a lock of Pixi (pixi.lock)", _CONDA),
-        Kind("mlmodel", "an MLflow model (MLmodel)", "name the requirements.txt in its folder"),
-        Kind("pip-inspect", "the report of `pip inspect`", "take a snapshot of that Python: `python:EXE`"),
-        Kind("cyclonedx", "an SBOM in CycloneDX", "take a snapshot of the place that it describes"),
-        Kind("spdx", "an SBOM in SPDX", "take a snapshot of the place that it describes"),
-        Kind("pyproject", "a pyproject.toml", "lock it, or name its requirements file"),
-        Kind("pip-list", "the table that `pip list` prints", "`pip freeze > requirements.txt` makes one that is read"),
-        Kind("json", "JSON of a kind that is not known"),
-        Kind("toml", "TOML of a kind that is not known"),
-        Kind("yaml", "YAML of a kind that is not known"),
-        Kind("html", "an HTML page"),
-        Kind("binary", "binary data"),
-    )
-}
-
-# (pattern of the lower-case file name, kind)
-_NAMES = (
-    (r".+\.env\.json", SAVED),
-    (r"pylock(\.[^.]+)?\.toml", PYLOCK),
-    (r"(.*[-_.])?requirements([-_.].*)?\.(txt|in|pip)|(.*[-_.])?constraints([-_.].*)?\.(txt|in)", REQUIREMENTS),
-    (r"uv\.lock", "uv-lock"),
-    (r"poetry\.lock", "poetry-lock"),
-    (r"pdm\.lock", "pdm-lock"),
-    (r"pipfile\.lock", "pipfile-lock"),
-    (r"(.*[-_.])?conda-lock\.ya?ml", "conda-lock"),
-    (r"pixi\.lock", "pixi-lock"),
-    (r"environment([-_.].*)?\.ya?ml|conda\.ya?ml", "environment-yml"),
-    (r"mlmodel", "mlmodel"),
-    (r"pyproject\.toml", "pyproject"),
-    (r".*\.cdx\.json|bom\.json", "cyclonedx"),
-    (r".*\.spdx(\.json)?", "spdx"),
+# The order decides by content only: what is more telling comes first.
+_TABLE = (
+    Kind(
+        SAVED,
+        "a saved environment of envparity",
+        "saved",
+        name=r".+\.env\.json",
+        content=_JSON + r'"envparity"\s*:\s*"environment"',
+        limit=256 << 20,
+    ),
+    Kind(
+        "cyclonedx",
+        "an SBOM in CycloneDX",
+        "cyclonedx",
+        name=r".*\.cdx\.json|bom\.json",
+        content=_JSON + r'"bomFormat"\s*:\s*"CycloneDX"',
+        limit=_LARGE_BYTES,
+    ),
+    Kind(
+        "spdx",
+        "an SBOM in SPDX",
+        "spdx",
+        name=r".*\.spdx(\.json)?",
+        content=_JSON + r'"(spdxVersion|@context)"\s*:\s*"[^"]*(SPDX|spdx)|(?m:^SPDXVersion:)',
+        limit=_LARGE_BYTES,
+    ),
+    Kind("pip-inspect", "the report of `pip inspect`", "pip_inspect", content=_JSON + r'"pip_version"\s*:'),
+    Kind(
+        "pipfile-lock",
+        "a lock of Pipenv (Pipfile.lock)",
+        "pipfile_lock",
+        name=r"pipfile\.lock",
+        content=_JSON + r'"_meta"\s*:\s*\{',
+    ),
+    Kind(
+        "conda-list",
+        "the output of `conda list`",
+        "conda_list",
+        content=r"(?m)^# packages in environment at |^# This file may be used to create an environment using:(?s:.)*?"
+        r'^[^#@\n][^=\n]*=|\A\s*\[\s*\{[^{}]*"(dist_name|build_string)"\s*:',
+    ),
+    Kind("pip-list", "what `pip list` prints", "pip_list", content=r'\APackage[ \t]+Version|\A\s*\[\s*\{\s*"name"\s*:'),
+    Kind("json", "JSON of a kind that is not known", content=r"\A\s*[\[{]\s*([\]}\"\[{]|\Z)"),
+    Kind("html", "an HTML page", content=r"(?im)\A\s*(<!doctype html|<html|<\?xml)"),
+    Kind(
+        "poetry-lock",
+        "a lock of Poetry (poetry.lock)",
+        "poetry_lock",
+        name=r"poetry\.lock",
+        content=r"(?m)^# This file is automatically @?generated by Poetry",
+    ),
+    Kind(
+        "pdm-lock",
+        "a lock of PDM (pdm.lock)",
+        "pdm_lock",
+        name=r"pdm(\.[^.]+)?\.lock",
+        content=r"(?m)^# This file is @generated by PDM|^lock_version = ",
+    ),
+    Kind(
+        PYLOCK,
+        "a pylock.toml (PEP 751)",
+        "pylock",
+        name=r"pylock(\.[^.]+)?\.toml",
+        content=r"(?m)\A(?:[ \t]*(?:#.*)?\n)*lock-version\s*=\s*\"",
+        limit=64 << 20,
+    ),
+    Kind(
+        "uv-lock",
+        "a lock of uv (uv.lock)",
+        "uv_lock",
+        name=r"uv\.lock|.*\.py\.lock",
+        content=r"(?m)^source = \{ (registry|virtual|editable|git|url|path|directory) = |^resolution-markers = |"
+        r"\Aversion = 1\n(revision = \d+\n)?requires-python = ",
+    ),
+    Kind("poetry-lock", "a lock of Poetry (poetry.lock)", "poetry_lock", content=r"(?m)^\[\[package\]\][ \t]*$"),
+    Kind(
+        "pyproject",
+        "a pyproject.toml",
+        "pyproject",
+        name=r"pyproject\.toml",
+        content=r"(?m)^\[(project|build-system|dependency-groups|tool\.poetry)\][ \t]*$",
+    ),
+    Kind("setup-cfg", "a setup.cfg", "setup_cfg", name=r"setup\.cfg", content=r"(?m)^\[options\][ \t]*$"),
+    Kind(
+        "conda-explicit",
+        "an explicit package list of conda (`@EXPLICIT`)",
+        "conda_explicit",
+        content=r"(?m)^@EXPLICIT[ \t]*$",
+    ),
+    Kind(
+        "pixi-lock",
+        "a lock of Pixi (pixi.lock)",
+        "pixi_lock",
+        name=r"pixi\.lock",
+        content=_LINES + r"version:[ \t]*\d+[ \t]*\n(platforms:|environments:|metadata:\n(?s:.)*?^- (platform|kind):)",
+    ),
+    Kind(
+        "conda-lock",
+        "a lock of conda-lock (conda-lock.yml)",
+        "conda_lock",
+        name=r"(.*[-_.])?conda-lock\.ya?ml",
+        content=r"(?m)^[ \t]+content_hash:",
+    ),
+    Kind("mlmodel", "an MLflow model (MLmodel)", "mlmodel", name=r"mlmodel", content=r"(?m)^flavors:[ \t]*$"),
+    Kind(
+        "bentofile",
+        "a BentoML build file (bentofile.yaml)",
+        "bentofile",
+        name=r"bentofile\.ya?ml",
+        content=r"(?m)^service:[ \t]*\S+:\S+(?s:.)*?^(include|python|docker|conda|labels):",
+    ),
+    Kind("cog", "a Cog build file (cog.yaml)", "cog", name=r"cog\.ya?ml", content=r"(?m)^build:[ \t]*(#.*)?$"),
+    Kind(
+        "python-env",
+        "a Python environment file of MLflow (python_env.yaml)",
+        "python_env",
+        name=r"python_env\.ya?ml",
+        content=r"(?m)^build_dependencies:[ \t]*$",
+    ),
+    Kind(
+        "environment-yml",
+        "an environment file of conda (environment.yml)",
+        "environment_yml",
+        name=r"(.*[-_.])?environment([-_.].*)?\.ya?ml|conda\.ya?ml",
+        content=r"(?m)^dependencies:[ \t]*(#.*)?$",
+    ),
+    Kind(
+        "dockerfile",
+        "a Dockerfile",
+        "dockerfile",
+        name=r"(.*\.)?(dockerfile|containerfile)(\..*)?",
+        content=r"(?im)\A(?:[ \t]*(?:#.*|ARG .*)?\n)*FROM[ \t]+\S+",
+    ),
+    Kind(
+        REQUIREMENTS,
+        "a requirements file",
+        "requirements",
+        name=r"(.*[-_.])?requirements([-_.].*)?\.(txt|in|pip)|(.*[-_.])?constraints([-_.].*)?\.(txt|in)",
+    ),
+    Kind(
+        "collect-env",
+        "the report of torch.utils.collect_env",
+        content=r"(?m)^(Collecting environment information|PyTorch version: )",
+        remedy="take a snapshot of that Python: `python:EXE`",
+    ),
+    Kind(
+        "dpkg-status",
+        "the package database of dpkg",
+        content=r"(?m)^Status: (install|deinstall|hold|purge) ok ",
+        remedy="name the image or the place that it belongs to",
+    ),
+    Kind("toml", "TOML of a kind that is not known", content=_LINES + r"\[{1,2}[A-Za-z0-9_.\"-]+\]{1,2}[ \t]*$"),
+    Kind("yaml", "YAML of a kind that is not known", content=_LINES + r"(---[ \t]*$|[A-Za-z_][\w-]*:([ \t\n]|\Z))"),
 )
 
-# (pattern of the first 64 KiB, kind); `(?m)` where a line decides.
-_CONTENTS = (
-    (r'\A\s*\{(?s:.)*?"envparity"\s*:\s*"environment"', SAVED),
-    (r'\A\s*\{(?s:.)*?"bomFormat"\s*:\s*"CycloneDX"', "cyclonedx"),
-    (r'\A\s*\{(?s:.)*?"(spdxVersion|@context)"\s*:\s*"[^"]*(SPDX|spdx)', "spdx"),
-    (r'\A\s*\{(?s:.)*?"pip_version"\s*:', "pip-inspect"),
-    (r'\A\s*\{(?s:.)*?"_meta"\s*:\s*\{', "pipfile-lock"),
-    (r"\A\s*[\[{]\s*([\]}\"\[{]|\Z)", "json"),
-    (r"(?im)\A\s*(<!doctype html|<html|<\?xml)", "html"),
-    (r"(?m)^SPDXVersion:", "spdx"),
-    (r"(?m)^# This file is automatically @?generated by Poetry", "poetry-lock"),
-    (r"(?m)^# This file is @generated by PDM", "pdm-lock"),
-    (r"(?m)^lock-version\s*=\s*\"", PYLOCK),
-    (r"(?m)^source = \{ (registry|virtual|editable|git|url|path|directory) = ", "uv-lock"),
-    (r"(?m)^\[\[package\]\][ \t]*$", "poetry-lock"),
-    (r"(?m)^\[(project|build-system)\][ \t]*$", "pyproject"),
-    (r"(?m)^@EXPLICIT[ \t]*$", "conda-explicit"),
-    (r"(?m)^# packages in environment at |^# This file may be used to create an environment using:", "conda-list"),
-    (r"(?m)\A(?:[ \t]*(?:#.*)?\n)*version:[ \t]*\d+[ \t]*\nenvironments:", "pixi-lock"),
-    (r"(?m)^[ \t]+content_hash:", "conda-lock"),
-    (r"(?m)^flavors:[ \t]*$", "mlmodel"),
-    (r"(?m)^dependencies:[ \t]*$", "environment-yml"),
-    (r"\APackage[ \t]+Version", "pip-list"),
-    (r"(?m)\A(?:[ \t]*(?:#.*)?\n)*\[{1,2}[A-Za-z0-9_.\"-]+\]{1,2}[ \t]*$", "toml"),
-    (r"(?m)\A(?:[ \t]*(?:#.*)?\n)*(---[ \t]*$|[A-Za-z_][\w-]*:([ \t\n]|\Z))", "yaml"),
-)
+_BINARY = Kind("binary", "binary data")
+
+KINDS = {kind.key: kind for kind in (*reversed(_TABLE), _BINARY)}
+"""The kinds by key."""
 
 
 def by_name(path: str) -> Kind | None:
     """The kind that a file's name promises, if it promises one."""
     name = PurePosixPath(path).name.lower()
-    return next((KINDS[key] for pattern, key in _NAMES if re.fullmatch(pattern, name)), None)
+    return next((kind for kind in _TABLE if kind.name and re.fullmatch(kind.name, name)), None)
 
 
 def by_content(data: bytes) -> Kind | None:
@@ -123,6 +222,6 @@ def by_content(data: bytes) -> Kind | None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return None
     if b"\0" in head or head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x7fELF")):
-        return KINDS["binary"]
+        return _BINARY
     text = head.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n")
-    return next((KINDS[key] for pattern, key in _CONTENTS if re.search(pattern, text)), None)
+    return next((kind for kind in _TABLE if kind.content and re.search(kind.content, text)), None)

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from envparity import codec, files
+from envparity import codec, markers
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
-from envparity.sources import recognise
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.requirement_lines import (
-    MOST_BYTES,
     Entry,
     Place,
     checked_hashes,
@@ -54,38 +52,48 @@ class Wanted:
     constraint: bool = False
 
 
-def read(reference: str, options: Options) -> Environment:
+def parse(data: bytes, name: str, options: Options) -> Environment:
     """
     The Environment that a requirements file declares, with everything that it includes.
 
     It is open: what it does not name is not known. A pin (`==1.5.2`) has a version, anything else a specifier.
 
     Raises:
-        UsageError: no such file. UnsupportedError: it includes a URL. MalformedError: anything that pip would refuse
-        too, with `file:line`; a file of another format is named as what it looks like.
+        UsageError: an included file is missing. UnsupportedError: it includes a URL. MalformedError: anything that pip
+        would refuse too, with `file:line`.
     """
-    path = options.base_dir / reference
-    data = files.read_bytes(path, limit=MOST_BYTES, what="requirements file")
-    return parse(data, reference, path.parent)
-
-
-def parse(data: bytes, name: str, folder: Path) -> Environment:
-    """The same for bytes that were read already. Includes are looked for in `folder`."""
-    try:
-        found = tuple(entries(data, name, folder))
-        facts = tuple(_facts(found))
-    except MalformedError as error:
-        kind = recognise.by_content(data)
-        if kind is None or kind.key in {recognise.REQUIREMENTS, "binary"}:
-            raise
-        raise MalformedError(
-            f"`{name}` is not a requirements file: it looks like {kind.title}",
-            hint=kind.remedy or "give it the name that belongs to its format",
-            where=error.where,
-        ) from error
-    cut = [gap("distributions", "unread", _CUT, f"the end of {name}")] if ends_inside_a_line(decode(data, name)) else []
+    found = facts(data, name, (options.base_dir / name).parent)
     unknown = not_recorded(all_but("distributions"), "a requirements file cannot carry it")
-    return codec.environment([*facts, *cut, *unknown], origin("requirements", name), open=True)
+    return codec.environment([*found, *unknown], origin("requirements", name), open=True)
+
+
+def facts(data: bytes, name: str, folder: Path) -> tuple[Fact, ...]:
+    """
+    What some text in the grammar of pip asks for, as facts of distributions and gaps. `name` is what errors call it;
+    includes are looked for in `folder`. The same errors as `parse`.
+    """
+    text = decode(data, name)
+    cut = [gap("distributions", "unread", _CUT, f"the end of {name}")] if ends_inside_a_line(text) else []
+    return (*_facts(entries(data, name, folder)), *cut)
+
+
+def facts_of(lines: Iterable[str], name: str, folder: Path, *, marker: str = "") -> tuple[Fact, ...]:
+    """
+    The same for requirements that stand in another file, one an item; `marker` is a condition that all of them are
+    under. A line break in an item would be a second requirement that no reader sees there: it is refused.
+    """
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        if len(line.splitlines()) > 1:
+            raise MalformedError("a requirement with a line break in it", where=f"{name}:{number}")
+        texts.append(line.rstrip().removesuffix("\\"))
+    found = facts("\n".join(texts).encode(), name, folder)
+    if not marker:
+        return found
+    return tuple(
+        {**fact, "marker": markers.both(fact.get("marker", ""), marker)} if fact["kind"] == "distribution" else fact
+        for fact in found
+    )
 
 
 _CUT = "its last line goes on, and there is no more: it was cut short"

@@ -6,7 +6,6 @@ import pytest
 
 from envparity.errors import MalformedError
 from envparity.knowledge import parse_rules
-from envparity.knowledge.strict_yaml import load_yaml
 
 GOOD = """
 rules:
@@ -72,28 +71,3 @@ def test_a_rule_that_breaks_a_law_is_refused(old: str, new: str, said: str) -> N
 
 def test_two_rules_of_one_id_are_refused() -> None:
     assert "two rules with the id" in refused(GOOD + GOOD.partition("rules:")[2]).message
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a: &x 1\nb: *x\n", "aliases are not allowed"),
-        ("a: 1\na: 2\n", "is there twice"),
-        ("on: 1\n", "quote it"),
-        ("a: 1\n---\nb: 2\n", "single document"),
-        ("a: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
-        ("[" * 30 + "]" * 30, "levels deep"),
-        ("a: [1\n", "expected"),
-    ],
-)
-def test_yaml_with_surprises_is_refused_with_its_line(text: str, said: str) -> None:
-    with pytest.raises(MalformedError) as caught:
-        load_yaml(text.encode(), "mine.yaml")
-
-    assert said in caught.value.message
-    assert "line" in caught.value.where
-
-
-def test_yaml_that_is_no_text_is_refused() -> None:
-    with pytest.raises(MalformedError, match="not UTF-8: byte 3"):
-        load_yaml(b"a: \xff", "mine.yaml")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any, cast
 
+import msgspec
 import pytest
+from packaging.pylock import Pylock
 
-from envparity import codec
-from envparity.errors import MalformedError, UsageError
+from envparity import codec, markers
+from envparity.errors import MalformedError, TargetNeededError, UsageError
 from envparity.sources import Options, pylock, read
 from envparity.values import (
     Basis,
@@ -58,7 +62,7 @@ directory = {{ path = "./here", editable = true }}
 
 
 def parse(text: str) -> Environment:
-    return pylock.parse(text.encode(), "pylock.toml")
+    return pylock.parse(text.encode(), "pylock.toml", Options())
 
 
 def test_every_package_is_there_with_its_marker_and_hashes() -> None:
@@ -192,4 +196,58 @@ def test_a_lock_of_ours_is_refused_wherever_it_is_cut() -> None:
 
     for end in range(len(text.rstrip())):
         with pytest.raises((MalformedError, UsageError)):
-            pylock.parse(text[:end].encode(), "pylock.toml")
+            pylock.parse(text[:end].encode(), "pylock.toml", Options())
+
+
+SELECTED = """\
+lock-version = "1.0"
+created-by = "x"
+extras = ["fast"]
+dependency-groups = ["dev"]
+""" + "".join(
+    f'''
+[[packages]]
+name = "{name}"
+version = "1"
+marker = "{marker}"
+sdist = {{ url = "https://files.example/{name}-1.tar.gz", hashes = {{ sha256 = "{HASH}" }} }}
+'''
+    for name, marker in (
+        ("always", "python_version >= '3'"),
+        ("windows", "sys_platform == 'win32'"),
+        ("old", "python_full_version < '3.9'"),
+        ("fast", "'fast' in extras"),
+        ("dev", "'dev' in dependency_groups and os_name == 'posix'"),
+    )
+)
+
+
+@pytest.mark.parametrize("extras", [(), ("fast",)])
+@pytest.mark.parametrize("groups", [(), ("dev",)])
+@pytest.mark.parametrize(("platform", "system"), [("linux/amd64", "linux"), ("windows/amd64", "windows")])
+def test_a_target_selects_what_the_reader_of_the_standard_selects(
+    extras: tuple[str, ...], groups: tuple[str, ...], platform: str, system: str, tmp_path: Path
+) -> None:
+    """`packaging.pylock` is the judge of what a pylock.toml means."""
+    (tmp_path / "pylock.toml").write_text(SELECTED)
+    known = markers.of_place(version="3.12.1", implementation="cpython", system=system, machine="x86_64")
+    theirs = Pylock.from_dict(tomllib.loads(SELECTED)).select(
+        environment=cast("Any", known), extras=extras, dependency_groups=groups
+    )
+
+    options = Options(base_dir=tmp_path, platform=platform, python_version="3.12.1", extras=extras, groups=groups)
+    ours = read("pylock.toml", options=options)
+
+    assert [item.name for item in ours.distributions or ()] == sorted(package.name for package, _ in theirs)
+
+
+def test_one_of_several_targets_of_a_lock_of_ours_is_asked_for(tmp_path: Path) -> None:
+    one = lock()
+    other = msgspec.structs.replace(one.targets[0], platform="linux/arm64")
+    (tmp_path / "pylock.toml").write_text(codec.dump_lock(msgspec.structs.replace(one, targets=(*one.targets, other))))
+
+    with pytest.raises(TargetNeededError, match="linux/amd64, linux/arm64"):
+        read("pylock.toml", options=Options(base_dir=tmp_path))
+    environment = read("pylock.toml", options=Options(base_dir=tmp_path, platform="linux/arm64"))
+    assert environment.system is not None
+    assert environment.system.machine == "aarch64"

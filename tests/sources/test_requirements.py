@@ -26,7 +26,8 @@ HASH = "sha256:" + "a" * 64
 
 
 def parse(text: str | bytes, folder: Path = Path()) -> Environment:
-    return requirements.parse(text.encode() if isinstance(text, str) else text, "requirements.txt", folder)
+    data = text.encode() if isinstance(text, str) else text
+    return requirements.parse(data, "requirements.txt", Options(base_dir=folder))
 
 
 def found(environment: Environment, name: str) -> Distribution:
@@ -48,7 +49,7 @@ def test_every_line_means_what_pip_takes_it_for(name: str, cases: Path) -> None:
     data = (cases / name).read_bytes()
     if isinstance(answer, str) and name not in OLDER_PIPS | BY_FILE_SYSTEM:
         with pytest.raises((MalformedError, UsageError)) as caught:
-            requirements.parse(data, name, (cases / name).parent)
+            requirements.parse(data, name, Options(base_dir=cases))
         assert ".txt:" in caught.value.where
         return
 
@@ -263,10 +264,12 @@ def test_bytes_that_are_no_text_are_refused_by_the_name_of_their_encoding(data: 
         ("Package    Version\n---------- -------\nnumpy      1.26.4\n", "pip list"),
     ],
 )
-def test_a_file_of_another_format_is_named_as_what_it_looks_like(text: str, told: str) -> None:
+def test_a_file_of_another_format_is_named_as_what_it_looks_like(text: str, told: str, tmp_path: Path) -> None:
     """Both shapes stand in public repositories; "not a requirement" at line 1 helps nobody."""
+    (tmp_path / "requirements.txt").write_text(text)
+
     with pytest.raises(MalformedError, match="looks like") as caught:
-        parse(text)
+        read("requirements.txt", options=Options(base_dir=tmp_path))
 
     assert told in str(caught.value)
     assert caught.value.hint
@@ -389,7 +392,7 @@ def test_a_hostile_line_is_refused_at_once(line: str) -> None:
 
 def test_a_file_over_the_limit_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     with (tmp_path / "requirements.txt").open("wb") as stream:
-        stream.truncate(requirements.MOST_BYTES + 1)
+        stream.truncate(requirement_lines.MOST_BYTES + 1)
 
     with pytest.raises(MalformedError, match="limit"):
         read("requirements.txt", options=Options(base_dir=tmp_path))

@@ -1,0 +1,188 @@
+"""What readers of structured files share: a document into a shape, hashes that prove, texts that are versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from envparity import codec, markers
+from envparity.collectors.tree import gap
+from envparity.errors import MalformedError
+from envparity.sources.reading import Fact, without_secrets
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_WEAK = {"md5": 32, "sha1": 40, "sha224": 56}
+
+
+def shaped(document: Any, shape: type[Shape], name: str, title: str) -> Shape:
+    """
+    A plain document as the shape of its format. Keys that the shape does not have are nothing to it.
+
+    Raises:
+        MalformedError: with the path to what does not fit; a number where a text is due is told to be quoted.
+    """
+    if not isinstance(document, dict):
+        found = "nothing at all" if document is None else f"a {type(document).__name__}"
+        raise MalformedError(f"`{name}` is not {title}: it holds {found}")
+    try:
+        result: Shape = codec.converted(document, shape, "")
+    except MalformedError as error:
+        unquoted = re.search(r"expected `str.*got `(float|int|bool)`", error.message)
+        error.message = f"`{name}` is not {title}: {error.message}"
+        if unquoted:
+            error.hint = "quote it: YAML reads 3.10 as the number 3.1, and no as a truth value"
+        raise
+    return result
+
+
+def hashes(given: Iterable[str], where: str) -> tuple[list[str], bool]:
+    """
+    Those of some `sha256:<hex>` texts that prove a file, in lower case; and whether one of them is too weak to.
+
+    Raises:
+        MalformedError: an algorithm that is not known, or a digest that is none of its algorithm.
+    """
+    proving = set()
+    weak = False
+    for text in given:
+        algorithm, colon, digest = text.partition(":")
+        digits = _DIGITS.get(algorithm) or _WEAK.get(algorithm)
+        if not colon or not digits:
+            raise MalformedError(f"`{text[:80]}` is not a hash of a known kind: sha256 is due", where=where)
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", digest):
+            raise MalformedError(
+                f"`{text[:80]}` is not a {algorithm}: {digits} hexadecimal digits are due", where=where
+            )
+        if algorithm in _DIGITS:
+            proving.add(f"{algorithm}:{digest.lower()}")
+        else:
+            weak = True
+    return sorted(proving), weak
+
+
+def sha256(text: str, where: str) -> str | None:
+    """A digest without its algorithm, or `None` for an empty text. Raises MalformedError for anything else."""
+    return hashes([f"sha256:{text}"], where)[0][0].partition(":")[2] if text else None
+
+
+def md5(text: str, where: str) -> str:
+    """An MD5 as conda packages have it. Raises MalformedError for anything else that is not empty."""
+    if text:
+        hashes([f"md5:{text}"], where)
+    return text.lower()
+
+
+def locked(
+    name: str,
+    version: str,
+    where: str,
+    *,
+    given: Iterable[str] = (),
+    marker: str = "",
+    place: str = "",
+    **more: Any,
+) -> list[Fact]:
+    """
+    One distribution that a lock fixes, and a gap for it where no hash of its files proves them.
+
+    Args:
+        name: as the lock has it.
+        version: the exact one; empty where the lock does not say it (a folder, a repository).
+        where: the path in the document, for errors.
+        given: the hashes of all of its files.
+        marker: the condition under which it belongs there.
+        place: the address or the folder that it comes from, where that is no index.
+        more: other fields of the fact.
+    """
+    from packaging.utils import InvalidName, canonicalize_name
+
+    try:
+        normalised = canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        raise MalformedError(f"`{name[:80]}` is not the name of a distribution", where=where) from error
+    proving, weak = hashes(given, where)
+    if version and not re.fullmatch(r"[^\s=<>~;,@]+", version):
+        raise MalformedError(f"`{version[:80]}` is not a version", where=where)
+    fact = {
+        "kind": "distribution",
+        "name": normalised,
+        "basis": "locked",
+        "version": version,
+        "marker": markers.valid(marker, where),
+        "hashes": proving,
+        "direct_url": without_secrets(place),
+        **more,
+    }
+    if proving or place:
+        return [fact]
+    reason = "the lock has only a weak hash of its files" if weak else "the lock has no hash of its files"
+    return [fact, gap("distributions", "not-recorded", reason, f"{normalised} hashes")]
+
+
+def once_each(facts: Iterable[Fact], name: str) -> list[Fact]:
+    """
+    The same facts, each once. One distribution may stand in a lock several times, where conditions tell which holds.
+
+    Raises:
+        MalformedError: it does, and nothing tells them apart.
+    """
+    seen: dict[tuple[str, str], Fact] = {}
+    kept = []
+    for fact in facts:
+        first = seen.setdefault((fact["name"], fact["marker"]), fact) if fact["kind"] == "distribution" else fact
+        if first is fact:
+            kept.append(fact)
+        elif first != fact:
+            same = "with other files or from another place" if first["version"] == fact["version"] else "as"
+            versions = f"{first['version'] or 'no version'} and {same} {fact['version'] or 'no version'}"
+            raise MalformedError(
+                f"`{name}` locks `{fact['name']}` twice, as {versions}, and no condition tells the two apart",
+                hint="make the lock again",
+            )
+    return kept
+
+
+def python(specifier: str, *, version: str = "", basis: str = "declared") -> list[Fact]:
+    """The interpreter that a file asks for, if it asks for one."""
+    if version:
+        return [{"kind": "python", "basis": basis, "version": version}]
+    return [{"kind": "python", "basis": basis, "specifier": specifier}] if specifier and specifier != "*" else []
+
+
+def python_version(value: str | float | None, where: str) -> str:
+    """
+    The text of a version of Python that stands in YAML, quoted or not; empty for none.
+
+    Raises:
+        MalformedError: it is a number that YAML may have made of another one: `3.10` is read as 3.1.
+    """
+    if isinstance(value, float):
+        text = str(value)
+        if not re.fullmatch(r"2\.7|3\.([6-9]|[1-9]\d)", text):
+            raise MalformedError(
+                f"the version of Python is the number {text}, and YAML reads 3.10 as 3.1",
+                hint=f'quote it: "{text}0", if that is what was meant',
+                where=where,
+            )
+        return text
+    return (value or "").strip()
+
+
+def of_python(text: str) -> Fact | None:
+    """A version of Python, full or not, as what it asks for: `3.11` is any 3.11, `3.11.7` is that one."""
+    if re.fullmatch(r"\d+\.\d+\.\d+\w*", text):
+        return {"kind": "python", "basis": "declared", "version": text}
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return {"kind": "python", "basis": "declared", "specifier": f"=={text}.*"}
+    return {"kind": "python", "basis": "declared", "specifier": text} if text else None
+
+
+def places_of(source: Mapping[str, Any]) -> str:
+    """The address or folder in a table that may name one."""
+    keys = ("git", "hg", "svn", "url", "path", "file", "editable", "directory")
+    return next((str(source[key]) for key in keys if source.get(key)), "")
