@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from envparity.errors import TimeLimitError, UnreachableError
 
@@ -115,3 +116,68 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             process.stdin.close()
         process.stdin = None
     process.communicate()
+
+
+def streamed(command: Command, sink: Callable[[bytes], object]) -> Completed:
+    """
+    Start a process without input, hand what it prints to `sink` piece by piece, and wait for its end: for output that
+    may be larger than memory. The answer holds the beginning of standard error, and no standard output.
+
+    Raises:
+        The same as `run`, and what `sink` raises; the process is ended then.
+    """
+    name = command.argv[0]
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(command.env),
+            cwd=command.cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    said = bytearray()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    timer = threading.Timer(command.timeout_s, end) if command.timeout_s is not None else None
+    listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+    try:
+        listener.start()
+        if timer is not None:
+            timer.start()
+        while piece := os.read(process.stdout.fileno(), 1 << 20):
+            sink(piece)
+        status = process.wait()
+        listener.join()
+    except BaseException:
+        end()
+        process.wait()
+        listener.join()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        process.stdout.close()
+        process.stderr.close()
+    if late.is_set():
+        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower)
+    return Completed(status, b"", bytes(said))
+
+
+def _listen(stream: IO[bytes], said: bytearray) -> None:
+    """Keep the first of it, and read on, so that the process never waits for us."""
+    while piece := stream.read(1 << 16):
+        said += piece[: max(0, _MOST_SAID - len(said))]
+
+
+_MOST_SAID = 64 << 10

@@ -11,7 +11,7 @@ RINGS = """
 errors
 values files progress collectors
 codec process network resources cache markers
-compare closure elf oci fetch
+compare closure elf oci fetch lineage
 sources knowledge resolvers image report lockfile
 snapshot diff lock build verify run
 cli

@@ -87,6 +87,8 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
         elif kind == "section":
             sections.setdefault(str(body.get("section")), [] if body.get("section") in _MANY.values() else {})
         elif kind in _MANY:
+            if kind == "artifact" and "artifact" in body:
+                body["kind"] = body.pop("artifact")
             sections.setdefault(_MANY[kind], []).append(body)
         elif kind in _ONE:
             _join(sections.setdefault(_ONE[kind], {}), body)
