@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
-from envparity.errors import MalformedError, UnreachableError, UsageError
+from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +41,30 @@ class Response:
     body: bytes
 
 
+class Incoming:
+    """An answer whose body is still being sent. Its reader closes it; `headers` has lower-case names."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.url = str(response.url)
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes as they arrive, in pieces of their own size. Raises UnreachableError where the transfer breaks."""
+        import httpx
+
+        try:
+            yield from self._response.iter_raw()
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            host = urlsplit(self.url).hostname
+            raise UnreachableError(f"the transfer from {host} broke off: {error or type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Give the connection back, or drop it where something of the body is left."""
+        self._response.close()
+
+
 def printable(url: str) -> str:
     """An address as it may be shown: as it may be recorded (`public_url`), and without query and fragment."""
     return public_url(url).partition("#")[0].partition("?")[0]
@@ -55,13 +80,14 @@ def address_fault(url: str) -> str:
             return "it is not an http or https address"
     except ValueError as error:  # a port over 65535, a bracket that is not closed
         return f"it is not an http or https address ({error})"
-    if parts.scheme == "http" and "@" in parts.netloc and not _is_here(parts.hostname):
+    if parts.scheme == "http" and "@" in parts.netloc and not is_loopback(parts.hostname):
         return "its password would travel in the clear, and only https protects it"
     return ""
 
 
-def _is_here(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that nobody else hears what is said to it."""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 class Client:
@@ -133,25 +159,45 @@ class Client:
             if connection is not None:
                 self._sockets.add(connection)
 
-    def get(self, url: str, *, accept: str = "*/*", limit: int = 64 << 20) -> Response:
+    def get(
+        self,
+        url: str,
+        *,
+        accept: str = "*/*",
+        limit: int = 64 << 20,
+        headers: Mapping[str, str] | None = None,
+        good: frozenset[int] = frozenset({200, 404, 410}),
+        within_s: float | None = None,
+    ) -> Response:
         """
         The whole answer to a GET: status 200, or 404 and 410, which are answers too.
 
+        Args:
+            headers: more to send. `authorization` never goes to another origin than that of `url`.
+            good: the statuses that are an answer.
+            within_s: how long the body may take, however steadily it drips.
+
         Raises:
-            UnreachableError: no answer, another status, or offline.
+            UnreachableError: no answer, another status, or offline. TimeLimitError: the body took too long.
             MalformedError: the answer is larger than `limit` bytes.
         """
 
         def whole(response: httpx.Response) -> Response:
             body = bytearray()
+            until = time.monotonic() + within_s if within_s is not None else None
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > limit:
                     raise MalformedError(f"{printable(url)} answers with more than {limit:,} bytes")
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(str(response.url), response.status_code, headers, bytes(body))
+                if until is not None and time.monotonic() > until:
+                    raise TimeLimitError(
+                        f"{printable(url)} did not finish its answer within {within_s:g} s",
+                        hint="ask again later; the place, or a proxy on the way, sends too slowly",
+                    )
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Response(str(response.url), response.status_code, found, bytes(body))
 
-        return self._ask(url, accept, frozenset({200, 404, 410}), whole)
+        return self._ask(url, {"accept": accept, **(headers or {})}, good, whole)
 
     def download(self, url: str, into: Callable[[Iterator[bytes]], T]) -> T:
         """
@@ -162,9 +208,34 @@ class Client:
         Raises:
             UnreachableError: no answer, another status (404 too), a broken transfer, or offline.
         """
-        return self._ask(url, "*/*", frozenset({200}), lambda response: into(response.iter_raw(1 << 18)))
+        return self._ask(url, {}, frozenset({200}), lambda response: into(response.iter_raw(1 << 18)))
 
-    def _ask(self, url: str, accept: str, good: frozenset[int], use: Callable[[httpx.Response], T]) -> T:
+    def incoming(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        good: frozenset[int] = frozenset({200}),
+        attempts: int | None = None,
+    ) -> Incoming:
+        """
+        An answer that the caller reads piece by piece, and closes.
+
+        Raises:
+            UnreachableError: no answer, another status, or offline.
+        """
+        return self._ask(url, headers or {}, good, Incoming, leave_open=True, attempts=attempts)
+
+    def _ask(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        good: frozenset[int],
+        use: Callable[[httpx.Response], T],
+        *,
+        leave_open: bool = False,
+        attempts: int | None = None,
+    ) -> T:
         import httpx
 
         _require_address(url)
@@ -174,16 +245,22 @@ class Client:
                 f"{printable(url)} is needed, and --offline forbids to ask {host}",
                 hint="run once without --offline to fill the cache",
             )
-        for attempt in range(1, self._attempts + 1):
+        attempts = attempts or self._attempts
+        for attempt in range(1, attempts + 1):
             wait_s = min(_LONGEST_WAIT_S, 0.3 * 2**attempt * (1 + random.random()))  # noqa: S311
             try:
-                with self._answer(url, accept) as response:
+                response = self._answer(url, headers)
+                try:
                     if response.status_code in good:
                         return use(response)
                     failure = f"{printable(url)} answers {response.status_code} {response.reason_phrase}"
                     if response.status_code not in _AGAIN:
                         raise UnreachableError(failure, hint=_HINTS.get(response.status_code, ""))
                     wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
+                finally:
+                    # What an error's body says is never read: it may be endless.
+                    if not (leave_open and response.status_code in good):
+                        response.close()
             except httpx.HTTPError as error:
                 reached = _asked_host(error) or host
                 also = "" if reached == host else f", where {host} redirects to"
@@ -193,32 +270,35 @@ class Client:
                     raise UnreachableError(
                         failure, hint="check this machine's clock, or name your authority's bundle in SSL_CERT_FILE"
                     ) from error
-            if self._abandoned.is_set() or (attempt < self._attempts and self._abandoned.wait(wait_s)):
+            if self._abandoned.is_set() or (attempt < attempts and self._abandoned.wait(wait_s)):
                 raise UnreachableError(f"{failure}, and it is no longer wanted")
         raise UnreachableError(
-            f"{failure} ({self._attempts} attempts)",
+            f"{failure} ({attempts} attempts)",
             hint=f"check the network, or HTTPS_PROXY, for {host}; with everything cached, --offline asks nobody",
         )
 
-    @contextmanager
-    def _answer(self, url: str, accept: str) -> Iterator[httpx.Response]:
+    def _answer(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        """The answer after all redirects, with its body still to come; the caller closes it."""
         client = self._client()
+        first = url
         for _ in range(_MOST_REDIRECTS + 1):
             _require_address(url)
             # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
-            headers = {"accept": accept, "accept-encoding": "identity"}
-            with client.stream("GET", url, headers=headers, extensions={"trace": self._remember}) as response:
-                if response.status_code not in _REDIRECTS:
-                    yield response
-                    return
-                target = _joined(url, response.headers.get("location", ""))
-                if address_fault(target):
-                    raise UnreachableError(
-                        f"{printable(url)} redirects to `{printable(target)}`, which is not followed"
-                    )
-                if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                    raise UnreachableError(f"{printable(url)} redirects from https to `{printable(target)}`")
-                url = target
+            sent = {"accept": "*/*", **headers, "accept-encoding": "identity"}
+            if _origin(url) != _origin(first):
+                # CVE-2018-18074, GHSA-vh4v-2xq2-g5cg: credentials are for the host that they were given for.
+                sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
+            request = client.build_request("GET", url, headers=sent, extensions={"trace": self._remember})
+            response = client.send(request, stream=True)
+            if response.status_code not in _REDIRECTS:
+                return response
+            response.close()
+            target = _joined(url, response.headers.get("location", ""))
+            if address_fault(target):
+                raise UnreachableError(f"{printable(url)} redirects to `{printable(target)}`, which is not followed")
+            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+                raise UnreachableError(f"{printable(url)} redirects from https to `{printable(target)}`")
+            url = target
         raise UnreachableError(f"{printable(url)} redirects more than {_MOST_REDIRECTS} times")
 
     def _client(self) -> httpx.Client:
@@ -232,8 +312,12 @@ class Client:
                 # The system's authorities (a company's own is there), and certifi's where the system has none.
                 context = ssl.create_default_context()
                 context.load_verify_locations(certifi.where())
+                # What is said to this machine, in the clear too, is not for a proxy.
+                direct = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
                 try:
-                    self._opened = httpx.Client(verify=context, timeout=self._timeout_s, follow_redirects=False)
+                    self._opened = httpx.Client(
+                        verify=context, timeout=self._timeout_s, follow_redirects=False, mounts=direct
+                    )
                 except ValueError as error:  # of a proxy's address
                     raise UsageError(
                         "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used",
@@ -273,6 +357,12 @@ def _require_address(url: str) -> None:
         raise UsageError(f"cannot fetch `{printable(url)}`: {fault}", hint=_WHICH)
 
 
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454), where the port of the scheme is the same as none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
@@ -282,4 +372,4 @@ def _joined(url: str, location: str) -> str:
 
 def _asked_wait_s(header: str, otherwise_s: float) -> float:
     # RFC 9110, 10.2.3: seconds, or a date. A date is not worth a parser: our own back-off serves.
-    return min(float(header), _LONGEST_WAIT_S) if header.isdigit() else otherwise_s
+    return min(float(header), _LONGEST_WAIT_S) if header.isascii() and header.isdigit() else otherwise_s

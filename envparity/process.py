@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from envparity.errors import TimeLimitError, UnreachableError
+
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Command:
     """
     What to start. `env` is the whole environment of the process (never added to ours); `timeout_s` its time limit,
-    `None` for none, and `slower` the hint that says how to raise it. With `inherit` its standard streams are ours, and
-    nothing is captured.
+    `None` for none, and `slower` the hint that says how to raise it. What it prints may have `most_bytes`. With
+    `inherit` its standard streams are ours, and nothing is captured.
     """
 
     argv: tuple[str, ...]
@@ -30,6 +33,7 @@ class Command:
     timeout_s: float | None = 60.0
     inherit: bool = False
     slower: str = ""
+    most_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,13 @@ class Completed:
     stderr: bytes
 
 
-def run(command: Command) -> Completed:
+def run(command: Command, sink: Callable[[bytes], object] | None = None) -> Completed:
     """
-    Start a process, feed it, and wait for its end.
+    Start a process, feed it, and wait for its end. With a `sink`, standard output goes there piece by piece, however
+    long it is, and is not kept.
 
     Raises:
-        UnreachableError: it cannot be started.
+        UnreachableError: it cannot be started, or prints too much.
         TimeLimitError: it was still running at its limit; it and its children were killed.
     """
     name = command.argv[0]
@@ -63,7 +68,11 @@ def run(command: Command) -> Completed:
                 cwd=command.cwd,
                 start_new_session=not command.inherit,
             )
-        stdout, stderr = process.communicate(None if command.inherit else command.stdin, timeout=command.timeout_s)
+        if command.inherit:
+            process.wait(command.timeout_s)
+            stdout = stderr = b""
+        else:
+            stdout, stderr = _conversation(process, command, sink)
     except subprocess.TimeoutExpired as error:
         assert process is not None
         _end(process, command.inherit)
@@ -77,7 +86,54 @@ def run(command: Command) -> Completed:
         if process is not None:
             _end(process, command.inherit)
         raise
-    return Completed(process.returncode, stdout or b"", stderr or b"")
+    return Completed(process.returncode, stdout, stderr)
+
+
+def _conversation(
+    process: subprocess.Popen[bytes], command: Command, sink: Callable[[bytes], object] | None
+) -> tuple[bytes, bytes]:
+    """
+    Feed a process and take what it prints, at the same time, until it ends. It may be a stranger's on another host: so
+    what is kept of it is limited, which `communicate` does not do.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    until = None if command.timeout_s is None else time.monotonic() + command.timeout_s
+    left = memoryview(command.stdin)
+    taken: dict[int, bytearray] = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector, process.stdin, process.stdout, process.stderr:
+        os.set_blocking(process.stdin.fileno(), False)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stderr, selectors.EVENT_READ)
+        while selector.get_map():
+            wait_s = None if until is None else until - time.monotonic()
+            if wait_s is not None and wait_s <= 0:
+                raise subprocess.TimeoutExpired(command.argv, command.timeout_s or 0)
+            for key, _ in selector.select(wait_s):
+                if key.fileobj is process.stdin:
+                    with suppress(BlockingIOError):
+                        try:
+                            left = left[os.write(key.fd, left[:_PIECE]) :]
+                        except BrokenPipeError:
+                            left = left[:0]  # it does not want to hear the rest; its end says why
+                    if not left:
+                        selector.unregister(process.stdin)
+                        process.stdin.close()
+                    continue
+                piece = os.read(key.fd, _PIECE)
+                if sink is not None and key.fileobj is process.stdout:
+                    sink(piece)
+                else:
+                    taken[key.fd] += piece
+                if not piece:
+                    selector.unregister(key.fileobj)
+                if sum(map(len, taken.values())) > command.most_bytes:
+                    raise UnreachableError(f"`{command.argv[0]}` prints more than {command.most_bytes:,} bytes")
+        numbers = process.stdout.fileno(), process.stderr.fileno()
+    process.wait(None if until is None else max(0.0, until - time.monotonic()))
+    return bytes(taken[numbers[0]]), bytes(taken[numbers[1]])
 
 
 @contextmanager
@@ -111,73 +167,7 @@ def _end(process: subprocess.Popen[bytes], inherit: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended by itself meanwhile
-    if process.stdin is not None:
-        with suppress(OSError):  # what it had not read yet is lost
-            process.stdin.close()
-        process.stdin = None
-    process.communicate()
-
-
-def streamed(command: Command, sink: Callable[[bytes], object]) -> Completed:
-    """
-    Start a process without input, hand what it prints to `sink` piece by piece, and wait for its end: for output that
-    may be larger than memory. The answer holds the beginning of standard error, and no standard output.
-
-    Raises:
-        The same as `run`, and what `sink` raises; the process is ended then.
-    """
-    name = command.argv[0]
-    try:
-        process = subprocess.Popen(
-            command.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(command.env),
-            cwd=command.cwd,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-    said = bytearray()
-    assert process.stdout is not None
-    assert process.stderr is not None
-    timer = threading.Timer(command.timeout_s, end) if command.timeout_s is not None else None
-    listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
-    try:
-        listener.start()
-        if timer is not None:
-            timer.start()
-        while piece := os.read(process.stdout.fileno(), 1 << 20):
-            sink(piece)
-        status = process.wait()
-        listener.join()
-    except BaseException:
-        end()
-        process.wait()
-        listener.join()
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-        process.stdout.close()
-        process.stderr.close()
-    if late.is_set():
-        raise TimeLimitError(f"`{name}` did not finish within {command.timeout_s:g} s", hint=command.slower)
-    return Completed(status, b"", bytes(said))
-
-
-def _listen(stream: IO[bytes], said: bytearray) -> None:
-    """Keep the first of it, and read on, so that the process never waits for us."""
-    while piece := stream.read(1 << 16):
-        said += piece[: max(0, _MOST_SAID - len(said))]
-
-
-_MOST_SAID = 64 << 10
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -11,6 +11,7 @@ Proof that an image is the environment that it claims to be, in numbered steps. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +29,25 @@ from envparity.image.findings import is_integrity
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
 from envparity.oci import check, places
+from envparity.oci.access import Access
 from envparity.oci.tree import ImageTree, merge
 from envparity.resolvers import debian
 from envparity.sources import image as image_source
 from envparity.sources import read
 from envparity.sources.pylock import environment_of_lock
-from envparity.values import Change, Difference, Finding, Gap, GapKind, Lock, Options, Severity, Target, Verdict
+from envparity.values import (
+    Change,
+    Difference,
+    Environment,
+    Finding,
+    Gap,
+    GapKind,
+    Lock,
+    Options,
+    Severity,
+    Target,
+    Verdict,
+)
 
 OWN_LOCK = "/usr/share/envparity/pylock.toml"
 """Where an image that was built here holds its lock."""
@@ -45,6 +59,7 @@ class Request:
     What to verify, against what, and how strictly.
 
     `expected` are the options that the image was built with, as far as the caller says: entry point, variables, user.
+    `environ` are the variables of envparity's own process, which say where the logins for registries are.
     """
 
     image: str
@@ -54,6 +69,7 @@ class Request:
     fail_on: Severity = Severity.HIGH
     strict: bool = False
     allow_incomplete: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def against(request: Request, *, fetcher: Fetcher) -> Verdict:
@@ -77,7 +93,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
                 hint="`envparity diff` compares any two sources; take a snapshot, or lock one, to verify against it",
             )
     # 1
-    image = places.open_image(request.image)
+    reach = Access(fetcher.client, fetcher.cache, request.environ)
+    image = places.open_image(request.image, access=reach)
     report = check.require_valid(image)
     checked = [("blobs have the digest, size and diffID that is promised", report.blobs)]
     # 2
@@ -103,7 +120,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         evidence = against_snapshot(image, tree, found, wanted, request.expected)
     # 6
     findings = tuple(sorted((*evidence.findings, *judged), key=lambda item: -item.severity.rank))
-    gaps = tuple(sorted({*wanted.gaps, *found.gaps, *evidence.gaps}))
+    gaps = tuple(sorted({*_gaps(wanted, request.against), *found.gaps, *evidence.gaps}))
     status = _status(findings, gaps, request)
     return Verdict(
         passed=status is ExitStatus.OK,
@@ -116,6 +133,16 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         checked=(*checked, *evidence.checked),
         declared=(*declared, *evidence.declared),
     )
+
+
+def _gaps(wanted: Environment, against: str) -> Iterator[Gap]:
+    """
+    What the reference itself could not read. What it cannot record is no shortcoming of the image, and nothing that an
+    image could be held to.
+    """
+    for gap in wanted.gaps:
+        if gap.kind is GapKind.UNREAD:
+            yield msgspec.structs.replace(gap, reason=f"{gap.reason} (in {against})")
 
 
 _SNAPSHOTS = frozenset({"live", "content"})
@@ -204,6 +231,9 @@ def _declaration(difference: Difference, target: Target) -> str:
     if difference.section == "distributions":
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}
         return "left out by the lock" if difference.change == "removed" and name in left_out & _INSTALLERS else ""
+    if (difference.section, difference.field) == ("system", "tzdata"):
+        # The same fact as the package's version, read from its tables.
+        return "substituted by the lock" if "tzdata" in {item.name for item in target.substituted} else ""
     if difference.section != "os_packages":
         return ""
     locked = {item.name: item.version for item in target.os_packages}

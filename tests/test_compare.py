@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from envparity.compare import compare, compared, effective
@@ -18,6 +19,7 @@ from envparity.values import (
     Gap,
     GapKind,
     Host,
+    NativeLibrary,
     Origin,
     OsPackage,
     Python,
@@ -324,3 +326,19 @@ def test_what_was_compared_is_counted_without_what_is_unknown() -> None:
     assert compared(before, after) == 1
     assert compared(environment(), before) == 0
     assert compared(environment(distributions=()), environment(distributions=())) == 0
+
+
+def test_a_native_file_of_one_and_the_same_wheel_is_not_asked_for_its_version() -> None:
+    """An image is not read byte by byte; what RECORD names needs no second look, and another wheel does."""
+    known = NativeLibrary(
+        name="libopenblas.so", role="blas", product="openblas", build_id="ab", owner_kind="wheel", owner="scipy"
+    )
+    silent = msgspec.structs.replace(known, build_id="")
+    one, other = (Distribution(name="scipy", version="1.17.1", record_sha256=digit * 64) for digit in "01")
+
+    def sides(installed: Distribution) -> tuple[Environment, Environment]:
+        before = environment(distributions=(one,), native_libraries=(known,))
+        return before, environment(distributions=(installed,), native_libraries=(silent,))
+
+    assert compare(*sides(one)) == ()
+    assert {item.section for item in compare(*sides(other))} == {"distributions", "native_libraries"}

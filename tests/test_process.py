@@ -51,3 +51,22 @@ def test_what_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
 def test_what_cannot_be_started_is_named() -> None:
     with pytest.raises(UnreachableError, match="cannot start `/no/such/python`"):
         run(Command(("/no/such/python",)))
+
+
+def test_a_large_input_and_a_large_output_at_once_do_not_block() -> None:
+    """A process that answers before it has heard all would wait for ever for one that only speaks."""
+    data = bytes(range(256)) * 20_000
+
+    done = run(Command(("/bin/cat",), stdin=data, env={}))
+
+    assert (done.status, done.stdout) == (0, data)
+
+
+def test_a_process_that_does_not_listen_is_no_error() -> None:
+    assert run(Command(("/bin/true",), stdin=b"x" * 1_000_000, env={})).status == 0
+
+
+def test_what_a_process_prints_is_limited() -> None:
+    """It may be on another host, and a stranger's."""
+    with pytest.raises(UnreachableError, match="prints more than 1,000,000 bytes"):
+        run(Command(("/bin/cat", "/dev/zero"), env={}, most_bytes=1_000_000))

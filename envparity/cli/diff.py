@@ -53,7 +53,9 @@ def command(
     from envparity.errors import worst
     from envparity.values import Severity
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, shared=True, **asdict(target))
+    options = sources.Options(
+        environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
+    )
     results = []
     for reference, (before, after) in zip(right, sources.read_sides(left, right, options=options), strict=True):
         results.append(

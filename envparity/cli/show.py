@@ -28,7 +28,7 @@ def command(source: str, format: str, output: str | None, target: Target, common
     from envparity import report, sources
     from envparity.errors import IncompleteError
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, **asdict(target))
+    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline, **asdict(target))
     environment = sources.read(source, options=options)
     emit(report.rendered("environment", format, environment, style(output), verbose=common.verbose), output)
     if not environment.complete and not common.allow_incomplete:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections import Counter
 
 import click
 
-from envparity.cli.common import Common, Target, common_options, emit, later_options, output_option, target_options
+from envparity.cli.common import Common, Target, common_options, emit, output_option, target_options
 from envparity.errors import IncompleteError
 from envparity.values import Environment, GapKind
 
@@ -28,7 +27,16 @@ MOST_LINES = 10
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
-@later_options("--data", "--param")
+@click.option(
+    "--data", metavar="PATH", multiple=True, help="A file or folder that the model was made of; it is hashed."
+)
+@click.option(
+    "--param",
+    "params",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A parameter of the training; @FILE for a YAML or JSON file of them.",
+)
 @click.option(
     "--deep",
     is_flag=True,
@@ -42,6 +50,8 @@ def command(
     models: tuple[str, ...],
     verify_files: bool,
     timeout: int | None,
+    data: tuple[str, ...],
+    params: tuple[str, ...],
     deep: bool,
     target: Target,
     common: Common,
@@ -49,9 +59,10 @@ def command(
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, oci:DIR[:TAG], docker-archive:FILE, a lock, a requirements or environment file, an
-    SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read: VIRTUAL_ENV,
-    else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, an image (oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME[:TAG],
+    docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a requirements or environment
+    file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read:
+    VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
@@ -70,10 +81,11 @@ def command(
         # Hashing every file of a large environment takes minutes on a slow disk.
         timeout_s=timeout or (1800 if verify_files else 60),
         deep=deep,
+        offline=common.offline,
     )
     if deep:
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
-    environment = snapshot.of(source, models=models, options=options)
+    environment = snapshot.of(source, models=models, options=options, lineage=snapshot.Lineage(data, params))
     if output in {None, "-"}:
         emit(codec.dump_environment(environment), output)
     else:
@@ -109,23 +121,34 @@ def summary(environment: Environment, output: str | None) -> list[str]:
             + (f" (and {tooling} of tooling)" if tooling else "")
         )
     if environment.conda_packages is not None:
-        counted.append(f"{len(environment.conda_packages)} conda packages")
+        counted.append(f"{sum(not item.virtual for item in environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
         counted.append(f"{len(environment.os_packages)} OS packages")
     if environment.artifacts is not None:
-        counted.append(f"{len(environment.artifacts)} model file" + "s" * (len(environment.artifacts) != 1))
+        for kind, noun in (("model", "model file"), ("data", "data set")):
+            count = sum(artifact.kind == kind for artifact in environment.artifacts)
+            if count or (kind == "model" and not environment.artifacts):
+                counted.append(f"{count} {noun}" + "s" * (count != 1))
+    if environment.source_code is not None and environment.source_code.commit:
+        on_top = " with changes" if environment.source_code.dirty else ""
+        counted.append(f"commit {environment.source_code.commit[:12]}{on_top}")
     lines = [f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"]
+    models = {artifact.name for artifact in environment.artifacts or () if artifact.kind == "model"}
     lines += [
         f"  what `{gap.item}` needs is not known: {gap.reason}"
         for gap in environment.gaps
-        if gap.section == "artifacts" and gap.item and gap.kind is GapKind.NOT_RECORDED
+        if gap.section == "artifacts" and gap.kind is GapKind.NOT_RECORDED and gap.item.partition("/")[0] in models
     ]
     changed = [item for item in environment.distributions or () if item.modified or item.missing]
     lines += [
         f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
         for item in changed[:MOST_LINES]
     ]
-    sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)
+    sections = {
+        gap.section
+        for gap in environment.gaps
+        if gap.kind is GapKind.NOT_RECORDED and getattr(environment, gap.section) is None
+    }
     if sections:
         names = ", ".join(name.replace("_", " ") for name in sorted(sections))
         lines += textwrap.wrap(f"not recorded: {names}", 78, initial_indent="  ", subsequent_indent="    ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -48,7 +49,9 @@ def command(
     from envparity.values import Severity
 
     expected = options(entrypoint=entrypoint, env=env, user=user)
-    request = verify.Request(image, against, app, expected, Severity(fail_on), common.strict, common.allow_incomplete)
+    request = verify.Request(
+        image, against, app, expected, Severity(fail_on), common.strict, common.allow_incomplete, os.environ
+    )
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)
     emit(report.rendered("verdict", format, verdict, style(output), verbose=common.verbose), output)

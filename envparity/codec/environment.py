@@ -55,7 +55,7 @@ _PYTHON_PLACES = (
     *("configure", "startup", "others", "hash_seed"),
 )
 _DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
-_SOURCE_PLACES = ("remote", "branch", "script", "parameters", "run", "untracked")
+_SOURCE_PLACES = ("remote", "branch", "script", "script_sha256", "parameters", "run", "untracked")
 
 SILENT = "nothing that was read carries it"
 """The reason of the gap of a section that no fact and no gap speaks of."""

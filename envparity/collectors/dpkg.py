@@ -1,46 +1,53 @@
-"""Debian packages, from dpkg's own database."""
+"""Packages of the operating system: Debian's, from dpkg's own database, and those of the other package managers."""
 
 from __future__ import annotations
 
 from typing import Iterator
 
+from envparity.collectors.apk import APK_DATABASES, apk_packages
+from envparity.collectors.rpm import RPM_FOLDERS, rpm_other_form, rpm_packages
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
 
 _STATUS = "/var/lib/dpkg/status"
 _PIECES = "/var/lib/dpkg/status.d"
-_OTHERS = (
-    ("/lib/apk/db/installed", "apk"),
-    ("/usr/lib/apk/db/installed", "apk"),
-    ("/var/lib/rpm", "rpm"),
-    ("/usr/lib/sysimage/rpm", "rpm"),
-    ("/var/lib/pacman/local", "pacman"),
-)
+_PACMAN = "/var/lib/pacman/local"
 _LIMIT = 64 << 20
 _FIELDS = ("Package", "Status", "Version", "Architecture", "Source")
 
 
 def os_packages(tree: Tree) -> Iterator[Fact]:
     """
-    Observe the installed Debian packages: `/var/lib/dpkg/status`, and the `status.d/` of images without dpkg.
+    Observe the installed packages: of Debian (`/var/lib/dpkg/status`, and the `status.d/` of images without dpkg), of
+    Alpine and of rpm. Each database is read by itself, so that one that is damaged does not hide the others.
 
-    Only `Status: ... ok installed` counts. A stanza that is broken or half installed is named in a gap, and so is the
-    database of another package manager.
+    Only `Status: ... ok installed` counts. A stanza that is broken or half installed is named in a gap, and so is a
+    database in a form that is not read, where no other one has the packages.
     """
-    installed = 0
-    for fact in _database(tree):
-        installed += fact["kind"] == "os-package"
-        yield fact
+    installed = gaps = 0
+    for read in (_database, apk_packages, rpm_packages):
+        for fact in read(tree):
+            installed += fact["kind"] == "os-package"
+            gaps += fact["kind"] == "gap"
+            yield fact
     if installed:
         yield {"kind": "section", "section": "os_packages"}
         return
-    others = [(path, manager) for path, manager in _OTHERS if _there(tree, path)]
-    for path, manager in others[:1]:
-        yield gap("os_packages", "unread", "the database of %s cannot be read yet" % manager, path)
-    if not others and not _there(tree, _STATUS) and not _there(tree, _PIECES):
+    other = rpm_other_form(tree)
+    if other:
+        yield gap(
+            "os_packages", "unread", "the database of rpm is in the form of %s, which is not read" % other[1], other[0]
+        )
+    elif _there(tree, _PACMAN):
+        yield gap("os_packages", "unread", "the database of pacman is not read", _PACMAN)
+    elif any(_there(tree, path) for path in (_STATUS, _PIECES, *APK_DATABASES, *_RPM_FILES)):
+        if not gaps:
+            yield {"kind": "section", "section": "os_packages"}
+    else:
         yield gap("os_packages", "not-recorded", "there is no package database")
-    elif not others:
-        yield {"kind": "section", "section": "os_packages"}
+
+
+_RPM_FILES = tuple(folder + "/rpmdb.sqlite" for folder in RPM_FOLDERS)
 
 
 def _database(tree: Tree) -> Iterator[Fact]:

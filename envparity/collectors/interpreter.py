@@ -26,7 +26,7 @@ _TRIPLETS = {
 }
 
 
-def image_interpreter(tree: Tree, env_path: str, library_path: str = "") -> Iterator[Fact]:
+def image_interpreter(tree: Tree, env_path: str, library_path: str = "", program: str = "") -> Iterator[Fact]:
     """
     Observe the Python that a container of this tree would start.
 
@@ -37,8 +37,9 @@ def image_interpreter(tree: Tree, env_path: str, library_path: str = "") -> Iter
     Args:
         env_path: PATH of the image's configuration.
         library_path: its LD_LIBRARY_PATH.
+        program: the Python that the image starts, where it names one by its path; what is not there does not count.
     """
-    executable = python_on_path(tree, env_path)
+    executable = program if program and tree.kind(program) == "file" else python_on_path(tree, env_path)
     if not executable:
         yield gap("python", "not-recorded", "there is no Python on its PATH (%s)" % env_path)
         return

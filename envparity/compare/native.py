@@ -15,11 +15,27 @@ def native_libraries(sides: Sides, left: tuple[NativeLibrary, ...], right: tuple
     """
     have, want = _copies(left), _copies(right)
     for item in sorted(have.keys() | want.keys()):
-        if item in have and item in want:
+        if item in have and item in want and _of_one_wheel(sides, have[item] + want[item]):
+            yield None  # the wheel is compared by its RECORD, which names the bytes of this file
+        elif item in have and item in want:
             yield from _same_copies(sides, item, have[item], want[item])
         else:
             texts = (_text(side.get(item, [])) for side in (have, want))
             yield sides.presence(item, "version", *texts)
+
+
+def _of_one_wheel(sides: Sides, copies: list[NativeLibrary]) -> bool:
+    """Whether all of these come from a wheel that both sides have with one RECORD."""
+    if {copy.owner_kind for copy in copies} != {"wheel"}:
+        return False
+    owners = {copy.owner for copy in copies}
+    records = {
+        item.record_sha256
+        for side in (sides.before, sides.after)
+        for item in side.distributions or ()
+        if item.name in owners and not item.shadowed
+    }
+    return len(records) == 1 and None not in records
 
 
 _OF_THE_SYSTEM = frozenset({"dpkg", "rpm", "apk", "interpreter"})

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envparity.errors import EnvparityError
-from envparity.process import Command, run, streamed
+from envparity.process import Command, run
 
 LIMIT_S = 30.0
 
@@ -125,13 +125,11 @@ class Git:
         argv = (self.program, "--no-pager", *fixed, *arguments)
         command = Command(argv, stdin=stdin, env=self.env, cwd=self.folder, timeout_s=LIMIT_S)
         try:
-            completed = run(command) if stdin else streamed(command, sink)
+            completed = run(command, sink)
         except EnvparityError as error:
             raise GitError(error.message) from error
         if completed.status != 0:
             raise _failure(completed.status, completed.stderr)
-        if stdin:
-            sink(completed.stdout)
 
     def require(self, version: tuple[int, int]) -> None:
         """Raise GitError where this git is older."""

@@ -29,7 +29,8 @@ from envparity.oci.spec import (
     parse_index,
     parse_manifest,
 )
-from envparity.oci.tree import LayerTable, Merger, layer_name, read_table
+from envparity.oci.table import LayerTable, layer_name, read_table
+from envparity.oci.tree import Merger
 from envparity.oci.unpack import CHUNK, UNPACK_LIMITS, UnpackLimits, open_blob_checked, open_layer
 
 

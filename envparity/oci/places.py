@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["SCHEMES", "ImageReference", "open_image", "parse_reference", "write_image"]
+__all__ = ["SCHEMES", "ImageReference", "open_image", "parse_reference", "require_writable", "write_image"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from envparity.errors import UnsupportedError, UsageError
+from envparity.oci.access import Access
 from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
 from envparity.oci.image import BuiltImage, Image
 from envparity.oci.layout import open_layout, write_layout
+from envparity.oci.registry import open_registry, parse_name
 from envparity.oci.spec import split_digest
 
 
@@ -31,16 +33,29 @@ class ImageReference:
         return f"{self.scheme}:{self.path}{tag}{digest}"
 
 
-def _open_layout(reference: ImageReference, platform: str) -> Image:
+def _open_layout(reference: ImageReference, platform: str, access: Access) -> Image:
     return open_layout(
         reference.path, tag=reference.tag, digest=reference.digest, platform=platform, reference=str(reference)
     )
 
 
-def _open_archive(reference: ImageReference, platform: str) -> Image:
+def _open_archive(reference: ImageReference, platform: str, access: Access) -> Image:
     return open_archive(
         reference.path, tag=reference.tag, digest=reference.digest, platform=platform, reference=str(reference)
     )
+
+
+def _open_registry(reference: ImageReference, platform: str, access: Access) -> Image:
+    path = f"{reference.path}:{reference.tag}" if reference.tag else reference.path
+    return open_registry(parse_name(path, reference.digest), f"registry:{path}", platform, access)
+
+
+def _open_engine(reference: ImageReference, platform: str, access: Access) -> Image:
+    from envparity.oci.engine import open_engine
+
+    digest = f"@{reference.digest}" if reference.digest else ""
+    name = f"{reference.path}:{reference.tag}" if reference.tag else reference.path
+    return open_engine(name + digest, str(reference), platform, access)
 
 
 def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:
@@ -60,23 +75,25 @@ def _write_archive(reference: ImageReference, image: BuiltImage, name: str) -> s
 class Scheme:
     """What can be done with one kind of place; None where it is not supported yet."""
 
-    open: Callable[[ImageReference, str], Image] | None = None
+    open: Callable[[ImageReference, str, Access], Image] | None = None
     write: Callable[[ImageReference, BuiltImage, str], str] | None = None
 
 
 SCHEMES: dict[str, Scheme] = {
     "oci": Scheme(_open_layout, _write_layout),
     "docker-archive": Scheme(_open_archive, _write_archive),
-    "registry": Scheme(),
-    "docker": Scheme(),
+    "registry": Scheme(_open_registry),
+    "docker": Scheme(_open_engine),
 }
 
 
 def parse_reference(text: str) -> ImageReference:
     """
-    Take `oci:DIR[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, each with an optional `@sha256:…`, apart.
+    Take `oci:DIR[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, `registry:HOST/NAME[:TAG]`, each with an optional
+    `@sha256:…`, apart.
 
-    The path ends at its first colon, as skopeo has it, so a folder with a colon in its name cannot be written.
+    A path ends at its first colon, as skopeo has it, so a folder with a colon in its name cannot be written. A host may
+    have a port.
 
     Raises:
         UsageError: no scheme, an unknown one, no path. UnsupportedError: a scheme that is not built yet.
@@ -94,12 +111,19 @@ def parse_reference(text: str) -> ImageReference:
         rest = before
     else:
         digest = ""  # a path may hold an `@`
-    path, _, tag = rest.partition(":")
+    # The first part of a name may be a host, with a port.
+    in_names = scheme in {"registry", "docker"} and "/" in rest
+    host, slash, name = rest.partition("/") if in_names else ("", "", rest)
+    path, _, tag = name.partition(":")
+    path = host + slash + path
     if not path:
-        raise UsageError(f"`{shown(text)}` names no {'folder' if scheme == 'oci' else 'file'}")
+        raise UsageError(f"`{shown(text)}` names no {_NAMED.get(scheme, 'image')}")
     if digest:
         split_digest(digest)
     return ImageReference(scheme, path, tag, digest)
+
+
+_NAMED = {"oci": "folder", "docker-archive": "file"}
 
 
 def _schemes() -> str:
@@ -107,9 +131,12 @@ def _schemes() -> str:
     return " or ".join(names)
 
 
-def open_image(reference: str, *, platform: str = "") -> Image:
+def open_image(reference: str, *, platform: str = "", access: Access | None = None) -> Image:
     """
     Find the one image that a reference names; its manifest and config have been checked.
+
+    Args:
+        access: what places beyond this disk need; without it they are asked as nobody, and nothing is cached.
 
     Raises:
         UsageError: nothing there, or several that fit (it lists them).
@@ -119,7 +146,16 @@ def open_image(reference: str, *, platform: str = "") -> Image:
     parsed = parse_reference(reference)
     opener = SCHEMES[parsed.scheme].open
     assert opener is not None
-    return opener(parsed, platform)
+    return opener(parsed, platform, access or Access())
+
+
+def require_writable(reference: ImageReference) -> None:
+    """Raise UnsupportedError where images are only read from that kind of place."""
+    if SCHEMES[reference.scheme].write is None:
+        raise UnsupportedError(
+            f"writing to `{reference.scheme}:` is not supported yet",
+            hint="write `oci:DIR:TAG`, and copy it: `skopeo copy oci:DIR:TAG docker://NAME:TAG`",
+        )
 
 
 def check_destination(reference: str, name: str = "") -> ImageReference:
@@ -130,6 +166,7 @@ def check_destination(reference: str, name: str = "") -> ImageReference:
         UsageError: a digest, a tag or name that no engine takes, a folder where a file is due or the reverse.
     """
     parsed = parse_reference(reference)
+    require_writable(parsed)
     if parsed.digest:
         raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
     if name and not is_name(name):

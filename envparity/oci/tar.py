@@ -413,7 +413,7 @@ class _Source:
         total = sum(first) - sum(first[148:156]) + 8 * 32
         claimed = self.number(first[148:156], "the checksum")
         # Old writers summed the bytes as signed numbers.
-        if claimed not in {total, total - 256 * sum(1 for byte in first[:148] + first[156:] if byte > 127)}:
+        if claimed != total and claimed != total - 256 * sum(byte > 127 for byte in first[:148] + first[156:]):
             raise self.broken("has a header with a wrong checksum: damaged, or not a tar")
         return first
 
@@ -435,7 +435,7 @@ class _Source:
         text = field.strip(b" \0")
         if not text:
             return 0
-        if not all(0x30 <= digit <= 0x37 for digit in text):
+        if text.strip(b"01234567"):
             raise self.broken(f"has a header in which {what} is not a number: {text[:12]!r}")
         return int(text, 8)
 

@@ -8,30 +8,30 @@ everything else is removed before it is replaced. Links are followed inside the 
 
 from __future__ import annotations
 
-__all__ = ["ImageTree", "LayerTable", "Merger", "Node", "layer_name", "merge", "read_table", "wanted"]
+__all__ = ["ImageTree", "Merger", "Node", "merge", "wanted"]
 
 import errno
-import fnmatch
 import hashlib
 import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
+
+from msgspec.structs import replace
 
 from envparity.collectors.tree import follow
 from envparity.errors import EnvparityError, IntegrityError, MalformedError
-from envparity.oci.entries import Kind, shown
-from envparity.oci.image import Image, Layer
+from envparity.oci.entries import shown
+from envparity.oci.image import Image, Layer, Place
+from envparity.oci.table import CHUNK, Found, LayerTable, Memory, Node, layer_name, read_table, wanted
 from envparity.oci.tar import LIMITS, Limits, RawEntry, read_layer
-from envparity.oci.unpack import UNPACK_LIMITS, LayerStream, UnpackLimits, open_layer
+from envparity.oci.unpack import UNPACK_LIMITS, LayerStream, UnpackLimits, open_blob_checked, open_layer
 from envparity.progress import SILENT, Progress
 
-CHUNK = 1 << 18
-KEEP_FILE_BYTES = 16 << 20
 KEEP_BYTES = 256 << 20
 ENTRIES_LIMIT = 1_000_000  # in all layers together
 IMPLIED_LIMIT_BYTES = 64 << 20  # of the paths of folders that no layer mentions
@@ -40,79 +40,7 @@ OPAQUE = ".wh..wh..opq"
 WHITEOUT = ".wh."
 AUFS = ".wh..wh."
 
-_WANTED = (
-    "*.dist-info/*",
-    "*.egg-info",
-    "*.egg-info/*",
-    "*.pth",
-    "*/pyvenv.cfg",
-    "/etc/os-release",
-    "/usr/lib/os-release",
-    "/etc/debian_version",
-    "/etc/passwd",
-    "/etc/group",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d/*",
-    "/var/lib/dpkg/status",
-    "/var/lib/dpkg/status.d/*",
-    "/var/lib/dpkg/info/*.list",
-    "/var/lib/dpkg/info/*.md5sums",
-    "/lib/apk/db/installed",
-    "/usr/lib/apk/db/installed",
-    "*/conda-meta/*.json",
-    "/usr/share/envparity/*",
-)
-
-
-def wanted(path: str) -> bool:
-    """Whether readers usually want the content of this file: metadata of packages and of the system, all small."""
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in _WANTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """
-    One file, folder or link.
-
-    Args:
-        path: absolute. Bytes that are not UTF-8 are kept by `surrogateescape`.
-        kind: as of an Entry; in the merged view a hard link is a `file` like the one that it repeats.
-        size_bytes, sha256: of files only (`sha256` is 64 hexadecimal digits, else `""`).
-        target: of links, as written; of hard links in a layer's own table, the path that they repeat, without a slash.
-        layer: the number of the layer that it comes from, from 0.
-        member: its number within that layer, from 0; -1 for a folder that no layer mentions.
-        mtime, xattrs: as of a RawEntry.
-    """
-
-    path: str
-    kind: Kind
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    size_bytes: int = 0
-    sha256: str = ""
-    target: str = ""
-    layer: int = -1
-    member: int = -1
-    mtime: int = 0
-    xattrs: tuple[tuple[str, bytes], ...] = ()
-
-
 _ROOT = Node("/", "folder", 0o755)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerTable:
-    """
-    What one layer holds, in its own order, whiteouts as the files that they are.
-
-    `twice` are the paths that appear more than once, which the specification forbids.
-    """
-
-    nodes: tuple[Node, ...]
-    twice: tuple[str, ...]
-    codec: str
-    size_bytes: int
 
 
 class _Budget:
@@ -130,74 +58,6 @@ class _Budget:
             return True
 
 
-def read_table(
-    stream: LayerStream,
-    index: int,
-    *,
-    name: str,
-    keep: Callable[[str], bool] = lambda path: False,
-    take: Callable[[int], bool] = lambda size: False,
-    limits: Limits = LIMITS,
-) -> tuple[LayerTable, dict[int, bytes]]:
-    """
-    Read one layer to its end: its table with the sha256 of every file, and the content of those to keep, by member.
-
-    Raises:
-        IntegrityError, MalformedError: as `read_layer` and the stream itself say.
-    """
-    nodes: list[Node] = []
-    kept: dict[int, bytes] = {}
-    seen: set[str] = set()
-    twice: list[str] = []
-    try:
-        for member, raw in enumerate(read_layer(cast(BinaryIO, stream), layer=name, limits=limits)):
-            path = "/" + raw.entry.path
-            if path in seen:
-                twice.append(path)
-            seen.add(path)
-            sha256 = ""
-            if raw.entry.kind == "file":
-                keeping = raw.entry.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.entry.size_bytes)
-                sha256, content = _hashed(raw, keeping)
-                if keeping:
-                    kept[member] = content
-            nodes.append(_node(raw, path, sha256, index, member))
-        stream.drain()
-    except MalformedError:
-        # Damage of the stored bytes is told from a layer that was made wrong: the first is for the one who stores them.
-        stream.require_blob()
-        raise
-    return LayerTable(tuple(nodes), tuple(twice), stream.codec, stream.size_bytes), kept
-
-
-def _hashed(raw: RawEntry, keeping: bool) -> tuple[str, bytes]:
-    found = hashlib.sha256()
-    pieces: list[bytes] = []
-    while chunk := raw.reader.read(CHUNK):
-        found.update(chunk)
-        if keeping:
-            pieces.append(chunk)
-    return found.hexdigest(), b"".join(pieces)
-
-
-def _node(raw: RawEntry, path: str, sha256: str, layer: int, member: int) -> Node:
-    entry = raw.entry
-    return Node(
-        path=path,
-        kind=entry.kind,
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size_bytes=entry.size_bytes,
-        sha256=sha256,
-        target=entry.target,
-        layer=layer,
-        member=member,
-        mtime=raw.mtime,
-        xattrs=raw.xattrs,
-    )
-
-
 def merge(
     image: Image,
     *,
@@ -206,6 +66,7 @@ def merge(
     limits: Limits = LIMITS,
     unpack_limits: UnpackLimits = UNPACK_LIMITS,
     progress: Progress = SILENT,
+    memory: Memory | None = None,
 ) -> ImageTree:
     """
     Read every layer of an image once, check it, and lay the layers over each other.
@@ -214,6 +75,8 @@ def merge(
         keep: says of an absolute path whether its content stays in memory; any other file is read again when it is
             asked for, which streams its layer up to it.
         keep_limit_bytes: of all content that is kept; what does not fit is read again too.
+        memory: what is known of some layers already, found with the same `keep`. Unless the place is `far`, where it
+            would cost as much as reading them, their blobs are hashed all the same: damage since then is found out.
 
     Raises:
         IntegrityError: a blob, a layer or a diffID does not match.
@@ -225,21 +88,28 @@ def merge(
     total = sum(layer.descriptor.size_bytes for layer in layers)
     with progress.task(f"reading {shown(image.reference)}", total) as advance:
 
-        def read(layer: Layer) -> tuple[LayerTable, dict[int, bytes]]:
+        def read(layer: Layer) -> Found:
             name = layer_name(image, layer)
-            with open_layer(image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits) as stream:
-                found = read_table(stream, layer.number - 1, name=name, keep=keep, take=budget.take, limits=limits)
+            found = memory.recall(layer) if memory is not None else None
+            if found is not None:
+                if not getattr(image.place, "far", False):
+                    with open_blob_checked(image.place, layer.descriptor, name):
+                        pass
+                found = _numbered(found, layer.number - 1)
+            else:
+                with open_layer(
+                    image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits
+                ) as stream:
+                    found = read_table(stream, layer.number - 1, name=name, keep=keep, take=budget.take, limits=limits)
+                if memory is not None:
+                    memory.learn(layer, found)
             if not members.take(len(found[0].nodes)):
                 raise MalformedError(f"{shown(image.name)} has more than {ENTRIES_LIMIT} members in its layers")
             advance(layer.descriptor.size_bytes)
             return found
 
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4), thread_name_prefix="layer") as pool:
-            try:
-                read_layers = list(pool.map(read, layers))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with _workers(image.place, min(os.cpu_count() or 1, 4)) as pool:
+            read_layers = list(pool.map(read, layers))
     merger = Merger(image)
     for index, (table, _) in enumerate(read_layers):
         merger.apply(index, table)
@@ -252,9 +122,33 @@ def merge(
     return ImageTree(image, tables, merger.nodes, merger.children, kept, tuple(merger.notes), unpack_limits)
 
 
-def layer_name(image: Image, layer: Layer) -> str:
-    """How errors name a layer: `oci:dir@sha256:0123456789ab layer 3/7`."""
-    return f"{shown(image.name)} layer {layer.number}/{layer.total}"
+@contextmanager
+def _workers(place: Place, count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads to read with. A place behind a network lets go of its connections where the block is left by an error."""
+    if isinstance(place, _Network):
+        with place.workers(count) as pool:
+            yield pool
+        return
+    with ThreadPoolExecutor(count, thread_name_prefix="layer") as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@runtime_checkable
+class _Network(Protocol):
+    def workers(self, count: int) -> AbstractContextManager[ThreadPoolExecutor]: ...
+
+
+def _numbered(found: Found, index: int) -> Found:
+    """The same table as that of another layer of an image."""
+    table, kept = found
+    if not table.nodes or table.nodes[0].layer == index:
+        return found
+    nodes = tuple(replace(node, layer=index) for node in table.nodes)
+    return LayerTable(nodes, table.twice, table.codec, table.size_bytes), kept
 
 
 class Merger:
@@ -283,9 +177,9 @@ class Merger:
 
     def _hide(self, node: Node) -> bool:
         """Apply one whiteout; False when the node is none."""
-        parts = node.path[1:].split("/")
-        if not any(part.startswith(WHITEOUT) for part in parts):
+        if f"/{WHITEOUT}" not in node.path:
             return False
+        parts = node.path[1:].split("/")
         folder, name = "/" + "/".join(parts[:-1]), parts[-1]
         if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
             return True  # what AUFS notes for itself (`.wh..wh.plnk`, `.wh..wh.aufs`); no part of the file system

@@ -10,7 +10,7 @@ __all__ = ["UNPACK_LIMITS", "CheckedBlob", "LayerStream", "UnpackLimits", "codec
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, cast
@@ -248,7 +248,67 @@ class _Counted(io.RawIOBase):
         return self._blob.read(size if size > 0 else CHUNK)
 
 
-_DECODERS: dict[str, Any] = {"none": _Plain, "gzip": _Gzip, "zstd": _Zstd}
+class _Streams:
+    """All streams of an xz or bzip2 file, one after the other."""
+
+    def __init__(
+        self, blob: CheckedBlob, name: str, begin: Callable[[], Any], errors: tuple[type[Exception], ...]
+    ) -> None:
+        self._blob = blob
+        self._name = name
+        self._begin = begin
+        self._errors = errors
+        self._decompressor = begin()
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._ended:
+            if self._decompressor.eof:
+                # xz pads its streams with zeros ("stream padding", section 2.2 of its format).
+                left = self._decompressor.unused_data.lstrip(b"\0") or self._blob.read()
+                if not left:
+                    self._ended = True
+                    break
+                if not left.strip(b"\0"):
+                    continue
+                self._decompressor = self._begin()
+                data = self._decode(left, size)
+            elif self._decompressor.needs_input:
+                more = self._blob.read()
+                if not more:
+                    raise _Damage(f"the {self._name} data is cut short")
+                data = self._decode(more, size)
+            else:
+                data = self._decode(b"", size)
+            if data:
+                return data
+        return b""
+
+    def _decode(self, data: bytes, size: int) -> bytes:
+        try:
+            decoded: bytes = self._decompressor.decompress(data, size)
+        except self._errors as error:
+            raise _Damage(f"the {self._name} data is damaged: {error}") from error
+        return decoded
+
+
+def _xz(blob: CheckedBlob) -> _Streams:
+    import lzma
+
+    # The dictionary that a stream asks for is memory of ours; `xz -9` wants 64 MiB.
+    def begin() -> Any:
+        return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=128 << 20)
+
+    return _Streams(blob, "xz", begin, (lzma.LZMAError,))
+
+
+def _bzip2(blob: CheckedBlob) -> _Streams:
+    import bz2
+
+    return _Streams(blob, "bzip2", bz2.BZ2Decompressor, (OSError, ValueError))
+
+
+_DECODERS: dict[str, Any] = {"none": _Plain, "gzip": _Gzip, "zstd": _Zstd, "xz": _xz, "bzip2": _bzip2}
 
 
 class LayerStream(io.RawIOBase):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from envparity import files
 from envparity.errors import EnvparityError, MalformedError, TargetNeededError, UnsupportedError, UsageError
-from envparity.sources import conda, image, live, target
+from envparity.sources import conda, container, image, live, remote, target
 from envparity.sources import recognise as recognition
 from envparity.sources.live import read_active
 from envparity.sources.reading import Options
@@ -32,23 +32,20 @@ SCHEMES: dict[str, Reader] = {
     "conda": conda.read_conda,
     "oci": image.read_oci,
     "docker-archive": image.read_docker_archive,
+    "registry": image.read_registry,
+    "docker": image.read_docker,
+    "container": container.read_container,
+    "ssh": remote.read_ssh,
+    "kube": remote.read_kube,
 }
 
-IMAGES = ("oci", "docker-archive")
+IMAGES = ("oci", "docker-archive", "registry", "docker")
 """The schemes that are images."""
-
-LATER = {
-    "registry": "copy the image to a layout first (`skopeo copy docker://... oci:DIR`), and read `oci:DIR`",
-    "docker": "`docker save -o FILE IMAGE`, then `docker-archive:FILE`",
-    "container": "`docker save` its image, then `docker-archive:FILE`",
-    "ssh": "run `envparity snapshot` there, and copy its file",
-    "kube": "run `envparity snapshot` there, and copy its file",
-}
-"""Schemes of the contract that are not built yet, and what works instead."""
 
 GRAMMAR = (
     "model.env.json, a lock or requirements file, an SBOM, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "
-    "docker-archive:FILE, -"
+    "docker-archive:FILE, registry:HOST/NAME[:TAG], docker:IMAGE, container:NAME, ssh:HOST, "
+    "kube:NAMESPACE/POD[/CONTAINER], -"
 )
 
 MOST_BYTES = 256 << 20
@@ -136,11 +133,9 @@ def _of_scheme(scheme: str, rest: str, options: Options) -> Environment:
         if not rest:
             raise UsageError(f"`{scheme}:` names nothing", hint=f"what can be read: {GRAMMAR}")
         return SCHEMES[scheme](rest, options)
-    if scheme in LATER:
-        raise UnsupportedError(f"reading `{scheme}:` is not supported yet", hint=LATER[scheme])
     if scheme in {"http", "https", "file", "git+https", "s3"}:
         raise UsageError("a URL cannot be read as an environment", hint="fetch the file, and name it by its path")
-    candidates = "" if "/" in rest else f"; an image of that name would be `docker:{scheme}:{rest}`, which comes later"
+    candidates = "" if "/" in rest else f"; an image of that name would be `docker:{scheme}:{rest}`"
     raise UsageError(f"`{scheme}:` is not a kind of source{candidates}", hint=f"what can be read: {GRAMMAR}")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envparity import codec
@@ -11,11 +14,13 @@ from envparity.collectors import conda, distributions, dpkg, interpreter, surrou
 from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.surroundings import fonts
 from envparity.collectors.tree import gap, why
+from envparity.errors import UsageError
 from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.tooling import marked
 from envparity.values import MACHINES, Environment
 
 if TYPE_CHECKING:
+    from envparity.oci.access import Access
     from envparity.oci.image import Image
     from envparity.oci.tree import ImageTree
 
@@ -56,19 +61,88 @@ def read_docker_archive(reference: str, options: Options) -> Environment:
     return _read(f"docker-archive:{options.base_dir / reference}", f"docker-archive:{reference}", options)
 
 
+def read_registry(reference: str, options: Options) -> Environment:
+    """
+    The Environment of `registry:HOST/NAME[:TAG][@DIGEST]`, whose layers are read once in this machine's life.
+
+    Raises:
+        UnreachableError, TimeLimitError: the registry does not answer, or wants a login. And what the others raise.
+    """
+    return _read(f"registry:{reference}", f"registry:{reference}", options)
+
+
+def read_docker(reference: str, options: Options) -> Environment:
+    """
+    The Environment of `docker:IMAGE`. The engine is asked to save the image where a layer of it was not read before.
+
+    Raises:
+        UsageError: no such image. UnreachableError, TimeLimitError: there is no engine, or it does not answer.
+    """
+    from envparity.oci.engine import known_image
+    from envparity.oci.memory import CachedLayers
+    from envparity.oci.places import open_image, parse_reference
+    from envparity.oci.tree import merge
+
+    name = f"docker:{reference}"
+    parse_reference(name)
+    with access(options) as reach:
+        if reach.cache is None:
+            image, memory = open_image(name, platform=options.platform, access=reach), None
+        else:
+            memory = CachedLayers(reach.cache, _rule(), by_tar=True)
+            image = known_image(reference, name, reach, memory)
+        return environment(image, merge(image, keep=kept, memory=memory), name, verify_files=options.verify_files)
+
+
 def _read(place: str, reference: str, options: Options) -> Environment:
+    from envparity.oci.memory import CachedLayers
     from envparity.oci.places import open_image
     from envparity.oci.tree import merge
 
-    image = open_image(place)
-    return environment(image, merge(image, keep=kept), reference, verify_files=options.verify_files)
+    with access(options) as reach:
+        image = open_image(place, platform=options.platform, access=reach)
+        # What lies on this disk is read where it lies: reading it leaves nothing behind.
+        is_far = place.startswith("registry:")
+        memory = CachedLayers(reach.cache, _rule()) if is_far and reach.cache is not None else None
+        tree = merge(image, keep=kept, memory=memory)
+        return environment(image, tree, reference, verify_files=options.verify_files)
+
+
+@contextmanager
+def access(options: Options) -> Iterator[Access]:
+    """What places beyond this disk need, of what the caller said of its own process. Without variables, no cache."""
+    from envparity.cache import Cache
+    from envparity.network import Client
+    from envparity.oci.access import Access
+
+    folder = options.environ.get("ENVPARITY_CACHE_DIR")
+    kept_in = None
+    if options.environ:
+        try:
+            kept_in = Cache(Path(folder) if folder else None)
+        except UsageError:
+            kept_in = None  # a user without a home: everything is read anew each time
+    with Client(offline=options.offline) as client:
+        yield Access(client, kept_in, options.environ, options.timeout_s)
 
 
 def kept(path: str) -> bool:
     """Whether the content of a file is worth keeping while the layers are read: what the collectors will ask for."""
-    from envparity.oci.tree import wanted
+    return _fitting()(path)
 
-    return wanted(path) or any(fnmatch.fnmatchcase(path, pattern) for pattern in _KEPT)
+
+@cache
+def _fitting() -> Callable[[str], bool]:
+    from envparity.oci.table import WANTED, one_of
+
+    return one_of((*WANTED, *_KEPT))
+
+
+def _rule() -> str:
+    """The name of what `kept` keeps: with another rule, other files were kept."""
+    from envparity.oci.table import WANTED
+
+    return " ".join((*WANTED, *_KEPT))
 
 
 def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: bool = False) -> Environment:
@@ -79,7 +153,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
     """
     env = variables_of(image)
     facts = [
-        *_python(tree, env, verify_files),
+        *_python(tree, env, verify_files, python_of(started(image))),
         {"kind": "system", "machine": machine(image)},
         *system.system(tree, live=False),
         *surroundings.surroundings(tree),
@@ -90,7 +164,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
         *not_recorded(("numerics", "modules"), "only running code knows it, and nothing of an image is run"),
     ]
-    return marked(codec.environment(facts, origin("image", f"{reference}@{image.digest}")))
+    return marked(codec.environment(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}")))
 
 
 def variables_of(image: Image) -> dict[str, str]:
@@ -105,16 +179,28 @@ def machine(image: Image) -> str:
     return MACHINES.get(image.config.architecture, image.config.architecture)
 
 
-def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:
+def python_of(argv: Sequence[str]) -> str:
+    """The program of a start command, where that is a Python by its absolute path; else empty."""
+    program = argv[0] if argv else ""
+    return program if re.fullmatch(r"/(?:[^/]+/)*python(?:3(?:\.[0-9]+)?)?", program) else ""
+
+
+def started(image: Image) -> tuple[str, ...]:
+    """What a container of an image starts: its entry point, and the command as its arguments."""
+    runtime = image.config.config
+    return (*(runtime.entrypoint or ()), *(runtime.cmd or ())) if runtime else ()
+
+
+def _python(tree: ImageTree, env: Mapping[str, str], verify_files: bool, program: str) -> Iterator[Fact]:
     search = env.get("PATH") or DEFAULT_PATH
-    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", "")))
+    facts = list(interpreter.image_interpreter(tree, search, env.get("LD_LIBRARY_PATH", ""), program))
     yield from facts
     folders = [folder for fact in facts if fact["kind"] == "python" for folder in fact.get("path", ())]
     natives: list[tuple[str, str, str]] = []
     if folders:
         yield from distributions.distributions(tree, folders, verify_files, natives)
         yield from fonts(tree, folders)
-    elif interpreter.python_on_path(tree, search):
+    elif (program and tree.kind(program)) or interpreter.python_on_path(tree, search):
         yield gap("distributions", "unread", "where its Python looks for them is not known")
     else:
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")

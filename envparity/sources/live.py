@@ -12,15 +12,15 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from envparity import codec
 from envparity.collectors import bundle, surroundings, variables
 from envparity.collectors.tree import LocalTree, gap
-from envparity.errors import MalformedError, UnreachableError, UsageError
+from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
 from envparity.process import Command, Completed, run
 from envparity.sources import running
 from envparity.sources.reading import Fact, Options, origin
@@ -198,30 +198,74 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
     return marked(codec.environment(facts, origin("live", interpreter.reference)))
 
 
+def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> Environment:
+    """
+    An Environment of what the collectors answered from another place than this process's own machine.
+
+    It is read while it lives: what is being installed meanwhile may be half there, which no later reader could tell.
+    """
+    atomic = gap("distributions", "not-recorded", "it was read live, not atomically: it may have changed meanwhile")
+    facts = with_virtual_packages([*answer, *settings, atomic, *_without_models()], {}, here=False)
+    return marked(codec.environment(facts, origin("live", reference)))
+
+
 def _without_models() -> tuple[Fact, ...]:
     return (gap("artifacts", "not-recorded", "no model was named"),)
 
 
 def _answer(interpreter: Interpreter, options: Options) -> list[Fact]:
-    nonce = secrets.token_hex(16)
-    program = bundle.program(nonce, {"verify_files": options.verify_files})
     command = Command(
-        (str(interpreter.executable), "-I", "-S", "-"),
-        stdin=program,
+        (str(interpreter.executable), *PROBING),
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
         slower="raise the limit with --timeout",
     )
-    completed = run(command)
+    return asked(
+        str(interpreter.executable),
+        lambda program: run(replace(command, stdin=program)),
+        lambda completed: _failure(interpreter, completed, command),
+        options,
+    )
+
+
+PROBING = ("-I", "-S", "-")
+"""How any interpreter is started to run the collectors: isolated, without `site`, the program on standard input."""
+
+
+def asked(
+    name: str,
+    start: Callable[[bytes], Completed],
+    failure: Callable[[Completed], EnvparityError],
+    options: Options,
+) -> list[Fact]:
+    """
+    Send the collectors to wherever `start` leads, and take their answer out of what comes back.
+
+    Args:
+        name: the interpreter or its place, as errors call it.
+        start: starts an interpreter with `PROBING`, gives it this standard input, and waits for its end.
+        failure: what an end with another status than 0 means.
+
+    Raises:
+        MalformedError: the answer was cut or forged. And what `start` raises, and what `failure` makes.
+    """
+    nonce = secrets.token_hex(16)
+    completed = start(bundle.program(nonce, {"verify_files": options.verify_files}))
     if completed.status != 0:
-        raise _failure(interpreter, completed, command)
+        raise failure(completed)
     try:
         return list(bundle.parse_answer(completed.stdout, nonce, completed.stderr))
     except ValueError as error:
         raise MalformedError(
-            f"`{interpreter.executable}` did not answer as the probe does: {error}",
+            f"`{name}` did not answer as the probe does: {error}",
             hint="is it a Python interpreter? something in it may print or stop before the probe is done",
         ) from error
+
+
+def last_line(completed: Completed) -> str:
+    """The last thing that a process said on standard error, as it may be shown."""
+    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    return "".join(character if character.isprintable() else "?" for character in lines[-1])[:200] if lines else ""
 
 
 def _clean(executable: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -243,8 +287,7 @@ def _failure(interpreter: Interpreter, completed: Completed, command: Command) -
             f"`{interpreter.executable}` is Python {version}, and {oldest} is the oldest that can be read",
             hint="read its requirements file instead",
         )
-    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
-    said = "".join(character if character.isprintable() else "?" for character in lines[-1])[:200] if lines else ""
+    said = last_line(completed)
     ended = f"signal {-completed.status}" if completed.status < 0 else f"status {completed.status}"
     return UnreachableError(
         f"`{interpreter.executable}` ended with {ended} before it answered" + (f": {said}" if said else ""),

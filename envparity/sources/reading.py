@@ -23,7 +23,8 @@ class Options:
     How to read. `environ` is the environment of envparity's own process, which only its caller may look up; `stdin`
     is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
     it never takes a tool runner's environment for the user's. With `deep` a live target is started once more, with its
-    own site and `environ`, and imports its numeric libraries and the modules `wanted`.
+    own site and `environ`, and imports its numeric libraries and the modules `wanted`. `offline` asks nobody on the
+    network.
 
     What a file declares for several cases is selected for the stated target: `platform` (`linux/amd64`),
     `python_version`, and the `extras` and `groups` that were asked for. An empty text, or `None`, is a target that
@@ -45,6 +46,7 @@ class Options:
     extras: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     shared: bool = False
+    offline: bool = False
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")

@@ -128,8 +128,7 @@ def test_a_tar_of_something_else_is_not_an_image(tmp_path: Path) -> None:
 
 def test_places_of_images_that_come_later_say_so(world: World) -> None:
     refused("build", world.lock, "--output", "registry:localhost:5000/tickets:1", status=2, says="not supported yet")
-    refused("verify", "docker:tickets:1", "--against", world.lock, status=2, says="not supported yet")
-    refused("run", "docker:tickets:1", status=2, says="not supported yet")
+    refused("build", world.lock, "--output", "docker:tickets:1", status=2, says="not supported yet")
     refused("build", world.lock, "--output", "image.tar", status=2, says="not a reference to an image")
 
 

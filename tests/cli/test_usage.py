@@ -96,7 +96,7 @@ def test_a_command_that_comes_later_says_so(verb: str) -> None:
     [
         (("show", "absent.env.json", "--format", "json"), "usage", 2),
         (("show", "absent.env.json", "--format=json"), "usage", 2),
-        (("diff", "docker:x", "y", "--format", "json"), "not-supported-yet", 2),
+        (("diff", "conda:x", "y", "--format", "json"), "not-supported-yet", 2),
         (("verify", "oci:absent", "--against", "x", "--format", "json"), "usage", 2),
         (("show", "{", "--format", "json"), "malformed", 4),
         (("show", "\udcff.txt", "--format", "json"), "usage", 2),

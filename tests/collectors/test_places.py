@@ -183,8 +183,8 @@ def test_an_image_without_dpkg_has_its_packages_in_pieces(tree_of):
     ("files", "kind", "reason"),
     [
         ({}, "not-recorded", "there is no package database"),
-        ({"/lib/apk/db/installed": b"P:musl\n"}, "unread", "the database of apk cannot be read yet"),
-        ({"/var/lib/rpm/rpmdb.sqlite": b""}, "unread", "the database of rpm cannot be read yet"),
+        ({"/lib/apk/db/installed": b"P:musl\n"}, "unread", "a stanza without version: 'P:musl'"),
+        ({"/var/lib/pacman/local/x": b""}, "unread", "the database of pacman is not read"),
         ({"/var/lib/dpkg/status/x": b""}, "unread", "No such file or directory"),
         ({"/var/lib/dpkg/status": b" " * (65 << 20)}, "unread", "File too large"),
     ],

@@ -71,6 +71,7 @@ MEMBERS = st.one_of(
     st.tuples(st.just("whiteout"), PATHS, st.none()),
     st.tuples(st.just("opaque"), PATHS, st.none()),
     st.tuples(st.just("link"), PATHS, st.sampled_from(["a", "../b", "/c"])),
+    st.tuples(st.just("hardlink"), PATHS, st.integers(0, 6)),
 )
 
 
@@ -100,6 +101,13 @@ def stacks(draw: st.DrawFn) -> list[bytes]:
             if kind in {"whiteout", "opaque"}:
                 kinds[mark] = kind
                 members.append(hostile.file(mark))
+                continue
+            if kind == "hardlink":
+                # To a file of the same layer that came before it, as engines write them.
+                files = [name for name, found in kinds.items() if found == "file"]
+                if files:
+                    kinds[path] = "file"
+                    members.append(hostile.hardlink(path, files[value % len(files)]))
                 continue
             kinds[path] = kind
             if kind == "file":

@@ -27,9 +27,11 @@ STATUS = file(
 )
 
 
-def image_of(folder: Path, *layers: tuple[Entry, ...], env: tuple[str, ...] = (), scheme: str = "oci") -> Environment:
+def image_of(
+    folder: Path, *layers: tuple[Entry, ...], env: tuple[str, ...] = (), scheme: str = "oci", **config: list[str]
+) -> Environment:
     reference = f"{scheme}:{folder / 'image'}"
-    write_image(reference, built(folder / "blobs", *layers, config={"Env": list(env)}), "model:1")
+    write_image(reference, built(folder / "blobs", *layers, config={"Env": list(env), **config}), "model:1")
     return read(f"{scheme}:image", options=Options(base_dir=folder))
 
 
@@ -168,3 +170,34 @@ def test_an_environment_in_an_image_has_the_facts_of_the_same_one_alive(tmp_path
     assert in_image.python.version == python.version
     assert codec.content(in_image).distributions == codec.content(alive).distributions
     assert not [gap for gap in in_image.gaps if gap.kind is GapKind.UNREAD]
+
+
+@pytest.mark.parametrize(
+    ("config", "version"),
+    [
+        ({}, "3.11.2"),
+        ({"Entrypoint": ["/opt/env/bin/python", "serve.py"]}, "3.12.4"),
+        ({"Entrypoint": ["/opt/env/bin/python"], "Cmd": ["serve.py"]}, "3.12.4"),
+        ({"Cmd": ["/opt/env/bin/python3", "serve.py"]}, "3.12.4"),
+        ({"Cmd": ["/opt/gone/bin/python", "serve.py"]}, "3.11.2"),
+        ({"Entrypoint": ["/bin/sh", "-c", "/opt/env/bin/python serve.py"]}, "3.11.2"),
+    ],
+)
+def test_the_python_that_the_entry_point_names_is_the_one_that_counts(
+    tmp_path: Path, config: dict[str, list[str]], version: str
+) -> None:
+    """With a Python of the system on PATH too, the packages of another one would be compared."""
+    pythons = (
+        file("usr/bin/python3.11", b"\x7fELF" + bytes(60) + b"\x003.11.2\0", 0o755),
+        Entry("usr/bin/python3", "link", 0o777, target="python3.11"),
+        file("opt/python/bin/python3.12", b"\x7fELF" + bytes(60) + b"\x003.12.4\0", 0o755),
+        Entry("opt/env/bin/python", "link", 0o777, target="/opt/python/bin/python3.12"),
+        Entry("opt/env/bin/python3", "link", 0o777, target="python"),
+        file("opt/env/pyvenv.cfg", b"home = /opt/python/bin\n"),
+    )
+
+    environment = image_of(tmp_path, pythons, env=("PATH=/usr/bin",), **config)
+
+    assert environment.python is not None
+    assert environment.python.version == version
+    assert environment.python.prefix == ("/opt/env" if version == "3.12.4" else "/usr")
