@@ -50,8 +50,6 @@ class Lineage:
             from envparity.lineage.data import data
 
             yield from data(self.data, options.base_dir)
-        else:
-            yield gap("artifacts", "not-recorded", "no data was named", "data")
 
 
 class SnapshotWarning(UserWarning):
@@ -170,6 +168,8 @@ def of(
             and for `deep` where the source is no live interpreter.
     """
     options = options or Options()
+    lineage = lineage or Lineage()
+    given = list(lineage.facts(options))
     facts = _model_facts(models, options)
     if options.deep:
         options = replace(options, wanted=running.importable(name for fact in facts for name in _modules(fact)))
@@ -179,7 +179,8 @@ def of(
             f"`--deep` starts an interpreter, and `{source}` is none",
             hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
         )
-    given = [*(lineage or Lineage()).facts(options), *(_around(options) if _is_here(environment) else ())]
+    if _is_here(environment):
+        given += _around(options, lineage)
     return _with_lineage(_with_models(environment, facts), given)
 
 
@@ -244,7 +245,7 @@ def _of_this_process(models: Sequence[str | Path], options: Options, lineage: Li
         )
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
     facts = _model_facts(models, options)
-    given = [*lineage.facts(options), *_around(options, inside=True)]
+    given = [*lineage.facts(options), *_around(options, lineage, inside=True)]
     return _with_lineage(_with_models(live.probe(interpreter, options, running.inside()), facts), given)
 
 
@@ -302,10 +303,13 @@ def _is_here(environment: Environment) -> bool:
     return environment.origin.kind == "live" and scheme in {"python", "venv", "conda"}
 
 
-def _around(options: Options, *, inside: bool = False) -> Iterator[Fact]:
+def _around(options: Options, lineage: Lineage, *, inside: bool = False) -> Iterator[Fact]:
     """
-    Where the code lies, and which run it is: of our own folder, or, from `inside` the training, of its script.
+    Where the code lies, and which run it is: of our own folder, or, from `inside` the training, of its script. And that
+    no data was named, where none was.
     """
+    if not lineage.data:
+        yield gap("artifacts", "not-recorded", "no data was named", "data")
     from envparity.lineage.repository import repository
     from envparity.lineage.runs import runs
     from envparity.lineage.script import script
