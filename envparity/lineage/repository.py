@@ -135,7 +135,11 @@ def _facts(git: Git, root: Path) -> Iterator[Fact]:
         digest = hashlib.sha256()
         excluded = (f":(exclude,top,literal){path}" for path in filtered)
         git.stream(digest.update, *_DIFF, "HEAD", "--", *excluded)
-        fact["diff_sha256"] = digest.hexdigest()
+        if digest.digest() == hashlib.sha256().digest():
+            # The file is another one and its content, as git stores it, is the same.
+            fact["dirty"] = None if filtered else False
+        else:
+            fact["diff_sha256"] = digest.hexdigest()
     yield fact
 
 
