@@ -97,6 +97,9 @@ def test_a_snapshot_holds_the_commit_the_parameters_and_the_data(world: World, c
         "parameters": [{"name": "lr", "value": "0.1"}, {"name": "seed", "value": "42"}],
         "run": [{"name": "wandb.run_id", "value": "1abc2def"}],
     }
+    shown = envparity("show", code.parent / "out" / "model.env.json").stdout
+    assert "Data rows.csv\n  file, 8 bytes, sha256" in shown
+    assert f"commit {commit[:12]}, https://git.example/code.git, with nothing changed" in shown
     (data,) = found["artifacts"]
     assert (data["kind"], data["name"], data["size_bytes"]) == ("data", "rows.csv", 8)
     assert f"1 data set, commit {commit[:12]}" in done.stderr
