@@ -41,7 +41,11 @@ def repository(folder: Path, environ: Mapping[str, str]) -> Iterator[Fact]:
         One `{"kind": "source-code", ...}`. Or one gap: not recorded where there is no repository or no git, and where
         git does not trust the owner of the folder; unread where the repository is damaged or takes too long.
     """
-    root = _root(folder)
+    try:
+        root = _root(folder)
+    except OSError as error:  # the working directory was removed
+        yield gap("source_code", "not-recorded", f"the folder of the code is gone: {why(error)}")
+        return
     if root is None:
         yield gap("source_code", "not-recorded", "the code lies in no git repository")
         return

@@ -151,6 +151,18 @@ def test_a_folder_that_is_no_repository_is_a_gap_and_no_failure(world: World, tm
     assert (gap["kind"], gap["reason"]) == ("not-recorded", "the code lies in no git repository")
 
 
+def test_a_working_directory_that_is_gone_is_a_gap_and_no_failure(world: World, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = f"rmdir {gone}; exec {sys.executable} -P -m envparity snapshot venv:{world.venv} -q"
+    env = {**os.environ, "PYTHONPATH": str(Path(codec.__file__).parents[2])}
+
+    done = subprocess.run(["sh", "-c", words], cwd=gone, env=env, capture_output=True, text=True, check=True)
+
+    (gap,) = (gap for gap in json.loads(done.stdout)["gaps"] if gap["section"] == "source_code")
+    assert "is gone" in gap["reason"]
+
+
 def test_data_that_is_not_there_is_said_before_any_work(world: World, code: Path) -> None:
     refused("snapshot", f"venv:{world.venv}", "--data", "absent.csv", status=2, says="there is no data at", cwd=code)
     refused("snapshot", f"venv:{world.venv}", "--param", "lr", status=2, says="KEY=VALUE", cwd=code)
