@@ -46,20 +46,21 @@ class Completed:
     stderr: bytes
 
 
-def run(command: Command) -> Completed:
+def run(command: Command, sink: Callable[[bytes], object] | None = None) -> Completed:
     """
-    Start a process, feed it, and wait for its end.
+    Start a process, feed it, and wait for its end. With a `sink`, standard output goes there piece by piece, however
+    long it is, and is not kept.
 
     Raises:
-        UnreachableError: it cannot be started.
+        UnreachableError: it cannot be started, or prints too much.
         TimeLimitError: it was still running at its limit; it and its children were killed.
     """
-    with started(command) as finish:
+    with started(command, sink) as finish:
         return finish()
 
 
 @contextmanager
-def started(command: Command) -> Iterator[Callable[[], Completed]]:
+def started(command: Command, sink: Callable[[bytes], object] | None = None) -> Iterator[Callable[[], Completed]]:
     """
     Start a process, and give a function that feeds it and waits for its end: there is something to do meanwhile. If the
     block ends without that, the process is ended too. What fits into its pipe is fed at once.
@@ -85,19 +86,21 @@ def started(command: Command) -> Iterator[Callable[[], Completed]]:
                 )
         except OSError as error:
             raise UnreachableError(f"cannot start `{name}`: {error.strerror or error}") from error
-        yield _finisher(process, command, began)
+        yield _finisher(process, command, began, sink)
     finally:
         if process is not None and process.returncode is None:
             _end(process, command.inherit)
 
 
-def _finisher(process: subprocess.Popen[bytes], command: Command, began: float) -> Callable[[], Completed]:
+def _finisher(
+    process: subprocess.Popen[bytes], command: Command, began: float, sink: Callable[[bytes], object] | None
+) -> Callable[[], Completed]:
     left = b"" if command.inherit else _rest_to_feed(process, command.stdin)
     until = None if command.timeout_s is None else began + command.timeout_s
 
     def finish() -> Completed:
         try:
-            stdout, stderr = _conversation(process, left, until, command)
+            stdout, stderr = _conversation(process, left, until, command, sink)
         except subprocess.TimeoutExpired as error:
             raise TimeLimitError(
                 f"`{command.argv[0]}` did not finish within {command.timeout_s:g} s", hint=command.slower
@@ -125,7 +128,11 @@ def _rest_to_feed(process: subprocess.Popen[bytes], data: bytes) -> bytes:
 
 
 def _conversation(
-    process: subprocess.Popen[bytes], rest: bytes, until: float | None, command: Command
+    process: subprocess.Popen[bytes],
+    rest: bytes,
+    until: float | None,
+    command: Command,
+    sink: Callable[[bytes], object] | None,
 ) -> tuple[bytes, bytes]:
     """
     Feed a process and take what it prints, at the same time, until it ends. It may be a stranger's on another host: so
@@ -169,7 +176,10 @@ def _conversation(
                         process.stdin.close()
                     continue
                 piece = os.read(key.fd, _PIECE)
-                taken[key.fd] += piece
+                if sink is not None and key.fileobj is process.stdout:
+                    sink(piece)
+                else:
+                    taken[key.fd] += piece
                 if not piece:
                     selector.unregister(key.fileobj)
                 if sum(map(len, taken.values())) > command.most_bytes:

@@ -11,11 +11,11 @@ __all__ = ["Recording", "SnapshotWarning", "of", "recording", "take", "unprovide
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envparity import sources
 from envparity.errors import EnvparityError, UsageError
@@ -24,6 +24,30 @@ from envparity.sources import Options
 if TYPE_CHECKING:
     from envparity.sources.reading import Fact
     from envparity.values import Environment
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What somebody names of where a model comes from: data by its paths, parameters by name or as texts."""
+
+    data: Sequence[str | Path] = ()
+    params: Mapping[str, Any] | Sequence[str] = ()
+
+    def facts(self, options: Options) -> Iterator[Fact]:
+        """
+        The facts of what is named.
+
+        Raises:
+            what `lineage.data` and `lineage.parameters` raise.
+        """
+        if self.params:
+            from envparity.lineage.parameters import parameters
+
+            yield from parameters(self.params, options.base_dir)
+        if self.data:
+            from envparity.lineage.data import data
+
+            yield from data(self.data, options.base_dir)
 
 
 class SnapshotWarning(UserWarning):
@@ -35,6 +59,8 @@ def take(
     *,
     source: str | None = None,
     models: str | Path | Sequence[str | Path] = (),
+    data: str | Path | Sequence[str | Path] = (),
+    params: Mapping[str, Any] | Sequence[str] = (),
     verify_files: bool = False,
     strict: bool = False,
 ) -> Environment | None:
@@ -51,14 +77,19 @@ def take(
         path: where to write it, by custom `model.env.json`.
         source: another source than this process; any reference that the commands take.
         models: model files, or folders of them. What they need is read from their bytes; they are never loaded.
+        data: files and folders that the model was made of; they are hashed.
+        params: the parameters of the training, by name. What is named like a secret is left out, but for its name.
         verify_files: hash every installed file, and say which differ from their RECORD.
         strict: raise what goes wrong. Otherwise it is a SnapshotWarning, and the answer is `None`: the end of a long
             training is no time to fail.
     """
     options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
-    models = [models] if isinstance(models, str | Path) else models
+    lineage = Lineage(_several(data), params)
     try:
-        environment = of(source, models=models, options=options) if source else _of_this_process(models, options)
+        if source:
+            environment = of(source, models=_several(models), options=options, lineage=lineage)
+        else:
+            environment = _of_this_process(_several(models), options, lineage)
         if path is not None:
             write(environment, path)
     except Exception as error:  # a bug of ours is no reason to lose a training either
@@ -76,9 +107,14 @@ def take(
 
 @dataclass
 class Recording:
-    """A snapshot that will be taken: models may be named while the training goes on. `environment` is the answer."""
+    """
+    A snapshot that will be taken: models, data and parameters may be named while the training goes on. `environment` is
+    the answer.
+    """
 
     models: list[str | Path] = field(default_factory=list)
+    data: list[str | Path] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
     environment: Environment | None = None
 
 
@@ -87,6 +123,8 @@ def recording(
     path: str | Path | None = None,
     *,
     models: str | Path | Sequence[str | Path] = (),
+    data: str | Path | Sequence[str | Path] = (),
+    params: Mapping[str, Any] | None = None,
     verify_files: bool = False,
     strict: bool = False,
 ) -> Iterator[Recording]:
@@ -99,20 +137,37 @@ def recording(
 
     Where the block raises, nothing is taken, and its error goes on.
     """
-    record = Recording([models] if isinstance(models, str | Path) else list(models))
+    record = Recording(list(_several(models)), list(_several(data)), dict(params or {}))
     yield record
-    record.environment = take(path, models=record.models, verify_files=verify_files, strict=strict)
+    record.environment = take(
+        path, models=record.models, data=record.data, params=record.params, verify_files=verify_files, strict=strict
+    )
 
 
-def of(source: str | None, *, models: Sequence[str | Path] = (), options: Options | None = None) -> Environment:
+def _several(paths: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else paths
+
+
+def of(
+    source: str | None,
+    *,
+    models: Sequence[str | Path] = (),
+    options: Options | None = None,
+    lineage: Lineage | None = None,
+) -> Environment:
     """
     The Environment of a source, made for these models. Without a source, the active environment's.
+
+    Of an interpreter of this machine the lineage holds the repository of the folder that relative paths start at, and
+    the active run, as variables tell it; of any other source only what is named.
 
     Raises:
         EnvparityError: whatever `sources.read` raises; UsageError for a model that is not there, or two of one name,
             and for `deep` where the source is no live interpreter.
     """
     options = options or Options()
+    lineage = lineage or Lineage()
+    given = list(lineage.facts(options))
     facts = _model_facts(models, options)
     if options.deep:
         from envparity.sources import running
@@ -124,7 +179,9 @@ def of(source: str | None, *, models: Sequence[str | Path] = (), options: Option
             f"`--deep` starts an interpreter, and `{source}` is none",
             hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
         )
-    return _with_models(environment, facts)
+    if _is_here(environment):
+        given += _around(options, lineage)
+    return _with_lineage(_with_models(environment, facts), given)
 
 
 def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
@@ -186,7 +243,7 @@ def started_with() -> dict[str, str]:
     }
 
 
-def _of_this_process(models: Sequence[str | Path], options: Options) -> Environment:
+def _of_this_process(models: Sequence[str | Path], options: Options, lineage: Lineage) -> Environment:
     if not sys.executable:
         raise UsageError(
             "this process does not know its own interpreter (`sys.executable` is empty)",
@@ -196,7 +253,8 @@ def _of_this_process(models: Sequence[str | Path], options: Options) -> Environm
 
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
     facts = _model_facts(models, options)
-    return _with_models(live.probe(interpreter, options, running.inside()), facts)
+    given = [*lineage.facts(options), *_around(options, lineage, inside=True)]
+    return _with_lineage(_with_models(live.probe(interpreter, options, running.inside()), facts), given)
 
 
 def _model_facts(models: Sequence[str | Path], options: Options) -> list[Fact]:
@@ -250,3 +308,54 @@ def _facts(path: Path) -> list[Fact]:
         return list(model_files.model(str(path.absolute()), path.name))
     except OSError as error:
         raise files.translated(error, f"read the model `{path}`") from error
+
+
+def _is_here(environment: Environment) -> bool:
+    """Whether it was read from an interpreter of this machine, so that our own folder and variables belong to it."""
+    scheme = environment.origin.reference.partition(":")[0]
+    return environment.origin.kind == "live" and scheme in {"python", "venv", "conda"}
+
+
+def _around(options: Options, lineage: Lineage, *, inside: bool = False) -> Iterator[Fact]:
+    """
+    Where the code lies, and which run it is: of our own folder, or, from `inside` the training, of its script. And that
+    no data was named, where none was.
+    """
+    from envparity.collectors.tree import gap
+
+    if not lineage.data:
+        yield gap("artifacts", "not-recorded", "no data was named", "data")
+    from envparity.lineage.repository import repository
+    from envparity.lineage.runs import runs
+    from envparity.lineage.script import script
+
+    folder = options.base_dir
+    if inside:
+        path, told = script(sys.modules.get("__main__"), options.environ)
+        yield told
+        folder = path.parent if path else folder
+    yield from repository(folder, options.environ)
+    yield from runs(options.environ, sys.modules if inside else None)
+
+
+def _with_lineage(environment: Environment, facts: Sequence[Fact]) -> Environment:
+    if not facts:
+        return environment
+    import msgspec
+
+    from envparity import codec
+
+    found = codec.environment(facts, environment.origin)
+    spoken_of = {fact["section"] for fact in facts if fact["kind"] == "gap"}
+    told = {gap for gap in found.gaps if gap.section in spoken_of}
+    code = found.source_code
+    if code is not None and environment.source_code is not None:
+        known = {name: value for name in code.__struct_fields__ if (value := getattr(code, name))}
+        code = msgspec.structs.replace(environment.source_code, **known)
+    # A section that is there now, or has a better reason, is not silent any more.
+    better = {"source_code"} if code is not None or "source_code" in spoken_of else set()
+    kept = {gap for gap in environment.gaps if gap.section not in better or gap.item or gap.kind == "unread"}
+    merged = codec.with_artifacts(environment, found.artifacts or ())
+    return msgspec.structs.replace(
+        merged, source_code=code or environment.source_code, gaps=tuple(sorted({*kept, *told}))
+    )

@@ -11,7 +11,7 @@ RINGS = """
 errors
 values files progress collectors
 codec process network resources cache markers
-compare closure elf oci fetch
+compare closure elf oci fetch lineage
 sources knowledge resolvers image report lockfile
 snapshot diff lock build verify run
 cli
@@ -20,6 +20,7 @@ __main__
 RING = {unit: number for number, line in enumerate(RINGS.strip().splitlines()) for unit in line.split()}
 
 LIBRARIES = {
+    "archspec": ("sources/virtual.py",),
     "certifi": ("network.py",),
     "click": ("cli/",),
     "deflate": ("oci/pack.py",),

@@ -109,3 +109,30 @@ def test_it_does_not_outlive_the_error_of_whoever_started_it(tmp_path: Path) -> 
         interrupted()
 
     assert not (Path("/proc") / place.read_text()).exists()
+
+
+def test_what_is_handed_on_piece_by_piece_may_be_as_long_as_it_likes() -> None:
+    """The difference of a repository can be larger than memory; what is kept of a process is limited, this is not."""
+    length = 0
+
+    def count(piece: bytes) -> None:
+        nonlocal length
+        length += len(piece)
+
+    program = "import sys; sys.stderr.write('said'); [sys.stdout.write('x' * 100_000) for _ in range(50)]; sys.exit(2)"
+    done = run(Command((sys.executable, "-I", "-c", program), most_bytes=1000), count)
+
+    assert (length, done.stdout, done.stderr, done.status) == (5_000_000, b"", b"said", 2)
+
+
+def test_a_listener_that_fails_ends_the_process(tmp_path: Path) -> None:
+    def fail(piece: bytes) -> None:
+        raise ZeroDivisionError
+
+    program = (
+        f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); print(1); time.sleep(600)"
+    )
+    with pytest.raises(ZeroDivisionError):
+        run(Command((sys.executable, "-I", "-u", "-c", program)), fail)
+
+    assert not (Path("/proc") / (tmp_path / "pid").read_text()).exists()

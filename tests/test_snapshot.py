@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from envparity import codec, snapshot
 from envparity.cli.snapshot import command, summary
 from envparity.codec.environment import SILENT
-from envparity.errors import IncompleteError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, UsageError
 from envparity.sources import Options
 from envparity.values import (
     SECTIONS,
@@ -244,14 +244,6 @@ def test_an_incomplete_snapshot_is_written_and_does_not_pass_for_a_whole_one(mod
     assert "could not be read: artifacts model.pkl" in result.stderr
     assert not codec.load_environment(output.read_bytes(), "it").complete
     assert run(f"python:{sys.executable}", "--model", model, "-o", output, "--allow-incomplete").exit_code == 0
-
-
-@pytest.mark.parametrize("option", [("--data", "x.csv"), ("--param", "lr=1")])
-def test_an_option_that_does_not_work_yet_says_so_and_is_not_offered(option: tuple[str, ...]) -> None:
-    result = run(f"python:{sys.executable}", *option)
-
-    assert isinstance(result.exception, UnsupportedError)
-    assert option[0] not in run("--help").output
 
 
 def test_deep_says_that_code_of_the_target_runs() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
-from envparity.cli.common import Common, Target, common_options, emit, later_options, output_option, target_options
+from envparity.cli.common import Common, Target, common_options, emit, output_option, target_options
 from envparity.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -31,7 +30,16 @@ MOST_LINES = 10
     metavar="SECONDS",
     help="How long the interpreter may take [default: 60, with --verify-files 1800].",
 )
-@later_options("--data", "--param")
+@click.option(
+    "--data", metavar="PATH", multiple=True, help="A file or folder that the model was made of; it is hashed."
+)
+@click.option(
+    "--param",
+    "params",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A parameter of the training; @FILE for a YAML or JSON file of them.",
+)
 @click.option(
     "--deep",
     is_flag=True,
@@ -45,6 +53,8 @@ def command(
     models: tuple[str, ...],
     verify_files: bool,
     timeout: int | None,
+    data: tuple[str, ...],
+    params: tuple[str, ...],
     deep: bool,
     target: Target,
     common: Common,
@@ -78,7 +88,7 @@ def command(
     )
     if deep:
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
-    environment = snapshot.of(source, models=models, options=options)
+    environment = snapshot.of(source, models=models, options=options, lineage=snapshot.Lineage(data, params))
     if output in {None, "-"}:
         from envparity import codec
 
@@ -106,7 +116,6 @@ def command(
 
 def summary(environment: Environment, output: str | None) -> list[str]:
     """What was read, in a few lines for a person; what could not be read comes last, by name."""
-    from envparity.values import GapKind
 
     counted = []
     if environment.python is not None:
@@ -116,16 +125,23 @@ def summary(environment: Environment, output: str | None) -> list[str]:
         tooling = sum(item.tooling for item in own)
         counted.append(f"{len(own) - tooling} distributions" + (f" (and {tooling} of tooling)" if tooling else ""))
     if environment.conda_packages is not None:
-        counted.append(f"{len(environment.conda_packages)} conda packages")
+        counted.append(f"{sum(not item.virtual for item in environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
         counted.append(f"{len(environment.os_packages)} OS packages")
     if environment.artifacts is not None:
-        counted.append(f"{len(environment.artifacts)} model file" + "s" * (len(environment.artifacts) != 1))
+        for kind, noun in (("model", "model file"), ("data", "data set")):
+            count = sum(artifact.kind == kind for artifact in environment.artifacts)
+            if count or (kind == "model" and not environment.artifacts):
+                counted.append(f"{count} {noun}" + "s" * (count != 1))
+    if environment.source_code is not None and environment.source_code.commit:
+        on_top = " with changes" if environment.source_code.dirty else ""
+        counted.append(f"commit {environment.source_code.commit[:12]}{on_top}")
     lines = [f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"]
+    models = {artifact.name for artifact in environment.artifacts or () if artifact.kind == "model"}
     lines += [
         f"  what `{gap.item}` needs is not known: {gap.reason}"
         for gap in environment.gaps
-        if gap.section == "artifacts" and gap.item and gap.kind is GapKind.NOT_RECORDED
+        if gap.section == "artifacts" and gap.kind == "not-recorded" and gap.item.partition("/")[0] in models
     ]
     changed = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
     lines += [
@@ -133,11 +149,15 @@ def summary(environment: Environment, output: str | None) -> list[str]:
         + (f", {len(item.added)} added" if item.added else "")
         for item in changed[:MOST_LINES]
     ]
-    sections = Counter(gap.section for gap in environment.gaps if gap.kind is GapKind.NOT_RECORDED)
+    sections = {
+        gap.section
+        for gap in environment.gaps
+        if gap.kind == "not-recorded" and getattr(environment, gap.section) is None
+    }
     if sections:
         names = ", ".join(name.replace("_", " ") for name in sorted(sections))
         lines += textwrap.wrap(f"not recorded: {names}", 78, initial_indent="  ", subsequent_indent="    ")
-    unread = [gap for gap in environment.gaps if gap.kind is GapKind.UNREAD]
+    unread = [gap for gap in environment.gaps if gap.kind == "unread"]
     lines += [f"  could not be read: {gap.section} {gap.item}: {gap.reason}" for gap in unread[:MOST_LINES]]
     if len(unread) > MOST_LINES:
         lines.append(f"  and {len(unread) - MOST_LINES} more")

@@ -55,7 +55,7 @@ _PYTHON_PLACES = (
     *("configure", "startup", "others", "hash_seed"),
 )
 _DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
-_SOURCE_PLACES = ("remote", "branch", "script", "parameters", "run", "untracked")
+_SOURCE_PLACES = ("remote", "branch", "script", "script_sha256", "parameters", "run", "untracked")
 
 SILENT = "nothing that was read carries it"
 """The reason of the gap of a section that no fact and no gap speaks of."""
@@ -91,6 +91,8 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
         elif kind == "section":
             sections.setdefault(str(body.get("section")), [] if body.get("section") in _MANY.values() else {})
         elif kind in _MANY:
+            if kind == "artifact" and "artifact" in body:
+                body["kind"] = body.pop("artifact")
             sections.setdefault(_MANY[kind], []).append(body)
         elif kind in _ONE:
             _join(sections.setdefault(_ONE[kind], {}), body)
@@ -270,7 +272,7 @@ def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, what only running code knows (one
     place has one digest, asked from inside the training or not), the address and parameters of the code, tooling,
-    copies that a package carries in itself, and names of variables.
+    copies that a package carries in itself, what stands for the host in conda, and names of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -302,6 +304,19 @@ def content(environment: Environment) -> Environment:
             for item in native_libraries
             if item.role not in {"", "extension"}
         )
+    conda_packages = environment.conda_packages
+    if conda_packages is not None:
+        # A virtual one stands for the host; an address may be a folder of it.
+        conda_packages = tuple(
+            replace(
+                item,
+                channel=_without_places(item.channel),
+                url=_without_places(item.url),
+                requested=None,
+            )
+            for item in conda_packages
+            if not item.virtual
+        )
     source_code = environment.source_code
     if source_code is not None:
         source_code = replace(source_code, **{name: _empty(source_code, name) for name in _SOURCE_PLACES})
@@ -323,6 +338,7 @@ def content(environment: Environment) -> Environment:
             distributions=distributions,
             native_libraries=native_libraries,
             numerics=None,
+            conda_packages=conda_packages,
             modules=None,
             settings=settings,
             source_code=source_code,
@@ -409,7 +425,7 @@ def environment_schema() -> dict[str, Any]:
 
 
 def with_artifacts(environment: Environment, artifacts: Iterable[Artifact]) -> Environment:
-    """The same environment, made for these artifacts too. A known artifact of one name is replaced."""
-    added = {item.name: item for item in artifacts}
-    kept = tuple(item for item in environment.artifacts or () if item.name not in added)
+    """The same environment, made for these artifacts too. A known artifact of one kind and name is replaced."""
+    added = {(item.kind, item.name): item for item in artifacts}
+    kept = tuple(item for item in environment.artifacts or () if (item.kind, item.name) not in added)
     return _ordered(msgspec.structs.replace(environment, artifacts=kept + tuple(added.values())))

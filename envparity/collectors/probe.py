@@ -7,6 +7,7 @@ import sys
 from typing import Callable, Iterable
 
 from envparity.collectors.accelerators import accelerators
+from envparity.collectors.conda import conda_packages
 from envparity.collectors.cpu import cpu
 from envparity.collectors.distributions import distributions
 from envparity.collectors.dpkg import os_packages
@@ -54,6 +55,7 @@ def collect(
         ("cpu", lambda: cpu(tree)),
         ("accelerators", lambda: accelerators(tree)),
         ("distributions", lambda: distributions(tree, folders, verify_files, natives)),
+        ("conda_packages", lambda: conda_packages(tree, (prefix, sys.base_prefix))),
         ("os_packages", lambda: os_packages(tree)),
         (
             "native_libraries",

@@ -64,6 +64,12 @@ def artifacts(sides: Sides, left: tuple[Artifact, ...], right: tuple[Artifact, .
             joined((artifact.name, artifact.sha256) for artifact in side if artifact.kind == kind)
             for side in (left, right)
         )
+        if kind == "data" and not (have and want):
+            # It is recorded only where somebody names it: where none is, it may still be the same.
+            for name in sorted(have.keys() | want.keys()):
+                texts = {"before": have.get(name, ""), "after": want.get(name, "")}
+                yield unknown("artifacts", name, kind, **texts, note="no data was named there")
+            continue
         yield from listed(sides, have, want, kind)
 
 

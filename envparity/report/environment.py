@@ -37,7 +37,9 @@ def text(environment: Environment, style: Style | None = None, *, verbose: bool 
     lines += details(environment, style, verbose)
     for artifact in environment.artifacts or ():
         lines += ["", *(style.bold(line) for line in style.wrapped(f"{artifact.kind.capitalize()} {artifact.name}"))]
-        words = f"{artifact.format or 'file'}, {artifact.size_bytes:,} bytes, sha256 {artifact.sha256[:12]}"
+        kind = artifact.format or ("file" if artifact.files is None else counted(artifact.files, "file"))
+        words = f"{kind}, {artifact.size_bytes:,} bytes, sha256 {artifact.sha256[:12]}"
+        words += f", by a pointer of {artifact.pointer}" if artifact.pointer else ""
         lines += style.wrapped(words, first="  ", indent="  ")
         if artifact.versions:
             words = ", ".join(f"{name} {version}" for name, version in artifact.versions)

@@ -41,6 +41,7 @@ def _later(module: str, function: str) -> Reader:
 SCHEMES: dict[str, Reader] = {
     "python": _later("live", "read_python"),
     "venv": _later("live", "read_venv"),
+    "conda": _later("conda", "read_conda"),
     "oci": _later("image", "read_oci"),
     "docker-archive": _later("image", "read_docker_archive"),
     "registry": _later("image", "read_registry"),
@@ -53,14 +54,10 @@ SCHEMES: dict[str, Reader] = {
 IMAGES = ("oci", "docker-archive", "registry", "docker")
 """The schemes that are images."""
 
-LATER = {
-    "conda": "`python:PREFIX/bin/python` reads its distributions",
-}
-"""Schemes of the contract that are not built yet, and what works instead."""
-
 GRAMMAR = (
-    "model.env.json, a lock or requirements file, an SBOM, python:EXE, venv:DIR, oci:DIR[:TAG], docker-archive:FILE, "
-    "registry:HOST/NAME[:TAG], docker:IMAGE, container:NAME, ssh:HOST, kube:NAMESPACE/POD[/CONTAINER], -"
+    "model.env.json, a lock or requirements file, an SBOM, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "
+    "docker-archive:FILE, registry:HOST/NAME[:TAG], docker:IMAGE, container:NAME, ssh:HOST, "
+    "kube:NAMESPACE/POD[/CONTAINER], -"
 )
 
 MOST_BYTES = 256 << 20
@@ -169,8 +166,6 @@ def _of_scheme(scheme: str, rest: str, options: Options) -> Environment:
         if not rest:
             raise UsageError(f"`{scheme}:` names nothing", hint=f"what can be read: {GRAMMAR}")
         return SCHEMES[scheme](rest, options)
-    if scheme in LATER:
-        raise UnsupportedError(f"reading `{scheme}:` is not supported yet", hint=LATER[scheme])
     if scheme in {"http", "https", "file", "git+https", "s3"}:
         raise UsageError("a URL cannot be read as an environment", hint="fetch the file, and name it by its path")
     candidates = "" if "/" in rest else f"; an image of that name would be `docker:{scheme}:{rest}`"
@@ -265,12 +260,12 @@ def _of_folder(reference: str, path: Path, options: Options) -> Environment:
     if (path / "MLmodel").is_file():
         return _of_path(str(Path(reference) / "MLmodel"), options)
     if (path / "conda-meta").is_dir():
-        raise UnsupportedError(f"`{reference}` is a conda environment, which is not supported yet", hint=LATER["conda"])
+        return SCHEMES["conda"](reference, options)
     inside = sorted(entry.name for entry in path.iterdir())
     names = [name for name in inside if recognition.by_name(name) or name in {".venv", "venv"}]
     candidates = [f"`{Path(reference) / name}`" for name in names[:5]]
     raise UsageError(
-        f"`{reference}` is a folder, and neither a virtual environment nor an image layout",
+        f"`{reference}` is a folder, and no virtual or conda environment and no image layout",
         hint=f"did you mean {' or '.join(candidates)}?" if candidates else f"what can be read: {GRAMMAR}",
     )
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envparity.collectors import distributions, dpkg, interpreter, surroundings, system, toolkits, variables
+from envparity.collectors import conda, distributions, dpkg, interpreter, surroundings, system, toolkits, variables
 from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.surroundings import fonts
 from envparity.collectors.tree import gap, why
@@ -31,6 +31,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _KEPT = (
     "/etc/ld.so.cache",
+    "*/conda-meta/history",
+    "*/conda-meta/pinned",
     "/etc/localtime",
     "/etc/timezone",
     "*/zoneinfo/tzdata.zi",
@@ -212,7 +214,17 @@ def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files:
     else:
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
     prefixes = [fact[key] for fact in facts for key in ("prefix", "base_prefix") if fact.get(key)]
+    yield from _conda(tree, [*prefixes, *filter(None, (env.get("CONDA_PREFIX"), "/opt/conda"))])
     yield from native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False)
+
+
+def _conda(tree: ImageTree, prefixes: list[str]) -> Iterator[Fact]:
+    """The packages of the environment that its Python is of, else of where images of conda have theirs."""
+    facts = list(conda.conda_packages(tree, prefixes))
+    yield from facts
+    if any(fact["kind"] == "conda-package" for fact in facts):
+        reason = "an image runs on any machine, which its virtual packages stand for"
+        yield gap("conda_packages", "not-recorded", reason, "virtual packages")
 
 
 def _models(tree: ImageTree) -> Iterator[Fact]:

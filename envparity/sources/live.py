@@ -87,7 +87,8 @@ def active(options: Options) -> Interpreter:
     if prefix:
         executable = Path(prefix, "bin", "python")
         if executable.exists():
-            return Interpreter(f"python:{executable}", executable)
+            is_conda = Path(prefix, "conda-meta").is_dir()
+            return Interpreter(f"conda:{prefix}" if is_conda else f"python:{executable}", executable)
     found = shutil.which("python3", path=_search_path(environ, own))
     if not found:
         raise UsageError(
@@ -190,6 +191,7 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         # While it works: what is needed for its answer takes as long to import as the answer to be made.
         from envparity.sources import running
         from envparity.sources.observed import observed
+        from envparity.sources.virtual import with_virtual_packages
 
         completed = finish()
     if completed.status != 0:
@@ -203,6 +205,7 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         *surroundings.by_variables(LocalTree(), options.environ),
         *_without_models(),
     ]
+    facts = with_virtual_packages(facts, options.environ)
     return observed(facts, origin("live", interpreter.reference))
 
 
@@ -213,9 +216,10 @@ def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> E
     It is read while it lives: what is being installed meanwhile may be half there, which no later reader could tell.
     """
     from envparity.sources.observed import observed
+    from envparity.sources.virtual import with_virtual_packages
 
     atomic = gap("distributions", "not-recorded", "it was read live, not atomically: it may have changed meanwhile")
-    facts = [*answer, *settings, atomic, *_without_models()]
+    facts = with_virtual_packages([*answer, *settings, atomic, *_without_models()], {}, here=False)
     return observed(facts, origin("live", reference))
 
 

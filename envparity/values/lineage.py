@@ -34,8 +34,8 @@ class Artifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
     the modules they live in; `versions` what the file itself says it was written by, as pairs of distribution and
     version; `properties` what else decides how it is read (`opset`, `ir_version`, `architecture`, …).
     Of a folder `files` is how many files it holds, `size_bytes` their sum, `sha256` the digest of the sorted lines
-    `sha256  path`. `pointer` is set where the file only points to the data (`git-lfs`, `dvc`) and `sha256` is then what
-    that pointer says, or that of the pointer itself where it says another kind of digest.
+    `sha256  path`. `pointer` is set where the file (or one in the folder) only points to the data (`git-lfs`,
+    `dvc`); `sha256` is then what that pointer says, or that of the text `md5:SUM` where it says another kind of digest.
     """
 
     kind: str = "model"

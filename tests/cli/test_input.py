@@ -65,7 +65,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named(
         ("container:../web", "not the name of a container"),
         ("ssh:-gpu1", "not a host"),
         ("kube:serving", "not the name of a pod"),
-        ("conda:/opt/conda", "not supported yet"),
+        ("conda:folder", "is not a conda environment: it has no `conda-meta`"),
         ("https://x.example/requirements.txt", "URL"),
         ("oci:", "names nothing"),
     ],

@@ -233,3 +233,30 @@ def test_the_python_that_the_entry_point_names_is_the_one_that_counts(
     assert environment.python is not None
     assert environment.python.version == version
     assert environment.python.prefix == ("/opt/env" if version == "3.12.4" else "/usr")
+
+
+def test_the_packages_of_conda_in_an_image_are_those_of_its_records(tmp_path: Path) -> None:
+    record = b'{"name": "%s", "version": "1.26.4", "build": "py311_0", "subdir": "linux-64"}'
+    meta = "opt/conda/conda-meta"
+    entries = (
+        RELEASE,
+        file(f"{meta}/numpy-1.26.4-py311_0.json", record % b"numpy"),
+        file(f"{meta}/libblas-3.9.0-0.json", record % b"libblas"),
+        file(f"{meta}/history", b"# update specs: ['numpy']\n"),
+        file(f"{meta}/pinned", b"numpy 1.26.*\n"),
+    )
+
+    environment = image_of(tmp_path, entries)
+
+    assert {item.name: (item.requested, item.pinned) for item in environment.conda_packages or ()} == {
+        "libblas": (False, ""),
+        "numpy": (True, "1.26.*"),
+    }
+    assert "virtual packages stand for" in " ".join(reasons(environment, "conda_packages"))
+
+
+def test_an_image_without_conda_says_so(tmp_path: Path) -> None:
+    environment = image_of(tmp_path, (RELEASE, STATUS))
+
+    assert environment.conda_packages is None
+    assert reasons(environment, "conda_packages") == {"it is no conda environment": GapKind.NOT_RECORDED}

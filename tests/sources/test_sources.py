@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from envparity import codec
-from envparity.errors import EnvparityError, ExitStatus, MalformedError, UnsupportedError, UsageError
-from envparity.sources import GRAMMAR, LATER, SCHEMES, Options, read, recognise, recognition
+from envparity.errors import EnvparityError, MalformedError, UnsupportedError, UsageError
+from envparity.sources import GRAMMAR, SCHEMES, Options, read, recognise, recognition
 from envparity.values import Distribution, Environment, Origin
 
 SAVED = codec.dump_environment(
@@ -86,15 +86,6 @@ def test_a_file_that_is_not_what_its_name_says_is_malformed_and_named_as_what_it
     for name in ("pylock.toml", "model.env.json"):
         with pytest.raises(MalformedError, match=name):
             read(name, options=Options(base_dir=tmp_path))
-
-
-@pytest.mark.parametrize("scheme", sorted(LATER))
-def test_a_scheme_that_is_not_built_yet_says_so_and_what_works(scheme: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"`{scheme}:` is not supported yet") as caught:
-        read(f"{scheme}:something")
-
-    assert caught.value.hint
-    assert caught.value.status is ExitStatus.USAGE
 
 
 @pytest.mark.parametrize(
