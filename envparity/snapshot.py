@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["Recording", "SnapshotWarning", "of", "recording", "take", "unprovided", "write"]
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -174,12 +175,13 @@ def of(
 
         options = replace(options, wanted=running.importable(name for fact in facts for name in _modules(fact)))
     environment = sources.read(source, options=options) if source else sources.read_active(options)
-    if options.deep and environment.origin.kind != "live":
+    is_live = environment.origin.kind == "live" and not _is_saved(source, options)
+    if options.deep and not is_live:
         raise UsageError(
             f"`--deep` starts an interpreter, and `{source}` is none",
             hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
         )
-    if _is_here(environment):
+    if is_live and environment.origin.reference.partition(":")[0] in _HERE:
         given += _around(options, lineage)
     return _with_lineage(_with_models(environment, facts), given)
 
@@ -310,10 +312,16 @@ def _facts(path: Path) -> list[Fact]:
         raise files.translated(error, f"read the model `{path}`") from error
 
 
-def _is_here(environment: Environment) -> bool:
-    """Whether it was read from an interpreter of this machine, so that our own folder and variables belong to it."""
-    scheme = environment.origin.reference.partition(":")[0]
-    return environment.origin.kind == "live" and scheme in {"python", "venv", "conda"}
+_HERE = frozenset({"python", "venv", "conda"})
+"""Schemes of interpreters of this machine, so that our own folder and variables belong to what is read from them."""
+
+
+def _is_saved(source: str | None, options: Options) -> bool:
+    """Whether a source is a file or standard input: what it holds may say of itself that it was read live, once."""
+    if source is None or source == "-":
+        return source is not None
+    path = options.base_dir / source
+    return path.is_file() and not re.fullmatch(r"python[0-9.]*", path.name)
 
 
 def _around(options: Options, lineage: Lineage, *, inside: bool = False) -> Iterator[Fact]:

@@ -55,7 +55,6 @@ _PYTHON_PLACES = (
     *("configure", "startup", "others", "hash_seed"),
 )
 _DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
-_SOURCE_PLACES = ("remote", "branch", "script", "script_sha256", "parameters", "run", "untracked")
 
 SILENT = "nothing that was read carries it"
 """The reason of the gap of a section that no fact and no gap speaks of."""
@@ -271,8 +270,9 @@ def _struct_in(annotation: Any) -> Any:
 def content(environment: Environment) -> Environment:
     """
     What two environments must share to be the same: without places, times, the host, what only running code knows (one
-    place has one digest, asked from inside the training or not), the address and parameters of the code, tooling,
-    copies that a package carries in itself, what stands for the host in conda, and names of variables.
+    place has one digest, asked from inside the training or not), code and data (they are lineage: another commit runs
+    in the same runtime), tooling, copies that a package carries in itself, what stands for the host in conda, and names
+    of variables.
 
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
@@ -296,7 +296,7 @@ def content(environment: Environment) -> Environment:
         )
     artifacts = environment.artifacts
     if artifacts is not None:
-        artifacts = tuple(replace(item, path="") for item in artifacts)
+        artifacts = tuple(replace(item, path="") for item in artifacts if item.kind != "data")
     native_libraries = environment.native_libraries
     if native_libraries is not None:
         native_libraries = tuple(
@@ -317,9 +317,6 @@ def content(environment: Environment) -> Environment:
             for item in conda_packages
             if not item.virtual
         )
-    source_code = environment.source_code
-    if source_code is not None:
-        source_code = replace(source_code, **{name: _empty(source_code, name) for name in _SOURCE_PLACES})
     settings = environment.settings
     if settings is not None:
         variables = (Variable(item.name, "") if names_a_place(item) else item for item in settings.variables)
@@ -327,7 +324,7 @@ def content(environment: Environment) -> Environment:
     gaps = (
         replace(gap, reason=_without_places(gap.reason), item=_ITS_PLACE if "/" in gap.item else gap.item)
         for gap in environment.gaps
-        if gap.kind is GapKind.UNREAD and gap.section not in {"numerics", "modules"}
+        if gap.kind is GapKind.UNREAD and gap.section not in _NOT_OF_THE_RUNTIME
     )
     return _ordered(
         replace(
@@ -341,12 +338,14 @@ def content(environment: Environment) -> Environment:
             conda_packages=conda_packages,
             modules=None,
             settings=settings,
-            source_code=source_code,
+            source_code=None,
             artifacts=artifacts,
             gaps=tuple(gaps),
         )
     )
 
+
+_NOT_OF_THE_RUNTIME = frozenset({"numerics", "modules", "source_code"})
 
 _PATH_VARIABLES = frozenset(
     [

@@ -254,3 +254,13 @@ def test_deep_needs_a_live_interpreter(tmp_path: Path) -> None:
         snapshot.of(str(tmp_path / "requirements.txt"), options=Options(deep=True))
 
     assert "venv:DIR" in caught.value.hint
+
+
+def test_a_saved_snapshot_is_no_live_interpreter_and_tells_of_no_folder_of_ours(tmp_path: Path) -> None:
+    """It says of itself that it was read live; that was then, and somewhere else."""
+    place = tmp_path / "model.env.json"
+    snapshot.write(snapshot.of(f"python:{sys.executable}", options=Options(base_dir=tmp_path)), place)
+
+    with pytest.raises(UsageError, match="--deep"):
+        snapshot.of(str(place), options=Options(deep=True))
+    assert snapshot.of(str(place)) == codec.load_environment(place.read_bytes(), "it")

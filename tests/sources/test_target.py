@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from envparity import sources
 from envparity.compare import compare
 from envparity.errors import TargetNeededError, UsageError
 from envparity.sources import Options, read, read_sides, target
@@ -91,13 +90,13 @@ def test_two_locks_of_many_platforms_must_be_told(tmp_path: Path) -> None:
 
 def test_in_a_comparison_a_group_that_nobody_asked_for_is_unknown_and_never_removed(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text(UV)
-    lock = read("uv.lock", options=sources.beside(Options(base_dir=tmp_path), HERE))
+    lock = read("uv.lock", options=target.beside(Options(base_dir=tmp_path), HERE))
 
     changes = {item.item: item.change for item in compare(HERE, lock) if item.section == "distributions"}
 
     assert changes["tool"] is Change.UNKNOWN
     assert changes["ours"] is Change.ADDED
-    lock = read("uv.lock", options=sources.beside(Options(base_dir=tmp_path, groups=("main",)), HERE))
+    lock = read("uv.lock", options=target.beside(Options(base_dir=tmp_path, groups=("main",)), HERE))
     assert "tool" not in {item.item for item in compare(HERE, lock)}
 
 
