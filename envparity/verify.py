@@ -201,12 +201,12 @@ def _own_lock(tree: ImageTree) -> Lock | None:
 
 def _undeclared(differences: tuple[Difference, ...], lock: Lock | None) -> tuple[tuple[Difference, ...], list[str]]:
     """The differences less those that the lock declares, and a line for what it does declare."""
-    declared: dict[str, list[str]] = {}
+    declared: dict[str, set[str]] = {}
     kept = []
     for item in differences:
         why = _declaration(item, lock.targets[0]) if lock is not None and lock.targets else ""
         if why:
-            declared.setdefault(why, []).append(item.item)
+            declared.setdefault(why, set()).add(item.item if item.item != "system" else item.field)
         else:
             kept.append(item)
     lines = []

@@ -136,7 +136,8 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     if environment.source_code is not None and environment.source_code.commit:
         on_top = " with changes" if environment.source_code.dirty else ""
         counted.append(f"commit {environment.source_code.commit[:12]}{on_top}")
-    lines = [f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"]
+    first = f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"
+    lines = textwrap.wrap(first, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     models = {artifact.name for artifact in environment.artifacts or () if artifact.kind == "model"}
     lines += [
         f"  what `{gap.item}` needs is not known: {gap.reason}"

@@ -166,6 +166,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
         *toolkits.of_image(tree),
         *not_recorded(("cpu", "host"), "an image runs on any machine; it knows neither processor nor kernel"),
         *not_recorded(("numerics", "modules"), "only running code knows it, and nothing of an image is run"),
+        *not_recorded(("source_code",), "an image does not say which code trained its model"),
     ]
     return observed(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}"))
 
