@@ -129,8 +129,7 @@ def _members(tree: ImageTree) -> Iterator[Member]:
 
 def _inside(image: Image, tree: ImageTree, root: Path, argv: tuple[str, ...]) -> Inside:
     runtime = image.config.config
-    variables = dict(item.partition("=")[::2] for item in (runtime.env or () if runtime else ()))
-    command = argv or ((runtime.entrypoint or ()) + (runtime.cmd or ()) if runtime else ())
+    variables, command = image.variables, argv or image.starts
     if not command:
         raise UsageError("the image names nothing to start", hint="name a command: `envparity run IMAGE -- CMD`")
     broken = next((text for text in (*command, *variables, *variables.values()) if "\0" in text), None)

@@ -239,7 +239,7 @@ def _privileged(tree: ImageTree) -> Iterator[Finding]:
 
 def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[Finding]:
     runtime = image.config.config
-    said = _variables(image)
+    said = image.variables
     if said.get("PYTHONPATH") == f"/{APP}":
         del said["PYTHONPATH"]  # what it brings before the distributions is looked for in `_before`
     meant = {item.name: item.value for item in wanted.settings.variables} if wanted.settings else {}
@@ -250,9 +250,8 @@ def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[
             fix = f"if you built it so, say `--env {name}=...` here too"
             texts = (shown(meant.get(name, "")), shown(value))
             yield configuration_finding(f"variable {name}", *texts, Severity.HIGH, reason, fix)
-    starts = ((runtime.entrypoint or ()) + (runtime.cmd or ())) if runtime else ()
-    if starts != expected.entrypoint:
-        texts = (shown(" ".join(expected.entrypoint)), shown(" ".join(starts)) or "(nothing)")
+    if image.starts != expected.entrypoint:
+        texts = (shown(" ".join(expected.entrypoint)), shown(" ".join(image.starts)) or "(nothing)")
         reason = "The image starts something else than its Python; a snapshot does not know what it should start."
         fix = "if you built it so, say --entrypoint here too"
         yield configuration_finding("entry point", *texts, Severity.MEDIUM, reason, fix)
@@ -271,14 +270,8 @@ def _path(found: Environment, image: Image, tree: ImageTree) -> list[str]:
 def _first(image: Image) -> list[str]:
     """Where Python starts, and PYTHONPATH."""
     runtime = image.config.config
-    folders = [(runtime.working_dir if runtime else "") or "/", *_variables(image).get("PYTHONPATH", "").split(":")]
+    folders = [(runtime.working_dir if runtime else "") or "/", *image.variables.get("PYTHONPATH", "").split(":")]
     return [folder for folder in dict.fromkeys(folders) if folder]
-
-
-def _variables(image: Image) -> dict[str, str]:
-    runtime = image.config.config
-    pairs = (line.partition("=") for line in (runtime.env if runtime else None) or ())
-    return {name: value for name, _, value in pairs}
 
 
 def _folder(item: Distribution) -> str:

@@ -77,6 +77,19 @@ class Image:
         """`linux/amd64`."""
         return "/".join(part for part in (self.config.os, self.config.architecture, self.config.variant) if part)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a container. Of two with one name the last counts, as in every engine."""
+        runtime = self.config.config
+        pairs = (line.partition("=") for line in (runtime.env if runtime else None) or ())
+        return {name: value for name, equals, value in pairs if name and equals}
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What a container starts: the entry point, and the command as its arguments."""
+        runtime = self.config.config
+        return (*(runtime.entrypoint or ()), *(runtime.cmd or ())) if runtime else ()
+
     def layers(self) -> tuple[Layer, ...]:
         """The layers, the lowest first."""
         pairs = zip(self.manifest.layers, self.config.rootfs.diff_ids, strict=True)

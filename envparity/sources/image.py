@@ -153,7 +153,7 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
 
     `tree` is its merged layers; who has read them already need not read them twice.
     """
-    env = variables_of(image)
+    env = image.variables
     facts = [
         *_python(image, tree, env, verify_files),
         {"kind": "system", "machine": machine(image)},
@@ -171,13 +171,6 @@ def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: 
     return observed(facts, origin("image", f"{reference.partition('@sha256:')[0]}@{image.digest}"))
 
 
-def variables_of(image: Image) -> dict[str, str]:
-    """The environment variables of an image's config. The last of two with one name counts, as in every engine."""
-    runtime = image.config.config
-    pairs = (line.partition("=") for line in (runtime.env if runtime else None) or ())
-    return {name: value for name, equals, value in pairs if name and equals}
-
-
 def machine(image: Image) -> str:
     """The architecture as `uname -m` says it."""
     return MACHINES.get(image.config.architecture, image.config.architecture)
@@ -189,17 +182,11 @@ def python_of(argv: Sequence[str]) -> str:
     return program if re.fullmatch(r"/(?:[^/]+/)*python(?:3(?:\.[0-9]+)?)?", program) else ""
 
 
-def started(image: Image) -> tuple[str, ...]:
-    """What a container of an image starts: its entry point, and the command as its arguments."""
-    runtime = image.config.config
-    return (*(runtime.entrypoint or ()), *(runtime.cmd or ())) if runtime else ()
-
-
 def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files: bool) -> Iterator[Fact]:
     search = env.get("PATH") or DEFAULT_PATH
     user = (image.config.config and image.config.config.user) or ""
     home = env.get("HOME") or interpreter.home_of(tree, user)
-    program = python_of(started(image))
+    program = python_of(image.starts)
     library_path = env.get("LD_LIBRARY_PATH", "")
     facts = list(interpreter.image_interpreter(tree, search, library_path, program, dict(env), home))
     yield from facts
