@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Iterator
 
@@ -76,7 +77,7 @@ def running_libraries(tree: Tree) -> list[tuple[str, str]]:
     found = []
     for name, module, attribute in _SAID_BY:
         try:
-            said = str(getattr(__import__(module), attribute))
+            said = str(getattr(importlib.import_module(module), attribute))
         except ModuleNotFoundError:
             said = "absent"
         except (ImportError, AttributeError):
@@ -93,7 +94,7 @@ def running_libraries(tree: Tree) -> list[tuple[str, str]]:
 def _libffi(tree: Tree) -> str:
     """The version in the name of the libffi that `_ctypes` mapped; empty where it is part of the interpreter."""
     try:
-        __import__("_ctypes")
+        importlib.import_module("_ctypes")
     except ImportError:
         return ""
     for path in mapped_files(tree):
