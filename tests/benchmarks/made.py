@@ -97,11 +97,8 @@ def image(archive: Path, site_packages: Path, count: int, total_bytes: int) -> N
             for index in range(count * tenths // 10):
                 size = total_bytes // count * (8 if index % 16 == 0 else 8 / 15)  # a few hold half of it
                 start = index * 104729 % (1 << 22)
-                _add(
-                    layer,
-                    f"{inside}/lib{index % 235:04d}/part{index % 40}/f{number}-{index}",
-                    noise[start:][: int(size)],
-                )
+                name = f"{inside}/lib{index % 235:04d}/part{index % 40}/f{number}-{index}"
+                _add(layer, name, noise[start : start + int(size)])
         layers.append(path)
     digests = [_sha256(path) for path in layers]
     config = json.dumps(
@@ -144,8 +141,6 @@ def registry(archive: Path) -> Iterator[str]:
     ).encode()
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
         def do_GET(self) -> None:
             offset, size = blobs.get(self.path.rpartition("/")[2], (0, len(manifest)))
             self.send_response(200)
