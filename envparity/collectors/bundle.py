@@ -61,10 +61,20 @@ def importing_program(nonce: str, options: Mapping[str, Any] | None = None) -> b
 
 def is_compiled() -> bool:
     """Whether this interpreter has the probe's byte code where another start of it finds it."""
-    cached = getattr(__spec__, "cached", None) or ""
-    folder, name = os.path.split(cached)
-    probe = os.path.join(folder, name.replace("bundle.", "probe.", 1))
-    return name.startswith("bundle.") and sys.pycache_prefix is None and os.path.exists(probe)
+    folder, name = _byte_code()
+    return bool(name) and os.path.exists(os.path.join(folder, name.replace("bundle.", "probe.", 1)))
+
+
+def may_be_compiled() -> bool:
+    """Whether an import of the probe would leave its byte code there."""
+    folder, name = _byte_code()
+    return bool(name) and not sys.dont_write_bytecode and os.access(folder, os.W_OK)
+
+
+def _byte_code() -> tuple[str, str]:
+    """Folder and name of this file's own byte code; the name is empty where a start with `-I` would look elsewhere."""
+    folder, name = os.path.split(getattr(__spec__, "cached", None) or "")
+    return folder, name if name.startswith("bundle.") and sys.pycache_prefix is None else ""
 
 
 def _call(nonce: str, options: Mapping[str, Any] | None) -> str:

@@ -196,7 +196,7 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         from envparity.sources.observed import observed
         from envparity.sources.virtual import with_virtual_packages
 
-        if is_ours and not is_compiled:
+        if is_ours and not is_compiled and bundle.may_be_compiled():
             # Once in the life of an installation: Python keeps the byte code, and the next start is faster.
             importlib.import_module("envparity.collectors.probe")
         completed = finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from envparity import codec, compare
+from envparity.collectors import bundle
 from envparity.collectors.records import record_digest
 from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
 from envparity.sources import Options, live, read
@@ -346,3 +348,23 @@ def test_a_copy_inside_a_package_is_shown_and_has_no_part_in_what_is_compared(tm
     assert (copy.name, copy.version, copy.vendored_in, copy.importable) == ("requests", "2.31.0", "pip", False)
     assert set(compare.effective(environment)) == {"pip"}
     assert codec.content_digest(environment) == bare
+
+
+def test_the_collectors_are_compiled_once_and_the_snapshot_stays_the_same(tmp_path: Path) -> None:
+    """The first start is sent the text, the second imports what the first left; where nothing may be left, all send."""
+    package = Path(bundle.__file__).parents[1]
+    shutil.copytree(package, tmp_path / "site/envparity", ignore=shutil.ignore_patterns("__pycache__"))
+    install(make_venv(tmp_path / "training"), "six", "1.16.0")
+    text = "from envparity import codec, sources; print(codec.content_digest(sources.read('venv:training')))"
+    digests, compiled = [], []
+    for keeps in ("1", "", ""):  # PYTHONDONTWRITEBYTECODE
+        environ = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": keeps}
+        environ.pop("PYTHONPYCACHEPREFIX", None)
+        done = subprocess.run(
+            [sys.executable, "-c", text], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
+        digests.append(done.stdout)
+        compiled.append(bool(list((tmp_path / "site").rglob("probe.*.pyc"))))
+
+    assert compiled == [False, True, True]
+    assert len(set(digests)) == 1
