@@ -86,6 +86,7 @@ def command(
         deep=deep,
         offline=common.offline,
     )
+    snapshot.require_deep(source, options)
     if deep:
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
     environment = snapshot.of(source, models=models, options=options, lineage=snapshot.Lineage(data, params))

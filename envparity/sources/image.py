@@ -199,8 +199,11 @@ def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files:
         yield from fonts(tree, folders)
     elif (program and tree.kind(program)) or interpreter.python_on_path(tree, search):
         yield gap("distributions", "unread", "where its Python looks for them is not known")
-    else:
+    elif any(node.path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO")) for node in tree.walk()):
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
+    else:
+        # Known, and no gap: nothing can be imported where there is nothing to import it.
+        yield {"kind": "section", "section": "distributions"}
     prefixes = [fact[key] for fact in facts for key in ("prefix", "base_prefix") if fact.get(key)]
     yield from _conda(tree, [*prefixes, *filter(None, (env.get("CONDA_PREFIX"), "/opt/conda"))])
     yield from native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False)
