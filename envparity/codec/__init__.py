@@ -7,6 +7,8 @@ written has one stable order, so that equal values are equal bytes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from envparity.codec.environment import (
     UnknownKeysWarning,
     content,
@@ -20,10 +22,12 @@ from envparity.codec.environment import (
     names_a_place,
     with_artifacts,
 )
-from envparity.codec.lock import dump_lock, load_lock
 from envparity.codec.strict_json import canonical, load_json
 from envparity.codec.strict_toml import load_toml
 from envparity.codec.strict_yaml import load_yaml
+
+if TYPE_CHECKING:
+    from envparity.codec.lock import dump_lock, load_lock
 
 __all__ = [
     "UnknownKeysWarning",
@@ -44,3 +48,12 @@ __all__ = [
     "names_a_place",
     "with_artifacts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Locks bring a parser and resources, for which whoever reads an environment should not wait.
+    if name not in {"dump_lock", "load_lock"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from envparity.codec import lock
+
+    return getattr(lock, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 from envparity.codec.trusted import MOST_BYTES, trusted_text
@@ -16,6 +15,8 @@ def load_toml(data: bytes, what: str, *, limit: int = MOST_BYTES) -> dict[str, A
     Raises:
         MalformedError: too large, not UTF-8, a merge conflict, not TOML, too deep, a number of thousands of digits.
     """
+    import tomllib  # who reads none does not wait for it
+
     text = trusted_text(data, what, limit=limit)
     try:
         return tomllib.loads(text)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import re
+import sys
 from typing import Any, Iterable, Mapping
 
 from envparity.collectors.shapes import Fact
@@ -34,6 +34,40 @@ def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
     Raises:
         ValueError: the nonce is too short or holds something else; an option is unknown.
     """
+    return _text("probe", _call(nonce, options))
+
+
+_IMPORTING = """\
+import sys
+sys.dont_write_bytecode = True
+sys.modules["envparity"] = envparity = type(sys)("envparity")
+sys.modules["envparity.collectors"] = envparity.collectors = type(sys)("envparity.collectors")
+envparity.__path__, envparity.collectors.__path__ = [], [%s]
+from envparity.collectors.probe import main
+"""
+
+
+def importing_program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
+    """
+    The same for the very interpreter that runs this: it imports the collectors from where they lie, with the byte code
+    that this interpreter made of them, and nothing else from there. To compile them takes longer than to run them.
+
+    Raises:
+        ValueError: as `program` does.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    return (_IMPORTING % ascii(here) + _call(nonce, options)).encode("ascii")
+
+
+def is_compiled() -> bool:
+    """Whether this interpreter has the probe's byte code where another start of it finds it."""
+    cached = getattr(__spec__, "cached", None) or ""
+    folder, name = os.path.split(cached)
+    probe = os.path.join(folder, name.replace("bundle.", "probe.", 1))
+    return name.startswith("bundle.") and sys.pycache_prefix is None and os.path.exists(probe)
+
+
+def _call(nonce: str, options: Mapping[str, Any] | None) -> str:
     chosen = dict(options or {})
     verify = chosen.pop("verify_files", False)
     variables = chosen.pop("variables", None)
@@ -43,7 +77,7 @@ def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
     # As a literal of ASCII, whatever bytes a path is made of.
     known = None if variables is None else {str(name): str(value) for name, value in variables.items()}
-    return _text("probe", "main(%r, %r, %s)\n" % (_checked_nonce(nonce), bool(verify), ascii(known)))
+    return "main(%r, %r, %s)\n" % (_checked_nonce(nonce), bool(verify), ascii(known))
 
 
 def deep_program(nonce: str, wanted: Iterable[str] = ()) -> bytes:
@@ -96,6 +130,8 @@ def parse_answer(stdout: bytes, nonce: str, stderr: bytes = b"") -> list[Fact]:
     Raises:
         ValueError: there is no answer, it is cut short, or it was not made by this probe; the message says which.
     """
+    import hashlib
+
     mark = b"envparity-probe "
     header = mark + nonce.encode("ascii") + b" "
     count = stdout.count(header)

@@ -194,7 +194,7 @@ def _distribution(tree: Tree, path: str, records: dict[str, Record], natives: li
         except (OSError, ValueError) as error:
             yield gap("distributions", "unread", why(error), path + "/RECORD")
     if natives is not None and record is not None:
-        libraries = native_rows(record.paths())
+        libraries = native_rows(record.paths_with(".so"))
         natives += [(os.path.normpath(os.path.join(folder, row)), fact["name"], fact["version"]) for row in libraries]
     fact["import_names"] = _import_names(tree, path, names, record, fact)
     if record is not None and _starts_code(tree, folder, record):

@@ -81,13 +81,14 @@ def _there(tree: Tree, path: str) -> bool:
 def _stanzas(data: bytes, path: str, needs_status: bool) -> Iterator[Fact]:
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     for stanza in text.split("\n\n"):
-        fields: dict[str, str] = {}
-        for line in stanza.split("\n"):
-            key, colon, value = line.partition(":")
-            if colon and key in _FIELDS:
-                fields.setdefault(key, value.strip())
         if not stanza.strip():
             continue
+        lines = "\n" + stanza + "\n"
+        fields: dict[str, str] = {}
+        for key in _FIELDS:
+            at = lines.find("\n" + key + ":") + len(key) + 2
+            if at > len(key) + 1:
+                fields[key] = lines[at : lines.index("\n", at)].strip()
         name = fields.get("Package", "")
         if not name:
             yield gap("os_packages", "unread", "a stanza without Package: %r" % stanza.strip()[:60], path)

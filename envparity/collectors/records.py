@@ -58,12 +58,16 @@ class Record:
         else:
             odd: list[str] = []
             ordinary = self.lines.append
+            # What no line of it has need not be looked for in each.
+            marks = [mark for mark in (".data/", "/../") if mark in text]
+            if text.count(".pyc,") != text.count(".pyc,,\n"):
+                marks.append(".pyc,")
             for line in text.split("\n"):
                 if line[-6:] == ".pyc,,":
                     continue
-                if line.count(",") != 2 or line[0] in _LEADS_OUT or ".dist-info/" in line or ".data/" in line:
+                if line.count(",") != 2 or line[0] in _LEADS_OUT or ".dist-info/" in line:
                     odd.append(line)
-                elif "/../" in line or ".pyc," in line:
+                elif marks and any(mark in line for mark in marks):
                     odd.append(line)
                 else:
                     ordinary(line)
@@ -74,10 +78,12 @@ class Record:
         """All rows, in the order of the file."""
         return record_rows(self.text)
 
-    def paths(self) -> Iterator[str]:
-        """The path of every row, in no order."""
-        yield from (line.rsplit(",", 2)[0] for line in self.lines)
-        yield from (path for path, _, _ in self.special)
+    def paths_with(self, part: str) -> list[str]:
+        """The paths that hold a text, in no order."""
+        if part not in self.text:
+            return []
+        paths = [line.rsplit(",", 2)[0] for line in self.lines if part in line]
+        return [path for path in [*paths, *(path for path, _, _ in self.special)] if part in path]
 
     def digest(self) -> str:
         """The sha256 of `normalised_record`, in lower-case hexadecimal."""
@@ -97,7 +103,8 @@ class Record:
         names = [top for top in self.tops - wanted if top.isidentifier()]
         if not wanted and not self.special:
             return sorted(names)
-        fields = (line.rsplit(",", 2) for line in self.lines if line.partition("/")[0] in wanted)
+        lines = self.lines if wanted else []
+        fields = (line.rsplit(",", 2) for line in lines if line.partition("/")[0] in wanted)
         rows = [(path, digest, size) for path, digest, size in fields]
         return sorted({*names, *import_names([*rows, *self.special])})
 
@@ -131,8 +138,7 @@ class Record:
         for path, _, _ in self.special:
             if path.endswith(".dist-info/METADATA") and path.count("/") > 1:
                 yield path.rpartition("/")[0]
-        marks = [line for line in self.lines if line.partition(",")[0].endswith("/_vendor/vendor.txt")]
-        yield from (line.rsplit(",", 2)[0] for line in marks)
+        yield from (path for path in self.paths_with("/_vendor/vendor.txt") if path.endswith("/_vendor/vendor.txt"))
 
 
 def normalised_record(text: str) -> bytes:

@@ -11,7 +11,7 @@ _CATEGORIES = ("LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY",
 _ZONES = "/usr/share/zoneinfo"
 _UTC = frozenset(["Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu", "UTC0", "Etc/UTC0"])
 # Where the builds of OpenSSL look first (`openssl version -d`): conda, Debian, Alpine and FreeBSD, Fedora, SUSE.
-_AUTHORITIES = (
+AUTHORITIES = (
     "/usr/lib/ssl/cert.pem",
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/ssl/cert.pem",
@@ -31,7 +31,7 @@ def surroundings(tree: Tree, prefix: str = "") -> Iterator[Fact]:
     """
     fact: Fact = {"kind": "system", "time_zone": _local_zone(tree), "tzdata": _zone_tables(tree)}
     places = [prefix + "/ssl/cert.pem"] if prefix and _is(tree, prefix + "/conda-meta", "folder") else []
-    for path in [*places, *_AUTHORITIES]:
+    for path in [*places, *AUTHORITIES]:
         if _is(tree, path, "file"):
             fact["ca_sha256"] = tree.sha256(path)
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from typing import BinaryIO, Callable
@@ -114,6 +113,8 @@ class LocalTree:
 
     def sha256(self, path: str) -> str:
         """A regular file's digest, in lower-case hexadecimal."""
+        import hashlib
+
         handle = self._opened(path)
         try:
             digest = hashlib.sha256()

@@ -307,8 +307,8 @@ def _open_docker(archive: Archive, reference: str, tag: str, digest: str) -> Ima
 
 def _as_manifest(archive: Archive, reference: str, line: dict[str, Any]) -> Image:
     """
-    The manifest that such an image would have. The archive promises no digests of its layers, only their diffIDs;
-    those of the blobs are computed here, and the diffIDs are checked when the layers are read.
+    The manifest that such an image would have. The archive promises no digests of its layers, only their diffIDs, which
+    are checked when the layers are read. A plain layer is its own blob; of a compressed one the digest is computed.
     """
     config_bytes = archive.document(line["Config"], CONFIG_LIMIT)
     config = parse_config(config_bytes, what=f"config of `{archive.path}`", strict=False)
@@ -320,10 +320,10 @@ def _as_manifest(archive: Archive, reference: str, line: dict[str, Any]) -> Imag
             f"`{archive.path}` has {len(line['Layers'])} layers, and its config {len(config.rootfs.diff_ids)} diffIDs"
         )
     layers = []
-    for name in line["Layers"]:
+    for name, diff_id in zip(line["Layers"], config.rootfs.diff_ids, strict=True):
         stream, size = archive.open_member(name)
         with stream:
-            found, suffix = _digest_and_suffix(stream)
+            found, suffix = _digest_and_suffix(stream, diff_id)
         archive.name_blob(found, normal(name))
         layers.append({"mediaType": f"{DOCKER_LAYER}{suffix}", "digest": found, "size": size})
     manifest_bytes = canonical(
@@ -339,16 +339,16 @@ def _as_manifest(archive: Archive, reference: str, line: dict[str, Any]) -> Imag
     return Image(reference, digest_of(manifest_bytes), manifest, config, manifest_bytes, config_bytes, archive)
 
 
-def _digest_and_suffix(stream: BinaryIO) -> tuple[str, str]:
+def _digest_and_suffix(stream: BinaryIO, diff_id: str) -> tuple[str, str]:
+    chunk = stream.read(_CHUNK)
+    codec = codec_of(chunk)
+    if codec == "none":
+        return diff_id, ""
     found = hashlib.sha256()
-    suffix = ""
-    first = True
-    while chunk := stream.read(_CHUNK):
-        if first:
-            codec = codec_of(chunk)
-            suffix, first = "" if codec == "none" else f".{codec}", False
+    while chunk:
         found.update(chunk)
-    return f"sha256:{found.hexdigest()}", suffix
+        chunk = stream.read(_CHUNK)
+    return f"sha256:{found.hexdigest()}", f".{codec}"
 
 
 def is_name(name: str) -> bool:

@@ -6,10 +6,11 @@ __all__ = ["CHUNK", "Found", "LayerTable", "Memory", "Node", "layer_name", "one_
 
 import fnmatch
 import hashlib
+import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 import msgspec
 
@@ -69,7 +70,7 @@ class Node(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=
     Args:
         path: absolute. Bytes that are not UTF-8 are kept by `surrogateescape`.
         kind: as of an Entry; in the merged view a hard link is a `file` like the one that it repeats.
-        size_bytes, sha256: of files only (`sha256` is 64 hexadecimal digits, else `""`).
+        size_bytes, sha256: of files only (`sha256` is 64 hexadecimal digits; `""` where nobody asked for it).
         target: of links, as written; of hard links in a layer's own table, the path that they repeat, without a slash.
         layer: the number of the layer that it comes from, from 0.
         member: its number within that layer, from 0; -1 for a folder that no layer mentions.
@@ -127,10 +128,12 @@ def read_table(
     name: str,
     keep: Callable[[str], bool] = lambda path: False,
     take: Callable[[int], bool] = lambda size: False,
+    hashed: Callable[[str], bool] = lambda path: True,
     limits: Limits = LIMITS,
 ) -> tuple[LayerTable, dict[int, bytes]]:
     """
-    Read one layer to its end: its table with the sha256 of every file, and the content of those to keep, by member.
+    Read one layer to its end: its table, with the sha256 of every file that is to be `hashed`, and the content of those
+    to keep, by member. The layer as a whole is checked in any case.
 
     Raises:
         IntegrityError, MalformedError: as `read_layer` and the stream itself say.
@@ -139,8 +142,10 @@ def read_table(
     kept: dict[int, bytes] = {}
     seen: set[str] = set()
     twice: list[str] = []
+    # Three small reads a member would otherwise go down through every layer of streams, and be hashed one by one.
+    ahead = io.BufferedReader(stream, CHUNK)
     try:
-        for member, raw in enumerate(read_layer(cast(BinaryIO, stream), layer=name, limits=limits)):
+        for member, raw in enumerate(read_layer(ahead, layer=name, limits=limits)):
             path = "/" + raw.entry.path
             if path in seen:
                 twice.append(path)
@@ -148,15 +153,18 @@ def read_table(
             sha256 = ""
             if raw.entry.kind == "file":
                 keeping = raw.entry.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.entry.size_bytes)
-                sha256, content = _hashed(raw, keeping)
-                if keeping:
-                    kept[member] = content
+                if keeping or hashed(path):
+                    sha256, content = _hashed(raw, keeping)
+                    if keeping:
+                        kept[member] = content
             nodes.append(_node(raw, path, sha256, index, member))
         stream.drain()
     except MalformedError:
         # Damage of the stored bytes is told from a layer that was made wrong: the first is for the one who stores them.
         stream.require_blob()
         raise
+    finally:
+        ahead.detach()
     return LayerTable(tuple(nodes), tuple(twice), stream.codec, stream.size_bytes), kept
 
 

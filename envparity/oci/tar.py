@@ -13,7 +13,7 @@ __all__ = ["LIMITS", "Limits", "Member", "RawEntry", "read_layer", "write_layer"
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -275,7 +275,7 @@ LIMITS = Limits()
 class Member(io.RawIOBase):
     """The content of the member that was read last; good until the next one is asked for."""
 
-    def __init__(self, stream: BinaryIO, size: int, cut: MalformedError) -> None:
+    def __init__(self, stream: BinaryIO, size: int, cut: Callable[[], MalformedError]) -> None:
         super().__init__()
         self._stream = stream
         self._cut = cut
@@ -295,7 +295,7 @@ class Member(io.RawIOBase):
             return b""
         data = self._stream.read(want)
         if not data:
-            raise self._cut
+            raise self._cut()
         self.left -= len(data)
         return data
 
@@ -537,8 +537,7 @@ def _member(source: _Source, block: bytes, kind: bytes, pending: _Pending) -> Ra
         size_bytes=size,
         target="" if form not in {"link", "hardlink"} else _target(source, form, target),
     )
-    cut = MalformedError(f"{source.layer} is cut short inside `{shown(path)}` (byte {source.offset})")
-    reader = _Padded(source, size, cut)
+    reader = _Padded(source, size, path)
     xattrs = sorted((key.removeprefix("SCHILY.xattr."), value) for key, value in records.items() if key not in _PLAIN)
     return RawEntry(entry, reader, source.offset, _mtime(source, records, block[136:148]), tuple(xattrs))
 
@@ -546,7 +545,12 @@ def _member(source: _Source, block: bytes, kind: bytes, pending: _Pending) -> Ra
 class _Padded(Member):
     """A member that takes the padding behind its last byte along, and keeps the source's count right."""
 
-    def __init__(self, source: _Source, size: int, cut: MalformedError) -> None:
+    def __init__(self, source: _Source, size: int, path: str) -> None:
+        begins = source.offset
+
+        def cut() -> MalformedError:
+            return MalformedError(f"{source.layer} is cut short inside `{shown(path)}` (byte {begins})")
+
         super().__init__(source.stream, size, cut)
         self._source = source
         self._size = size

@@ -63,6 +63,7 @@ def merge(
     *,
     keep: Callable[[str], bool] = wanted,
     keep_limit_bytes: int = KEEP_BYTES,
+    hashed: Callable[[str], bool] = lambda path: True,
     limits: Limits = LIMITS,
     unpack_limits: UnpackLimits = UNPACK_LIMITS,
     progress: Progress = SILENT,
@@ -75,8 +76,11 @@ def merge(
         keep: says of an absolute path whether its content stays in memory; any other file is read again when it is
             asked for, which streams its layer up to it.
         keep_limit_bytes: of all content that is kept; what does not fit is read again too.
-        memory: what is known of some layers already, found with the same `keep`. Unless the place is `far`, where it
-            would cost as much as reading them, their blobs are hashed all the same: damage since then is found out.
+        hashed: says of an absolute path whether the sha256 of the file will be asked for. Hashing all files takes as
+            long as all the rest; where only a few digests are wanted, those of others are computed when they are.
+        memory: what is known of some layers already, found with the same `keep` and `hashed`. Unless the place is
+            `far`, where it would cost as much as reading them, their blobs are hashed all the same: damage since then
+            is found out.
 
     Raises:
         IntegrityError: a blob, a layer or a diffID does not match.
@@ -100,7 +104,9 @@ def merge(
                 with open_layer(
                     image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits
                 ) as stream:
-                    found = read_table(stream, layer.number - 1, name=name, keep=keep, take=budget.take, limits=limits)
+                    found = read_table(
+                        stream, layer.number - 1, name=name, keep=keep, take=budget.take, hashed=hashed, limits=limits
+                    )
                 if memory is not None:
                     memory.learn(layer, found)
             if not members.take(len(found[0].nodes)):
@@ -343,8 +349,17 @@ class ImageTree:
         return self._file(path).size_bytes
 
     def sha256(self, path: str) -> str:
-        """The sha256 of a file, computed when its layer was read and checked. Raises OSError."""
-        return self._file(path).sha256
+        """
+        The sha256 of a file, computed when its layer was read and checked; else its layer is read, and checked, again.
+
+        Raises:
+            OSError: it is no file. IntegrityError: the place changed since the layer was checked.
+        """
+        node = self._file(path)
+        if node.sha256:
+            return node.sha256
+        with self.open(path) as stream:
+            return hashlib.file_digest(cast(Any, stream), "sha256").hexdigest()
 
     def resolve(self, path: str) -> str:
         """The path with links followed, inside the image only. Raises OSError for a cycle."""
@@ -433,6 +448,8 @@ class ImageTree:
                     yield from ((name, self.open(name)) for name, _ in others)
                 yield path, io.BufferedReader(_Content(None, raw, node), CHUNK)
                 if not left:
+                    if not all(node.sha256 for those in wanted_by.values() for _, node in those):
+                        stream.drain()  # what has no digest of its own is proven by that of the layer
                     return
         raise self._changed(next(iter(wanted_by.values()))[0][1])
 
@@ -463,7 +480,10 @@ class ImageTree:
 
 
 class _Content(io.RawIOBase):
-    """A file that is read from its layer again, and must be the one that was hashed."""
+    """
+    A file that is read from its layer again, and must be the one that was hashed. Where it was not, the layer must be
+    the one that was: at the end of the file the rest of it is read.
+    """
 
     def __init__(self, stream: LayerStream | None, raw: RawEntry, node: Node) -> None:
         super().__init__()
@@ -478,8 +498,10 @@ class _Content(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         data = self._raw.reader.read(len(buffer))
         self._hash.update(data)
-        if not data and self._hash.hexdigest() != self._node.sha256:
+        if not data and self._node.sha256 and self._hash.hexdigest() != self._node.sha256:
             raise IntegrityError(f"`{shown(self._node.path)}` changed while the image was read")
+        if not data and not self._node.sha256 and self._stream is not None:
+            self._stream.drain()
         buffer[: len(data)] = data
         return len(data)
 

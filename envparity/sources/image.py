@@ -91,9 +91,10 @@ def read_docker(reference: str, options: Options) -> Environment:
         if reach.cache is None:
             image, memory = open_image(name, platform=options.platform, access=reach), None
         else:
-            memory = CachedLayers(reach.cache, _rule(), by_tar=True)
+            memory = CachedLayers(reach.cache, _rule(options), by_tar=True)
             image = known_image(reference, name, reach, memory)
-        return environment(image, merge(image, keep=kept, memory=memory), name, verify_files=options.verify_files)
+        tree = merge(image, keep=kept, hashed=_hashed(options), memory=memory)
+        return environment(image, tree, name, verify_files=options.verify_files)
 
 
 def _read(place: str, reference: str, options: Options) -> Environment:
@@ -105,8 +106,8 @@ def _read(place: str, reference: str, options: Options) -> Environment:
         image = open_image(place, platform=options.platform, access=reach)
         # What lies on this disk is read where it lies: reading it leaves nothing behind.
         is_far = place.startswith("registry:")
-        memory = CachedLayers(reach.cache, _rule()) if is_far and reach.cache is not None else None
-        tree = merge(image, keep=kept, memory=memory)
+        memory = CachedLayers(reach.cache, _rule(options)) if is_far and reach.cache is not None else None
+        tree = merge(image, keep=kept, hashed=_hashed(options), memory=memory)
         return environment(image, tree, reference, verify_files=options.verify_files)
 
 
@@ -140,11 +141,21 @@ def _fitting() -> Callable[[str], bool]:
     return one_of((*WANTED, *_KEPT))
 
 
-def _rule() -> str:
-    """The name of what `kept` keeps: with another rule, other files were kept."""
+def _hashed(options: Options) -> Callable[[str], bool]:
+    """Which files are hashed: all of them where files are verified, else those that an Environment says digests of."""
+    if options.verify_files:
+        return lambda path: True
+    return lambda path: path.startswith(_HASHED) or path.endswith((".pem", ".crt")) or "python3" in path[-24:]
+
+
+_HASHED = (MODELS + "/", *surroundings.AUTHORITIES)
+
+
+def _rule(options: Options) -> str:
+    """The name of what `kept` keeps and `_hashed` hashes: with another rule, other files were."""
     from envparity.oci.table import WANTED
 
-    return " ".join((*WANTED, *_KEPT))
+    return " ".join((*WANTED, *_KEPT, "all hashed" if options.verify_files else "few hashed"))
 
 
 def environment(image: Image, tree: ImageTree, reference: str, *, verify_files: bool = False) -> Environment:
@@ -199,11 +210,8 @@ def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files:
         yield from fonts(tree, folders)
     elif (program and tree.kind(program)) or interpreter.python_on_path(tree, search):
         yield gap("distributions", "unread", "where its Python looks for them is not known")
-    elif any(node.path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO")) for node in tree.walk()):
-        yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
     else:
-        # Known, and no gap: nothing can be imported where there is nothing to import it.
-        yield {"kind": "section", "section": "distributions"}
+        yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
     prefixes = [fact[key] for fact in facts for key in ("prefix", "base_prefix") if fact.get(key)]
     yield from _conda(tree, [*prefixes, *filter(None, (env.get("CONDA_PREFIX"), "/opt/conda"))])
     yield from native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False)

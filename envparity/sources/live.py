@@ -1,5 +1,6 @@
 """
-A live interpreter: the collectors are sent to it over standard input, run there in one process, and answer once.
+A live interpreter: the collectors are sent to it over standard input, run there in one process, and answer once. Our
+own interpreter is told to import them from where they lie, since it has compiled them already.
 
 The interpreter that the user named is started with `-I -S`, so that no `.pth` line and no `sitecustomize` runs, with an
 environment that holds nothing but `LD_LIBRARY_PATH`. What only running code knows comes from `running.py`.
@@ -7,16 +8,16 @@ environment that holds nothing but `LD_LIBRARY_PATH`. What only running code kno
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envparity.collectors import bundle, surroundings, variables
 from envparity.collectors.tree import LocalTree, gap
@@ -185,14 +186,19 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
     Send the collectors to an interpreter and make an Environment of what they answer. `inside` is what the process that
     asks knows of itself, where the interpreter is its own.
     """
-    nonce = secrets.token_hex(16)
-    command = _command(interpreter, options, nonce)
+    nonce = os.urandom(16).hex()
+    is_ours = _is_same(interpreter.executable, Path(sys.executable))
+    is_compiled = is_ours and bundle.is_compiled()
+    command = _command(interpreter, options, nonce, bundle.importing_program if is_compiled else bundle.program)
     with started(command) as finish:
         # While it works: what is needed for its answer takes as long to import as the answer to be made.
-        from envparity.sources import running
+        from envparity.sources import running, target  # noqa: F401 (what selects from files is asked last)
         from envparity.sources.observed import observed
         from envparity.sources.virtual import with_virtual_packages
 
+        if is_ours and not is_compiled:
+            # Once in the life of an installation: Python keeps the byte code, and the next start is faster.
+            importlib.import_module("envparity.collectors.probe")
         completed = finish()
     if completed.status != 0:
         raise _failure(interpreter, completed, command)
@@ -245,21 +251,24 @@ def _without_models() -> tuple[Fact, ...]:
 NO_MODEL = "no model was named"
 
 
-def _command(interpreter: Interpreter, options: Options, nonce: str) -> Command:
+_Program = Callable[[str, Mapping[str, Any]], bytes]
+
+
+def _command(interpreter: Interpreter, options: Options, nonce: str, program: _Program) -> Command:
     return Command(
         (str(interpreter.executable), *PROBING),
-        stdin=_program(nonce, options, options.environ),
+        stdin=program(nonce, _asking(options, options.environ)),
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
         slower="`envparity snapshot --timeout` raises the limit",
     )
 
 
-def _program(nonce: str, options: Options, environ: Mapping[str, str] | None) -> bytes:
-    chosen: dict[str, object] = {"verify_files": options.verify_files}
+def _asking(options: Options, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"verify_files": options.verify_files}
     if environ is not None:
         chosen["variables"] = {name: environ[name] for name in bundle.VARIABLES if name in environ}
-    return bundle.program(nonce, chosen)
+    return chosen
 
 
 PROBING = ("-I", "-S", "-")
@@ -285,8 +294,8 @@ def asked(
     Raises:
         MalformedError: the answer was cut or forged. And what `start` raises, and what `failure` makes.
     """
-    nonce = secrets.token_hex(16)
-    completed = start(_program(nonce, options, environ))
+    nonce = os.urandom(16).hex()
+    completed = start(bundle.program(nonce, _asking(options, environ)))
     if completed.status != 0:
         raise failure(completed)
     return _answer(name, completed, nonce)

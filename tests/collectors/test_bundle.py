@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -223,6 +224,36 @@ def test_files_are_verified_where_that_was_asked_for(tmp_path):
 
     assert "missing" not in found[False]
     assert found[True]["missing"] == ["x.py"]
+
+
+def test_our_own_interpreter_answers_the_same_with_the_collectors_that_it_compiled():
+    """It is faster; a snapshot must not tell which of the two programs was sent."""
+    options = {"variables": {"PYTHONPATH": "/nowhere"}}
+    sent_text, imported = (
+        parse_answer(send(sys.executable, make(NONCE, options)).stdout, NONCE)
+        for make in (program, bundle.importing_program)
+    )
+
+    def lasting(facts):
+        return [fact for fact in facts if fact["kind"] not in ("host", "cpu")]  # loads and clocks change meanwhile
+
+    assert lasting(imported) == lasting(sent_text)
+
+
+def test_the_importing_program_leaves_no_byte_code_behind(tmp_path):
+    """What is only read writes nothing; and it finds nothing but the collectors where they lie."""
+    folder = tmp_path / "collectors"
+    shutil.copytree(Path(bundle.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    here = ascii(str(Path(bundle.__file__).absolute().parent))
+    text = bundle.importing_program(NONCE).decode().replace(here, ascii(str(folder)))
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+
+    done = send(sys.executable, text.encode(), cwd=str(tmp_path))
+
+    assert str(folder) in text
+    assert parse_answer(done.stdout, NONCE, done.stderr)
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
 def test_the_answer_is_json_that_says_nothing_twice():

@@ -146,7 +146,7 @@ def test_a_config_that_is_not_what_its_name_says_is_an_integrity_error(tmp_path:
 
 def test_a_layer_that_is_not_its_diff_id_is_an_integrity_error(tmp_path: Path) -> None:
     other = {**GOOD, "a/layer.tar": hostile.tar(hostile.file("etc/x", b"2"))}
-    with pytest.raises(IntegrityError, match="its tar is not what the config says"):
+    with pytest.raises(IntegrityError, match="is not what its digest says"):
         merge(open_image(docker(tmp_path / "x.tar", other, [line()])))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,35 @@ def test_a_layer_that_changed_since_it_was_checked_is_noticed(tmp_path: Path) ->
     (tmp_path / "x" / "blobs" / "sha256" / hostile.digest(before)[7:]).write_bytes(after)
     with pytest.raises(IntegrityError, match=r"changed while the image was read|not what its digest says"):
         tree.open("/a").read()
+
+
+def test_a_file_that_was_not_hashed_is_hashed_when_it_is_asked_for(tmp_path: Path) -> None:
+    """A digest that is wanted and empty would be equal to any other that is empty."""
+    tree = merged(tmp_path, tar(file("a", b"12345"), file("b", b"6")), hashed=lambda path: path == "/b")
+
+    assert [node.sha256 for node in tree.walk() if node.path == "/a"] == [""]
+    assert tree.sha256("/a") == hashlib.sha256(b"12345").hexdigest()
+    assert tree.sha256("/b") == hashlib.sha256(b"6").hexdigest()
+    assert {path: stream.read() for path, stream in tree.contents(["/a", "/b"])} == {"/a": b"12345", "/b": b"6"}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda tree: tree.open("/a").read(),
+        lambda tree: tree.sha256("/a"),
+        lambda tree: [stream.read() for _, stream in tree.contents(["/a"])],
+    ],
+)
+def test_a_file_that_was_not_hashed_is_proven_by_its_layer(ask: Callable[[ImageTree], object], tmp_path: Path) -> None:
+    """Whoever changes a layer after it was checked must not be believed because nobody had hashed the file."""
+    before = tar(file("a", b"1" * 600_000), file("z", b"z" * 600_000))
+    after = tar(file("a", b"2" * 600_000), file("z", b"z" * 600_000))
+    tree = merged(tmp_path, before, hashed=lambda path: False)
+    (tmp_path / "x" / "blobs" / "sha256" / hostile.digest(before)[7:]).write_bytes(after)
+
+    with pytest.raises(IntegrityError, match="not what its digest says"):
+        ask(tree)
 
 
 def test_metadata_is_what_is_kept() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,9 @@ from envparity.oci.entries import Entry
 from envparity.oci.places import write_image
 from envparity.sources import Options, read
 from envparity.values import Environment, GapKind, Variable
+from tests.oci import hostile
 from tests.oci.made import built, file
+from tests.oci.registry import filled, serving
 from tests.sources.test_live import BASE, install, make_venv
 
 RELEASE = file("etc/os-release", b'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n')
@@ -260,3 +264,29 @@ def test_an_image_without_conda_says_so(tmp_path: Path) -> None:
 
     assert environment.conda_packages is None
     assert reasons(environment, "conda_packages") == {"it is no conda environment": GapKind.NOT_RECORDED}
+
+
+def test_files_are_verified_though_the_layers_were_read_before_without_their_digests(tmp_path: Path) -> None:
+    """What a quick look left in the cache has no digests: taken for the whole, it would call every file changed."""
+    site = "opt/env/lib/python3.11/site-packages"
+    good = base64.urlsafe_b64encode(hashlib.sha256(b"x = 1\n").digest()).rstrip(b"=").decode()
+    layer = hostile.tar(
+        hostile.file("opt/env/pyvenv.cfg", b"home = /usr/bin\nversion = 3.11.7\n"),
+        hostile.file("usr/bin/python3.11", b"\x7fELF", mode=0o755),
+        hostile.file("usr/lib/python3.11/os.py", b""),
+        hostile.link("opt/env/bin/python3", "/usr/bin/python3.11"),
+        hostile.file(f"{site}/x-1.dist-info/METADATA", b"Metadata-Version: 2.1\nName: x\nVersion: 1\n"),
+        hostile.file(f"{site}/x-1.dist-info/RECORD", f"x.py,sha256={good},6\ny.py,sha256={good},6\n".encode()),
+        hostile.file(f"{site}/x.py", b"x = 1\n"),
+        hostile.file(f"{site}/y.py", b"y = 2\n"),
+    )
+    config = {"config": {"Env": ["PATH=/opt/env/bin"]}}
+    environ = {"ENVPARITY_CACHE_DIR": str(tmp_path / "cache")}
+    found = []
+    with serving(filled(tmp_path, layer, config=config)) as fake:
+        for verify in (False, True, True):
+            environment = read(fake.reference, options=Options(environ=environ, verify_files=verify))
+            found.append({item.name: item.modified for item in environment.distributions or ()})
+
+    assert found == [{"x": None}, {"x": ("y.py",)}, {"x": ("y.py",)}]
+    assert fake.paths.count(f"blobs/{hostile.digest(layer)}") == 2  # once for each of the two questions
