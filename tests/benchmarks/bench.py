@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,story]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -97,11 +97,34 @@ def verifying(folder: Path, runs: int) -> None:
     shutil.rmtree(folder / "large")
 
 
+ONE_HASH = "import hashlib, sys; print(hashlib.file_digest(open(sys.argv[1], 'rb'), 'sha256').hexdigest())"
+
+
+def images(folder: Path, runs: int) -> None:
+    """An image of plain layers from an archive and from a registry, beside one sha256 of it, which is needed at least."""
+    site_packages = made_venv(folder, "inside")
+    made.distributions(site_packages, 235)
+    made.image(folder / "image.tar", site_packages, 30_000, 1_100 << 20)
+    envparity = str(BIN / "envparity")
+    snapshot = [envparity, "snapshot", "--allow-incomplete", "-o", "image.env.json"]
+    with made.registry(folder / "image.tar") as reference:
+        anew = 'rm -rf anew && ENVPARITY_CACHE_DIR="$PWD/anew" exec "$@"'
+        cached = 'ENVPARITY_CACHE_DIR="$PWD/cached" exec "$@"'
+        rows = [
+            ("one sha256 of the archive", [sys.executable, "-I", "-c", ONE_HASH, "image.tar"]),
+            ("`envparity snapshot docker-archive:`", [*snapshot, "docker-archive:image.tar"]),
+            ("`envparity snapshot registry:`, read anew", ["sh", "-c", anew, "sh", *snapshot, reference]),
+            ("`envparity snapshot registry:`, layers known", ["sh", "-c", cached, "sh", *snapshot, reference]),
+        ]
+        table("An image of 1.1 GB in 30,000 files", rows, min(runs, 3), folder)
+    (folder / "image.tar").unlink()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--only", default="start,snapshot,files,reading,story", help="which groups, by comma")
+    parser.add_argument("--only", default="start,snapshot,files,images,reading,story", help="which groups, by comma")
     arguments = parser.parse_args()
     envparity, python, uv = str(BIN / "envparity"), sys.executable, shutil.which(arguments.uv) or arguments.uv
     uv = str(Path(uv).absolute())
@@ -113,6 +136,8 @@ def main() -> int:
             snapshots(folder, uv, arguments.runs)
         if "files" in only:
             verifying(folder, arguments.runs)
+        if "images" in only:
+            images(folder, arguments.runs)
         if not only & {"start", "reading", "story"}:
             return 0
         subprocess.run([uv, "venv", "-q", "-p", python, "target"], cwd=folder, check=True)

@@ -8,8 +8,16 @@ tell the difference.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import io
+import json
 import random
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROWS = 230
@@ -62,6 +70,114 @@ def files(site_packages: Path, count: int, total_bytes: int) -> None:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n\n")
         (info / "RECORD").write_text("\n".join([*rows, ""]))
+
+
+def image(archive: Path, site_packages: Path, count: int, total_bytes: int) -> None:
+    """
+    What `docker save` writes: three plain layers, with the Python that runs this, the metadata of an environment, and
+    `count` files of `total_bytes` together.
+    """
+    random.seed(2)
+    noise = random.randbytes(8 << 20)
+    inside = f"opt/env/lib/python3.{sys.version_info[1]}/site-packages"
+    metadata = [path for path in sorted(site_packages.glob("*.dist-info/*")) if path.is_file()]
+    layers = []
+    for number, tenths in enumerate((1, 8, 1)):
+        path = archive.with_name(f"layer{number}.tar")
+        with tarfile.open(path, "w") as layer:
+            if number == 0:
+                layer.add(Path(sys.executable).resolve(), "usr/bin/python3")
+                _add(layer, "usr/lib/python3/os.py", b"")
+                _add(layer, "opt/env/pyvenv.cfg", b"home = /usr/bin\nversion = 3.%d.0\n" % sys.version_info[1])
+                link = tarfile.TarInfo("opt/env/bin/python3")
+                link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3"
+                layer.addfile(link)
+            for file in metadata if number == 1 else ():
+                _add(layer, f"{inside}/{file.relative_to(site_packages)}", file.read_bytes())
+            for index in range(count * tenths // 10):
+                size = total_bytes // count * (8 if index % 16 == 0 else 8 / 15)  # a few hold half of it
+                start = index * 104729 % (1 << 22)
+                _add(
+                    layer,
+                    f"{inside}/lib{index % 235:04d}/part{index % 40}/f{number}-{index}",
+                    noise[start:][: int(size)],
+                )
+        layers.append(path)
+    digests = [_sha256(path) for path in layers]
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Env": ["PATH=/opt/env/bin:/usr/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+        }
+    ).encode()
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    line = {"Config": name, "RepoTags": ["bench:1"], "Layers": [f"{digest}/layer.tar" for digest in digests]}
+    with tarfile.open(archive, "w") as whole:
+        _add(whole, name, config)
+        for path, digest in zip(layers, digests, strict=True):
+            whole.add(path, f"{digest}/layer.tar")
+            path.unlink()
+        _add(whole, "manifest.json", json.dumps([line]).encode())
+
+
+@contextlib.contextmanager
+def registry(archive: Path) -> Iterator[str]:
+    """A registry on the loopback that holds the image of such an archive; what `registry:` names it."""
+    with tarfile.open(archive) as whole:
+        members = {member.name: (member.offset_data, member.size) for member in whole}
+        line = json.load(whole.extractfile("manifest.json") or io.BytesIO())[0]
+    config = line["Config"].removesuffix(".json")
+    blobs = {f"sha256:{config}": members[line["Config"]]}
+    blobs |= {f"sha256:{name.partition('/')[0]}": members[name] for name in line["Layers"]}
+    kind = "application/vnd.oci.image"
+    described = [{"mediaType": f"{kind}.layer.v1.tar", "digest": key, "size": size} for key, (_, size) in blobs.items()]
+    described[0]["mediaType"] = f"{kind}.config.v1+json"
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{kind}.manifest.v1+json",
+            "config": described[0],
+            "layers": described[1:],
+        }
+    ).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            offset, size = blobs.get(self.path.rpartition("/")[2], (0, len(manifest)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(size if "/blobs/" in self.path else len(manifest)))
+            self.send_header("Content-Type", f"{kind}.manifest.v1+json")
+            self.end_headers()
+            if "/blobs/" not in self.path:
+                self.wfile.write(manifest)
+                return
+            with archive.open("rb") as file:
+                self.connection.sendfile(file, offset, size)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"registry:127.0.0.1:{server.server_port}/bench:1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o755
+    archive.addfile(member, io.BytesIO(data))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _path(row: int) -> str:
