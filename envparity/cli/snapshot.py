@@ -43,7 +43,7 @@ MOST_LINES = 10
 @click.option(
     "--deep",
     is_flag=True,
-    help="Also start the target with its own site, import its numeric libraries, and ask them (an interpreter of this machine).",
+    help="Also start the target (of this machine) with its own site, import its numeric libraries, and ask them.",
 )
 @target_options
 @common_options
@@ -62,10 +62,10 @@ def command(
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, conda:PREFIX, an image (oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME[:TAG],
-    docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a requirements or environment
-    file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read:
-    VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, conda:PREFIX, an image (oci:DIR[:TAG], docker-archive:FILE,
+    registry:HOST/NAME[:TAG], docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a
+    requirements or environment file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the
+    active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
