@@ -87,14 +87,17 @@ def required_by(
     return _reach(_edges(distributions, marker_env), roots, barred=frozenset())
 
 
-def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> frozenset[str]:
+def tooling(
+    distributions: Iterable[Distribution], marker_env: Mapping[str, str], modules: Iterable[str] = ()
+) -> frozenset[str]:
     """
     envparity itself, and what is installed for its sake alone.
 
     That is what its metadata requires, directly or not, unless the user asked for it by name (`requested`, where the
     installer tells that from what was merely required), or a path of requirements from any distribution outside this
-    set reaches it. Which extras of a distribution somebody once asked for is recorded nowhere, so only extras that a
-    requirement names are followed: an environment gives the same lock whether envparity is installed in it or not.
+    set reaches it, or a model refers to one of its modules (`modules`, dotted). Which extras of a distribution somebody
+    once asked for is recorded nowhere, so only extras that a requirement names are followed: an environment gives the
+    same lock whether envparity is installed in it or not.
     """
     installed = tuple(distributions)
     edges = _edges(installed, marker_env)
@@ -104,6 +107,7 @@ def tooling(distributions: Iterable[Distribution], marker_env: Mapping[str, str]
     wanted = {
         each.name for each in installed if each.requested and each.installer not in _REQUESTS_ALL and each.importable
     }
+    wanted |= {name for names in providers_of(modules, installed).values() for name in names}
     others = (edges.keys() - candidates) | wanted
     return candidates - _reach(edges, others, barred=frozenset([OURSELVES]))
 

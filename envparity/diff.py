@@ -50,7 +50,9 @@ def between(
     findings = judge(before, after, compare(before, after))
     over = any(finding.severity.at_least(fail_on) and not _unknown(finding.difference.change) for finding in findings)
     blocked: list[str] = []
-    for name, side in zip(names, (before, after), strict=True):
+    for name, side, other in zip(names, (before, after), (after, before), strict=True):
+        if side.origin.kind == "image" and side.distributions is None and other.distributions and not allow_incomplete:
+            blocked.append(f"{name} has no Python on its PATH, so no library could be compared (--allow-incomplete)")
         if not side.complete and not allow_incomplete:
             blocked.append(f"{name} could not be read completely (--allow-incomplete answers all the same)")
         if strict and any(gap.kind is GapKind.NOT_RECORDED for gap in side.gaps):

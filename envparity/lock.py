@@ -86,7 +86,13 @@ def recover(
     chosen, left_out = _chosen(installed, closure.marker_environment(python, system))
     # 2
     found = index.find_wheels(
-        chosen, client=fetcher.client, index=index_url, python_version=python.version, progress=fetcher.progress
+        chosen,
+        client=fetcher.client,
+        index=index_url,
+        python_version=python.version,
+        platform_tags=python.platform_tags,
+        prove=lambda item: _record_of(fetcher, item),
+        progress=fetcher.progress,
     )
     matched = _settled((*_changed_since(chosen), *found))
     files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
@@ -228,6 +234,11 @@ def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> 
             "install it again from this index, or name the index that it came from with `--index`",
         )
     return msgspec.structs.replace(item, state="proven")
+
+
+def _record_of(fetcher: Fetcher, item: LockedDistribution) -> str:
+    (file,) = fetcher.blobs([wheel_wanted(item)])
+    return wheels.record_sha256(file, file_name=item.wheel.name)
 
 
 def _with_short_names(item: LockedDistribution, file: Path, artifacts: Iterable[Artifact]) -> LockedDistribution:

@@ -104,7 +104,7 @@ class Client:
         self.offline = offline
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._opened: httpx.Client | None = None
+        self._opened: dict[bool, httpx.Client] = {}
         self._opening = threading.Lock()
         self._abandoned = threading.Event()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -117,9 +117,9 @@ class Client:
 
     def close(self) -> None:
         """Give the connections back."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        for client in self._opened.values():
+            client.close()
+        self._opened.clear()
 
     @contextmanager
     def workers(self, count: int) -> Iterator[ThreadPoolExecutor]:
@@ -279,7 +279,6 @@ class Client:
 
     def _answer(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """The answer after all redirects, with its body still to come; the caller closes it."""
-        client = self._client()
         first = url
         for _ in range(_MOST_REDIRECTS + 1):
             _require_address(url)
@@ -288,6 +287,7 @@ class Client:
             if _origin(url) != _origin(first):
                 # CVE-2018-18074, GHSA-vh4v-2xq2-g5cg: credentials are for the host that they were given for.
                 sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
+            client = self._client(url)
             request = client.build_request("GET", url, headers=sent, extensions={"trace": self._remember})
             response = client.send(request, stream=True)
             if response.status_code not in _REDIRECTS:
@@ -301,34 +301,34 @@ class Client:
             url = target
         raise UnreachableError(f"{printable(url)} redirects more than {_MOST_REDIRECTS} times")
 
-    def _client(self) -> httpx.Client:
+    def _client(self, url: str) -> httpx.Client:
+        """The client for a host: what is said to this machine, in the clear too, is not for a proxy."""
         import ssl
 
         import certifi
         import httpx
 
         with self._opening:
-            if self._opened is None:
+            direct = is_loopback(urlsplit(url).hostname or "")
+            if direct not in self._opened:
                 # The system's authorities (a company's own is there), and certifi's where the system has none.
                 context = ssl.create_default_context()
                 context.load_verify_locations(certifi.where())
-                # What is said to this machine, in the clear too, is not for a proxy.
-                direct = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
                 try:
-                    self._opened = httpx.Client(
-                        verify=context, timeout=self._timeout_s, follow_redirects=False, mounts=direct
+                    self._opened[direct] = httpx.Client(
+                        verify=context, timeout=self._timeout_s, follow_redirects=False, trust_env=not direct
                     )
                 except ValueError as error:  # of a proxy's address
                     raise UsageError(
                         "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used",
                         hint="write it as http://HOST:PORT",
                     ) from error
-            return self._opened
+            return self._opened[direct]
 
 
 _HINTS = {
-    401: "this place wants credentials, and private places are not supported yet",
-    403: "this place refuses; private places are not supported yet",
+    401: "this place wants credentials; of a private index they are not supported yet",
+    403: "this place refuses; private indexes are not supported yet",
     404: "it is gone from there",
     407: "the proxy wants credentials: put them into HTTPS_PROXY",
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from envparity.errors import MalformedError, UnreachableError, UsageError
 from envparity.files import Member, populate, private_folder
 from envparity.oci import places
+from envparity.oci.access import Access
 from envparity.oci.entries import shown
 from envparity.oci.image import Image
 from envparity.oci.tree import ImageTree, merge
@@ -61,17 +62,19 @@ def inside(
     reference: str,
     argv: Sequence[str] = (),
     *,
+    access: Access | None = None,
     progress: Progress = SILENT,
     say: Callable[[str], None] = lambda message: None,
 ) -> int:
     """
-    The exit status of a command (the image's own where none is given), with our standard streams.
+    The exit status of a command (the image's own where none is given), with our standard streams. `access` is what a
+    registry or an engine takes: logins, the engine's socket.
 
     Raises:
         UnreachableError: this machine allows none of the ways; each is named with what it lacks.
         UsageError: the image is for another platform, or has nothing to start.
     """
-    image = places.open_image(reference)
+    image = places.open_image(reference, access=access)
     machine = os.uname().machine
     if image.config.os != "linux" or ARCHITECTURES.get(machine) != image.config.architecture:
         raise UsageError(f"`{reference}` is for {image.platform}, and this machine is {machine}")

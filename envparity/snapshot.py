@@ -138,10 +138,18 @@ def recording(
 
     Where the block raises, nothing is taken, and its error goes on.
     """
-    record = Recording(list(_several(models)), list(_several(data)), dict(params or {}))
+    record = Recording(list(_several(models)), list(_several(data)))
+    if isinstance(params, Mapping):
+        record.params.update(params)
+    given = None if params is None or isinstance(params, Mapping) else params
     yield record
     record.environment = take(
-        path, models=record.models, data=record.data, params=record.params, verify_files=verify_files, strict=strict
+        path,
+        models=record.models,
+        data=record.data,
+        params=record.params or given or {},  # what is no mapping is refused at the end, and not before the training
+        verify_files=verify_files,
+        strict=strict,
     )
 
 
@@ -170,20 +178,32 @@ def of(
     lineage = lineage or Lineage()
     given = list(lineage.facts(options))
     facts = _model_facts(models, options)
+    require_deep(source, options)
     if options.deep:
         from envparity.sources import running
 
         options = replace(options, wanted=running.importable(name for fact in facts for name in _modules(fact)))
     environment = sources.read(source, options=options) if source else sources.read_active(options)
     is_live = environment.origin.kind == "live" and not _is_saved(source, options)
-    if options.deep and not is_live:
+    if options.deep and (not is_live or environment.python is None):
         raise UsageError(
-            f"`--deep` starts an interpreter, and `{source}` is none",
+            f"`--deep` starts an interpreter of this machine, and `{source}` is none",
             hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
         )
     if is_live and environment.origin.reference.partition(":")[0] in _HERE:
         given += _around(options, lineage)
     return _with_lineage(_with_models(environment, facts), given)
+
+
+def require_deep(source: str | None, options: Options) -> None:
+    """Refuse `--deep` for what starts no interpreter of this machine, before anything is said or done."""
+    scheme, colon, _ = (source or "").partition(":")
+    elsewhere = bool(colon) and scheme in sources.SCHEMES and scheme not in _HERE
+    if options.deep and (elsewhere or _is_saved(source, options)):
+        raise UsageError(
+            f"`--deep` starts an interpreter of this machine, and `{source}` is none",
+            hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
+        )
 
 
 def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
@@ -198,8 +218,10 @@ def unprovided(environment: Environment) -> dict[str, tuple[str, ...]]:
     from envparity.image.preflight import stdlib_names
 
     standard = stdlib_names(environment.python.version)
-    provided = {name.partition(".")[0] for item in environment.distributions for name in item.import_names}
-    provided |= {item.name.replace("-", "_") for item in environment.distributions}
+    provided = {
+        name.partition(".")[0] for item in environment.distributions if item.importable for name in item.import_names
+    }
+    provided |= {item.name.replace("-", "_") for item in environment.distributions if item.importable}
     found = {
         artifact.name: tuple(
             sorted({module.partition(".")[0] for module in artifact.modules} - provided - standard - {"__main__"})
@@ -278,12 +300,14 @@ def _with_models(environment: Environment, facts: Sequence[Fact]) -> Environment
     import msgspec
 
     from envparity import codec
+    from envparity.sources.live import NO_MODEL
+    from envparity.sources.tooling import marked
 
     found = codec.environment(facts, environment.origin)
-    kept = (gap for gap in environment.gaps if gap.section != "artifacts" or gap.kind == "unread")
+    kept = (gap for gap in environment.gaps if (gap.section, gap.reason) != ("artifacts", NO_MODEL))
     of_models = (gap for gap in found.gaps if gap.section == "artifacts")
     merged = codec.with_artifacts(environment, found.artifacts or ())
-    return msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models})))
+    return marked(msgspec.structs.replace(merged, gaps=tuple(sorted({*kept, *of_models}))))
 
 
 def _name(path: Path) -> str:

@@ -13,6 +13,7 @@ from envparity.values import (
     Artifact,
     Basis,
     Change,
+    CondaPackage,
     Cpu,
     Device,
     Difference,
@@ -21,11 +22,14 @@ from envparity.values import (
     Gap,
     GapKind,
     Host,
+    Module,
     NativeLibrary,
+    Numerics,
     Origin,
     OsPackage,
     Python,
     Settings,
+    SourceCode,
     System,
     Variable,
 )
@@ -447,3 +451,60 @@ def test_a_contradiction_that_arrives_is_a_difference() -> None:
 def test_the_same_accelerators_do_not_differ() -> None:
     assert stacks(ON_A100, ON_A100) == {}
     assert compared(environment(accelerators=ON_A100), environment(accelerators=ON_A100)) == 5
+
+
+def test_a_library_that_something_else_answers_for_is_a_known_difference() -> None:
+    """The version is the same on both sides, and one imports the `numpy.py` of the folder that it was started in."""
+    numpy = installed("numpy", "1.26.4", import_names=("numpy",))
+    reason = "an import of `numpy` finds /work/numpy.py, and not the one that this distribution brought"
+    told = Gap("distributions", GapKind.NOT_RECORDED, reason, "numpy")
+    from_outside = environment(
+        distributions=(installed("numpy", "1.26.4", import_names=("numpy",), shadowed=True),), gaps=(told,)
+    )
+    from_inside = environment(
+        distributions=(installed("numpy", "1.26.4", import_names=("numpy",), loaded=False),),
+        modules=(Module(name="numpy", file="/work/numpy.py"),),
+    )
+
+    for shadowed in (from_outside, from_inside):
+        difference = one(environment(distributions=(numpy,)), shadowed)
+
+        assert (difference.item, difference.field, difference.change) == ("numpy", "shadowed", Change.CHANGED)
+
+
+def test_a_namespace_without_an_owner_shadows_nothing() -> None:
+    google = installed("protobuf", "5.0", import_names=("google.protobuf", "google"), loaded=False)
+    after = environment(distributions=(google,), modules=(Module(name="google"),))
+
+    assert compare(environment(distributions=(google,)), after) == ()
+
+
+def test_what_was_not_loaded_on_one_side_has_no_switches_there() -> None:
+    before = environment(numerics=Numerics(switches=(Variable("sklearn.assume_finite", "False"),)))
+
+    difference = one(before, environment(numerics=Numerics()))
+
+    assert difference.change is Change.UNKNOWN
+
+
+def test_a_clean_and_a_dirty_repository_differ() -> None:
+    clean = SourceCode(commit="a" * 40, dirty=False)
+    dirty = SourceCode(commit="a" * 40, dirty=True, diff_sha256="b" * 64)
+
+    difference = one(environment(source_code=clean), environment(source_code=dirty))
+
+    assert (difference.field, difference.change) == ("diff_sha256", Change.CHANGED)
+
+
+def test_conda_packages_of_one_version_and_build_may_be_other_bytes() -> None:
+    one_channel, another = (
+        CondaPackage(name="numpy", version="1.26.4", build="py311_0", sha256=digit * 64) for digit in "ab"
+    )
+
+    difference = one(environment(conda_packages=(one_channel,)), environment(conda_packages=(another,)))
+
+    assert difference.field == "sha256"
+    unbuilt = CondaPackage(name="numpy", version="1.26.4")
+    assert one(environment(conda_packages=(one_channel,)), environment(conda_packages=(unbuilt,))).change is (
+        Change.UNKNOWN
+    )

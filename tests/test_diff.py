@@ -6,7 +6,7 @@ import pytest
 
 from envparity.diff import between
 from envparity.errors import IncompleteError
-from envparity.values import Distribution, Environment, Gap, GapKind, Origin, Python, Severity
+from envparity.values import Distribution, Environment, Gap, GapKind, Origin, Python, Severity, System
 
 
 def environment(version: str, *gaps: Gap) -> Environment:
@@ -72,3 +72,18 @@ def test_nothing_compared_is_an_error_and_not_a_pass() -> None:
         between(environment("1.4.2"), empty)
 
     assert caught.value.details == ("empty.txt: settings: permission denied",)
+
+
+def test_an_image_without_a_python_is_no_parity_with_a_training_environment() -> None:
+    """A tag that was overwritten by another image must not pass since nothing of it could be compared."""
+    system = System(os="linux", id="debian", version_id="12")
+    before = Environment(
+        origin=Origin(kind="live"), system=system, distributions=(Distribution(name="numpy", version="1.26.4"),)
+    )
+    image = Environment(origin=Origin(kind="image", reference="docker:bare:1"), system=system)
+
+    report = between(before, image)
+
+    assert report.status == 3
+    assert "no Python" in " ".join(report.blocked)
+    assert between(before, image, allow_incomplete=True).status == 0

@@ -45,16 +45,15 @@ def command(
       envparity diff model.env.json requirements.txt
       envparity diff model.env.json oci:image --format json
     """
-    import os
     import sys
     from dataclasses import asdict
 
-    from envparity import diff, report, sources
+    from envparity import diff, report, snapshot, sources
     from envparity.errors import worst
     from envparity.values import Severity
 
     options = sources.Options(
-        environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
+        environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
     )
     results = []
     for reference, (before, after) in zip(right, sources.read_sides(left, right, options=options), strict=True):

@@ -22,7 +22,12 @@ def command(common: Common, image: str, argv: tuple[str, ...]) -> int:
     \b
       envparity run oci:image -- python -c "import sys; print(sys.version)"
     """
-    from envparity import run
+    import os
 
-    status = run.inside(image, argv, progress=common.progress, say=common.say)
+    from envparity import run
+    from envparity.oci.access import Access
+
+    with common.fetcher() as fetcher:
+        access = Access(fetcher.client, fetcher.cache, os.environ)
+        status = run.inside(image, argv, access=access, progress=common.progress, say=common.say)
     return status if status >= 0 else 128 - status

@@ -21,14 +21,15 @@ def command(source: str, format: str, output: str | None, target: Target, common
       envparity show requirements.txt --format json
       envparity show conda-lock.yml --platform linux/amd64
     """
-    import os
     import sys
     from dataclasses import asdict
 
-    from envparity import report, sources
+    from envparity import report, snapshot, sources
     from envparity.errors import IncompleteError
 
-    options = sources.Options(environ=os.environ, stdin=sys.stdin.buffer, offline=common.offline, **asdict(target))
+    options = sources.Options(
+        environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, **asdict(target)
+    )
     environment = sources.read(source, options=options)
     emit(report.rendered("environment", format, environment, style(output), verbose=common.verbose), output)
     if not environment.complete and not common.allow_incomplete:

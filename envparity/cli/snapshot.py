@@ -43,7 +43,7 @@ MOST_LINES = 10
 @click.option(
     "--deep",
     is_flag=True,
-    help="Also start the target with its own site, import its numeric libraries, and ask them.",
+    help="Also start the target (of this machine) with its own site, import its numeric libraries, and ask them.",
 )
 @target_options
 @common_options
@@ -62,10 +62,10 @@ def command(
     """
     Record the environment that a model was trained in.
 
-    SOURCE is venv:DIR, python:EXE, an image (oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME[:TAG],
-    docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a requirements or environment
-    file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the active environment is read:
-    VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
+    SOURCE is venv:DIR, python:EXE, conda:PREFIX, an image (oci:DIR[:TAG], docker-archive:FILE,
+    registry:HOST/NAME[:TAG], docker:IMAGE), another place (container:NAME, ssh:HOST, kube:NAMESPACE/POD), a lock, a
+    requirements or environment file, an SBOM, the folder of an MLflow model, or a saved snapshot. Without it, the
+    active environment is read: VIRTUAL_ENV, else CONDA_PREFIX, else python3 on PATH.
 
     \b
       envparity snapshot --model model.joblib -o model.env.json
@@ -86,6 +86,7 @@ def command(
         deep=deep,
         offline=common.offline,
     )
+    snapshot.require_deep(source, options)
     if deep:
         common.say("--deep: the target is started with its own site and environment; its libraries and code run")
     environment = snapshot.of(source, models=models, options=options, lineage=snapshot.Lineage(data, params))

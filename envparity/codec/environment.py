@@ -52,7 +52,7 @@ _ONE = {
 # Where something lies, who put it there and when: recorded, and never a difference.
 _PYTHON_PLACES = (
     *("prefix", "base_prefix", "executable", "libpython", "stdlib", "path", "provenance"),
-    *("configure", "startup", "others", "hash_seed"),
+    *("configure", "startup", "others", "hash_seed", "dev_mode"),
 )
 _DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
 
@@ -210,9 +210,11 @@ def load_environment(data: bytes, what: str) -> Environment:
     except MalformedError as error:
         error.message = f"{what} is not a valid environment: {error.message}"
         raise
-    _warn_of_unknown(body, what)
+    known = _warn_of_unknown(body, what)
     recorded = document.get("content_digest")
-    if recorded is not None and recorded != content_digest(result):
+    # What belongs to the content may differ from version to version: only our own documents can be held to it.
+    ours = known and result.origin.tool in {"", f"envparity {__version__}"}
+    if ours and recorded is not None and recorded != content_digest(result):
         raise MalformedError(
             f"{what} was changed after it was written: its content digest does not match",
             hint="take the snapshot again, or remove the line `content_digest` if the change was meant",
@@ -239,12 +241,14 @@ def _split(message: str) -> tuple[str, str]:
     return text[:1].lower() + text[1:], path.rstrip("`").removeprefix(".")
 
 
-def _warn_of_unknown(document: Any, what: str) -> None:
+def _warn_of_unknown(document: Any, what: str) -> bool:
+    """Say which keys were left out, if any; whether all were known."""
     unknown = sorted(_unknown(document, Environment, ""))
     if unknown:
         listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         message = f"{what} holds keys that are not known and were left out: {listed}"
         warnings.warn(message, UnknownKeysWarning, stacklevel=3)
+    return not unknown
 
 
 def _unknown(document: Any, kind: type[msgspec.Struct], path: str) -> Iterable[str]:
@@ -294,6 +298,13 @@ def content(environment: Environment) -> Environment:
             for item in distributions
             if not item.tooling and not item.vendored_in
         )
+    cpu = environment.cpu
+    if cpu is not None:
+        cpu = replace(cpu, family="", stepping="", microcode="")
+    accelerators = environment.accelerators
+    if accelerators is not None:
+        devices = tuple(replace(device, memory_bytes=None) for device in accelerators.devices)
+        accelerators = replace(accelerators, devices=devices)
     artifacts = environment.artifacts
     if artifacts is not None:
         artifacts = tuple(replace(item, path="") for item in artifacts if item.kind != "data")
@@ -302,7 +313,7 @@ def content(environment: Environment) -> Environment:
         native_libraries = tuple(
             replace(item, path="", basis=Basis.INSTALLED, overridden_by="")
             for item in native_libraries
-            if item.role not in {"", "extension"}
+            if item.role not in {"", "extension"} and item.owner
         )
     conda_packages = environment.conda_packages
     if conda_packages is not None:
@@ -324,13 +335,15 @@ def content(environment: Environment) -> Environment:
     gaps = (
         replace(gap, reason=_without_places(gap.reason), item=_ITS_PLACE if "/" in gap.item else gap.item)
         for gap in environment.gaps
-        if gap.kind is GapKind.UNREAD and gap.section not in _NOT_OF_THE_RUNTIME
+        if gap.kind is GapKind.UNREAD and gap.section not in _NOT_OF_THE_RUNTIME and not _is_of_data(gap, environment)
     )
     return _ordered(
         replace(
             environment,
             origin=Origin(kind="content"),
             host=None,
+            cpu=cpu,
+            accelerators=accelerators,
             python=python,
             distributions=distributions,
             native_libraries=native_libraries,
@@ -345,7 +358,16 @@ def content(environment: Environment) -> Environment:
     )
 
 
-_NOT_OF_THE_RUNTIME = frozenset({"numerics", "modules", "source_code"})
+_NOT_OF_THE_RUNTIME = frozenset({"host", "numerics", "modules", "source_code"})
+
+
+def _is_of_data(gap: Gap, environment: Environment) -> bool:
+    """Whether a gap speaks of an artifact that is no model: of data, or of a part of it."""
+    if gap.section != "artifacts" or not gap.item:
+        return False
+    models = {item.name for item in environment.artifacts or () if item.kind == "model"}
+    return gap.item.partition("/")[0] not in models
+
 
 _PATH_VARIABLES = frozenset(
     [

@@ -114,6 +114,7 @@ def image_interpreter(
         "python",
         "not-recorded",
         "compiler, build, linked libraries and platform tags are known to a running interpreter only",
+        "build",
     )
 
 

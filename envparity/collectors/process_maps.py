@@ -95,7 +95,7 @@ class _Overrides:
     def by(self, path: str) -> str:
         """The variable, or the file, that brought this library; empty where none did."""
         for name, variable in self.preloads.items():
-            if (os.path.realpath(name) if "/" in name else os.path.basename(path)) in (path, name):
+            if path == os.path.realpath(name) if "/" in name else os.path.basename(path) == name:
                 return variable
         return "LD_LIBRARY_PATH" if os.path.dirname(path) in self.folders else ""
 

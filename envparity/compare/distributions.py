@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envparity import markers
 from envparity.compare.sides import Fact, Sides, normalised, told_apart, unknown, why, yes_no
 from envparity.compare.versions import Stated, versions
-from envparity.values import Basis, Distribution, Environment, Python, System
+from envparity.values import Basis, Change, Difference, Distribution, Environment, Python, System
 
 
 def _marker_variables(python: Python | None, system: System | None) -> dict[str, str]:
@@ -77,6 +77,7 @@ def distributions(sides: Sides, left: tuple[Distribution, ...], right: tuple[Dis
     """What an import can find on each side, by name."""
     befores, undecided_before = _entries(sides.before, sides.after)
     afters, undecided_after = _entries(sides.after, sides.before)
+    hidden_before, hidden_after = _hidden(sides.before, befores), _hidden(sides.after, afters)
     for name in sorted(befores.keys() | afters.keys()):
         have, want = befores.get(name, []), afters.get(name, [])
         if (name in undecided_before or name in undecided_after) and not _same_text(have, want):
@@ -89,8 +90,32 @@ def distributions(sides: Sides, left: tuple[Distribution, ...], right: tuple[Dis
                 yield unknown("distributions", name, "", **known, note=undecided_after[name])
         elif have and want:
             yield from _distribution(sides, name, _one(have), _one(want))
+        elif name in (hidden_after if have else hidden_before):
+            # It lies there, and something else answers to its name: known, and worse than another version.
+            texts = {"before": _shown(have) or "shadowed", "after": _shown(want) or "shadowed"}
+            yield Difference(
+                section="distributions", item=name, field="shadowed", change=Change.CHANGED, **texts, note=_SHADOWED
+            )
         else:
             yield sides.presence(name, "", _shown(have), _shown(want))
+
+
+_SHADOWED = "an import finds something else under its name"
+
+
+def _hidden(environment: Environment, found: dict[str, list[Distribution]]) -> frozenset[str]:
+    """The names of what is installed and cannot be imported, since something earlier on the path has the name."""
+    shadowed = {normalised(item.name) for item in environment.distributions or () if item.shadowed}
+    # A namespace has no file of its own, and no owner either.
+    planted = {module.name for module in environment.modules or () if module.file and not module.owner}
+    loaded = {
+        normalised(item.name)
+        for item in environment.distributions or ()
+        if item.importable and item.loaded is False and any(name in planted for name in item.import_names)
+    }
+    for name in loaded:
+        found.pop(name, None)  # the running process imported another module of that name
+    return frozenset((shadowed - found.keys()) | loaded)
 
 
 def _same_text(left: list[Distribution], right: list[Distribution]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from envparity.compare.sides import Fact, Sides, joined, listed, unknown
 from envparity.compare.versions import Stated, versions
@@ -75,7 +77,7 @@ def artifacts(sides: Sides, left: tuple[Artifact, ...], right: tuple[Artifact, .
 
 def conda_packages(sides: Sides, left: tuple[CondaPackage, ...], right: tuple[CondaPackage, ...]) -> Iterator[Fact]:
     """Versions, and the builds of equal versions. Virtual packages stand for the machine, and are compared with it."""
-    have, want = ({item.name: item for item in side if not item.virtual} for side in (left, right))
+    have, want = (_by_name(item for item in side if not item.virtual) for side in (left, right))
     for name in sorted(have.keys() | want.keys()):
         one, other = have.get(name), want.get(name)
         if one is None or other is None:
@@ -83,14 +85,35 @@ def conda_packages(sides: Sides, left: tuple[CondaPackage, ...], right: tuple[Co
             continue
         found = list(versions(sides, name, Stated.of(one), Stated.of(other)))
         yield from found
-        if found == [None] and one.build and other.build:
+        if found == [None] and (one.build or other.build):
             yield from sides.texts(name, "build", one.build, other.build)
+        if found == [None] and one.build == other.build and one.sha256 and other.sha256:
+            # The same words and other bytes: another channel's package of that name.
+            yield from sides.texts(name, "sha256", one.sha256, other.sha256)
+
+
+def _by_name(packages: Iterable[CondaPackage]) -> dict[str, CondaPackage]:
+    """Packages by name. Several of one name are one, with all their versions: never "the last one wins"."""
+    found: dict[str, list[CondaPackage]] = {}
+    for item in packages:
+        found.setdefault(item.name, []).append(item)
+    return {name: items[0] if len(items) == 1 else _as_one(items) for name, items in found.items()}
+
+
+def _as_one(items: list[CondaPackage]) -> CondaPackage:
+    texts = {
+        field: " and ".join(sorted({getattr(item, field) for item in items} - {""}))
+        for field in ("version", "specifier", "build")
+    }
+    return msgspec.structs.replace(items[0], sha256=None, **texts)
 
 
 def source_code(sides: Sides, left: SourceCode, right: SourceCode) -> Iterator[Fact]:
     """The commit and what was changed on top of it, the script, and the parameters."""
-    for field in ("commit", "diff_sha256", "script_sha256"):
+    for field in ("commit", "script_sha256"):
         yield from sides.texts("source_code", field, getattr(left, field) or "", getattr(right, field) or "")
+    on_top = (side.diff_sha256 or ("nothing" if side.dirty is False else "") for side in (left, right))
+    yield from sides.texts("source_code", "diff_sha256", *on_top)
     have, want = ({item.name: item.value or "(empty)" for item in side.parameters} for side in (left, right))
     if have and want:
         yield from listed(sides, have, want, "value")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envparity.compare.sides import Fact, Sides, joined, listed
-from envparity.values import NativeLibrary, NumericLibrary, Numerics
+from envparity.compare.sides import Fact, Sides, joined, unknown
+from envparity.values import Basis, NativeLibrary, NumericLibrary, Numerics
 
 
 def native_libraries(sides: Sides, left: tuple[NativeLibrary, ...], right: tuple[NativeLibrary, ...]) -> Iterator[Fact]:
@@ -20,8 +20,20 @@ def native_libraries(sides: Sides, left: tuple[NativeLibrary, ...], right: tuple
         elif item in have and item in want:
             yield from _same_copies(sides, item, have[item], want[item])
         else:
-            texts = (_text(side.get(item, [])) for side in (have, want))
-            yield sides.presence(item, "version", *texts)
+            before, after = (_text(side.get(item, [])) for side in (have, want))
+            if all(map(_is_seen_by_chance, have.get(item, []) + want.get(item, []))):
+                known = {"before": before} if before else {"after": after}
+                yield unknown("native_libraries", item, "version", **known, note=_BY_CHANCE)
+            else:
+                yield sides.presence(item, "version", before, after)
+
+
+_BY_CHANCE = "what nothing owns is seen only where a process had loaded it, or where files were verified"
+
+
+def _is_seen_by_chance(copy: NativeLibrary) -> bool:
+    """Whether another look at the same place need not have found this one."""
+    return not copy.owner and (copy.basis is Basis.LOADED or copy.role in {"", "extension"})
 
 
 def _of_one_wheel(sides: Sides, copies: list[NativeLibrary]) -> bool:
@@ -75,14 +87,24 @@ def numerics(sides: Sides, left: Numerics, right: Numerics) -> Iterator[Fact]:
     """The kernel, threads and layer of each loaded copy, the instructions that are used, and the switches."""
     for field in ("version", "kernel", "layer", "threads"):
         have, want = (_said(field, side.libraries) for side in (left, right))
-        yield from listed(sides, have, want, field)
+        yield from _of_both(sides, have, want, field)
     for field in ("baseline", "found", "disabled"):
         have, want = (
             joined((item.library, " ".join(getattr(item, field))) for item in side.dispatch) for side in (left, right)
         )
-        yield from listed(sides, have, want, field)
+        yield from _of_both(sides, have, want, field)
     have, want = (joined((item.name, item.value or "(empty)") for item in side.switches) for side in (left, right))
-    yield from listed(sides, have, want, "value")
+    yield from _of_both(sides, have, want, "value")
+
+
+def _of_both(sides: Sides, left: dict[str, str], right: dict[str, str], field: str) -> Iterator[Fact]:
+    """Compare what both say. A library that one of them had not loaded says nothing there: that is not known."""
+    for item in sorted(left.keys() | right.keys()):
+        if item in left and item in right:
+            yield from sides.texts(item, field, left[item], right[item])
+        else:
+            known = {"before": left[item]} if item in left else {"after": right[item]}
+            yield unknown("numerics", item, field, **known, note="that library was not loaded there")
 
 
 def _said(field: str, libraries: tuple[NumericLibrary, ...]) -> dict[str, str]:

@@ -49,7 +49,7 @@ def against_snapshot(
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
     """
-    installed = {item.name: item for item in found.distributions or () if item.importable}
+    installed = _installed(found)
     findings: list[Finding] = []
     gaps: list[Gap] = []
     texts: dict[str, list[str]] = {}
@@ -89,6 +89,12 @@ def against_snapshot(
     )
     checked = (("RECORDs, every file of them hashed", sum(map(len, texts.values()))),)
     return Evidence(tuple(findings), tuple(gaps), checked)
+
+
+def _installed(found: Environment) -> dict[str, Distribution]:
+    """By name, the copy that an import finds; else one that something stands before, which is a finding of its own."""
+    own = (item for item in found.distributions or () if not item.vendored_in)
+    return {item.name: item for item in sorted(own, key=lambda item: item.importable)}
 
 
 def _record(
@@ -173,7 +179,7 @@ def _before(tree: ImageTree, folders: list[str], found: Environment, wanted: Env
         for name in item.import_names
         if name.partition(".")[0] not in standard
     }
-    homes = {item.name: _folder(item) for item in found.distributions or () if item.importable}
+    homes = {name: _folder(item) for name, item in _installed(found).items()}
     for position, folder in enumerate(folders):
         for entry in tree.entries(folder):
             name = entry.partition(".")[0]

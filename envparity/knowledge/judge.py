@@ -123,7 +123,8 @@ def _level_of_distribution(difference: Difference) -> str:
         return str(difference.change)
     if difference.field == "version":
         return level(difference.before, difference.after)
-    return {"modified": "files", "missing": "files", "added": "files"}.get(difference.field, "wheel")
+    of_files = difference.field in {"modified", "missing", "added", "shadowed"}
+    return "files" if of_files else "wheel"
 
 
 def _speaks(fact: Fact, difference: Difference) -> bool:

@@ -40,7 +40,8 @@ def model_of(before: Environment, after: Environment) -> Model:
         known=bool(models) and all((item.classes or item.modules) and item.name not in untold for item in models),
         classes=classes,
         modules=modules,
-        distributions=frozenset(name for item in models for name, _ in item.versions),
+        # What wrote a file in an exchange format is not what loads it.
+        distributions=frozenset(name for item in models if item.classes or item.modules for name, _ in item.versions),
     )
 
 

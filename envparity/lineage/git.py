@@ -27,6 +27,8 @@ _OFF = {
     "core.pager": "cat",
     "core.sshCommand": "false",
     "credential.helper": "",
+    # git diff writes the index anew where only times differ, whatever GIT_OPTIONAL_LOCKS says.
+    "diff.autoRefreshIndex": "false",
     "diff.external": "",
     "diff.suppressBlankEmpty": "false",
     "log.showSignature": "false",

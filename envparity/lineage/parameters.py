@@ -84,12 +84,13 @@ def _of_texts(given: Sequence[str], folder: Path) -> dict[str, str]:
             values.update(_of_file(text[1:], folder))
             continue
         name, equals, value = text.partition("=")
-        if not equals or not name.strip():
+        name = name.strip()
+        if not equals or not name:
             # What was typed may be a secret, so that it is not repeated.
             raise UsageError("a parameter is written KEY=VALUE, or @FILE for a file of them", hint="--param seed=42")
         if name in single:
             raise UsageError(f"the parameter `{name}` is given twice", hint="give it once")
-        single[name.strip()] = value
+        single[name] = value
     return {**values, **single}
 
 

@@ -11,7 +11,7 @@ __all__ = ["PYPI", "IndexFile", "Problem", "find_wheels"]
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -81,6 +81,8 @@ def find_wheels(
     client: Client,
     index: str = PYPI,
     python_version: str,
+    platform_tags: Sequence[str] = (),
+    prove: Callable[[LockedDistribution], str] | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
@@ -96,6 +98,9 @@ def find_wheels(
         client: how to ask.
         index: the root of a simple index. A user and password in it are used, and neither printed nor recorded.
         python_version: that of the snapshot's interpreter (`3.11.7`), which a file's `requires-python` must allow.
+        platform_tags: what that interpreter can load, as the snapshot recorded it.
+        prove: the digest of the normalised RECORD of a file. Some projects publish a wheel under other tags than its
+            own WHEEL file says; of those that fit the interpreter, the one with the installed RECORD is then the one.
         progress: told once a distribution.
 
     Raises:
@@ -108,7 +113,11 @@ def find_wheels(
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
         problem = _never_on_an_index(distribution)
-        return problem or _find(distribution, root, python_version, client)
+        found = problem or _find(distribution, root, python_version, client)
+        if not isinstance(found, Problem) or problem or prove is None or distribution.record_sha256 is None:
+            return found
+        candidates = _renamed(distribution, root, python_version, platform_tags, client)
+        return next((item for item in candidates if prove(item) == distribution.record_sha256), found)
 
     with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
         found = []
@@ -175,6 +184,31 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
             distribution.name, distribution.version, f"could be either of {names}", "reinstall it, to know which"
         )
     return _locked(distribution, files[0], response.url, root, python_version, client)
+
+
+def _renamed(
+    distribution: Distribution, root: str, python_version: str, platform_tags: Sequence[str], client: Client
+) -> Iterator[LockedDistribution]:
+    """The wheels of this version that the interpreter could load, whatever the WHEEL file says of its tags."""
+    from packaging.tags import compatible_tags, cpython_tags
+    from packaging.version import InvalidVersion, Version
+
+    response = client.get(urljoin(root, f"{distribution.name}/"), accept=_JSON, limit=_PAGE_BYTES)
+    try:
+        version = Version(distribution.version)
+    except InvalidVersion:
+        return
+    if response.status != 200:
+        return
+    major, minor = (int(part) for part in python_version.split(".")[:2])
+    abi = f"cp{major}{minor}"
+    fitting = {*cpython_tags((major, minor), abis=[abi], platforms=platform_tags)}
+    fitting |= {*compatible_tags((major, minor), abi, platforms=platform_tags)}
+    for file, build, tags in _wheels(distribution.name, version, _page(response, distribution.name).files):
+        if tags & fitting and build == _build(distribution.wheel_build):
+            found = _locked(distribution, file, response.url, root, python_version, client)
+            if isinstance(found, LockedDistribution):
+                yield found
 
 
 def _page(response: Response, name: str) -> _Page:

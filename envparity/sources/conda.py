@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envparity import codec
 from envparity.collectors import conda, cpu, dpkg, surroundings, system, variables
 from envparity.collectors.tree import LocalTree, gap
 from envparity.errors import UnreachableError, UsageError
 from envparity.sources import live
+from envparity.sources.observed import observed
 from envparity.sources.reading import Fact, Options, not_recorded, origin
 from envparity.sources.virtual import with_virtual_packages
 from envparity.values import Environment
@@ -41,7 +41,7 @@ def read_conda(reference: str, options: Options) -> Environment:
             f"the Python of `{reference}` is gone: {executable}",
             hint=f"put it back: `conda install -p {reference} --force-reinstall python`",
         )
-    return codec.environment(facts, origin("live", f"conda:{reference}"))
+    return observed(facts, origin("live", f"conda:{reference}"))
 
 
 def _without_python(prefix: str, options: Options) -> Iterator[Fact]:
@@ -59,4 +59,4 @@ def _without_python(prefix: str, options: Options) -> Iterator[Fact]:
     yield variables.settings(options.environ)
     yield from not_recorded(("python", "distributions"), "this conda environment has no Python")
     yield from not_recorded(("numerics", "modules"), "only running code knows it, and there is no Python to run")
-    yield gap("artifacts", "not-recorded", "no model was named")
+    yield gap("artifacts", "not-recorded", live.NO_MODEL)

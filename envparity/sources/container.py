@@ -52,16 +52,20 @@ def read_container(reference: str, options: Options) -> Environment:
                 lambda program: engine.run(found, (python, *PROBING), program),
                 lambda done: _failure(engine, found, python, done),
                 options,
+                _variables(found),
             )
         except _NoPythonError:
             return _of_image(reference, found, options)
+    return elsewhere(f"container:{reference}", answer, _variables(found))
+
+
+def _variables(found: Container) -> dict[str, str]:
     lines = (line.partition("=") for line in found.env)
-    settings = variables.settings({name: value for name, equals, value in lines if name and equals})
-    return elsewhere(f"container:{reference}", answer, [settings])
+    return {name: value for name, equals, value in lines if name and equals}
 
 
-class _NoPythonError(EnvparityError):
-    """There is nothing in the container that the collectors could run in."""
+class _NoPythonError(Exception):
+    """There is nothing in the container that the collectors could run in; its image is read instead."""
 
 
 def _failure(engine: Engine, found: Container, python: str, done: Completed) -> EnvparityError:
@@ -73,7 +77,7 @@ def _failure(engine: Engine, found: Container, python: str, done: Completed) -> 
             hint="read it while it runs",
         )
     if done.status in {126, 127} and _NOT_THERE.search(said):
-        return _NoPythonError(f"no {python}")
+        raise _NoPythonError(python)
     ended = f"signal {done.status - 128}" if done.status > 128 else f"status {done.status}"
     words = last_line(done)
     return UnreachableError(
@@ -99,8 +103,7 @@ def _state_after(engine: Engine, found: Container, *, killed: bool) -> Container
 def _of_image(reference: str, found: Container, options: Options) -> Environment:
     environment = image.read_docker(found.image, options)
     what = origin("image", f"container:{reference}@{found.image}")
-    lines = (line.partition("=") for line in found.env)
-    settings = variables.settings({name: value for name, equals, value in lines if name and equals})
+    settings = variables.settings(_variables(found))
     reason = "it has no Python that could be asked: its image was read, and not what changed in it since it started"
     return msgspec.structs.replace(
         environment,

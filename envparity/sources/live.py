@@ -206,45 +206,69 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
     facts = [
         *running.together(_answer(str(interpreter.executable), completed, nonce), inside),
-        variables.settings(options.environ),
-        variables.process_switches(options.environ),
-        *surroundings.by_variables(LocalTree(), options.environ),
+        *_of_variables(options.environ),
         *_without_models(),
     ]
     facts = with_virtual_packages(facts, options.environ)
     return observed(facts, origin("live", interpreter.reference))
 
 
-def elsewhere(reference: str, answer: list[Fact], settings: Iterable[Fact]) -> Environment:
+def elsewhere(reference: str, answer: list[Fact], environ: Mapping[str, str] | None) -> Environment:
     """
-    An Environment of what the collectors answered from another place than this process's own machine.
+    An Environment of what the collectors answered from another place than this process's own machine. `environ` are the
+    variables of that place, where they are known.
 
     It is read while it lives: what is being installed meanwhile may be half there, which no later reader could tell.
     """
+    from envparity.sources import running
     from envparity.sources.observed import observed
     from envparity.sources.virtual import with_virtual_packages
 
     atomic = gap("distributions", "not-recorded", "it was read live, not atomically: it may have changed meanwhile")
-    facts = with_virtual_packages([*answer, *settings, atomic, *_without_models()], {}, here=False)
+    facts = [*answer, *running.not_asked(), atomic, *_without_models()]
+    if environ is None:
+        reason = "a command that is started there has other variables than a training or a server has"
+        facts.append(gap("settings", "not-recorded", reason))
+    else:
+        facts += _of_variables(environ)
+    facts = with_virtual_packages(facts, {}, here=False)
     return observed(facts, origin("live", reference))
 
 
+def _of_variables(environ: Mapping[str, str]) -> list[Fact]:
+    """What the variables of a place say of it."""
+    return [
+        variables.settings(environ),
+        variables.process_switches(environ),
+        *surroundings.by_variables(LocalTree(), environ),
+    ]
+
+
 def _without_models() -> tuple[Fact, ...]:
-    return (gap("artifacts", "not-recorded", "no model was named"),)
+    return (gap("artifacts", "not-recorded", NO_MODEL),)
+
+
+NO_MODEL = "no model was named"
 
 
 _Program = Callable[[str, Mapping[str, Any]], bytes]
 
 
 def _command(interpreter: Interpreter, options: Options, nonce: str, program: _Program) -> Command:
-    known = {name: options.environ[name] for name in bundle.VARIABLES if name in options.environ}
     return Command(
         (str(interpreter.executable), *PROBING),
-        stdin=program(nonce, {"verify_files": options.verify_files, "variables": known}),
+        stdin=program(nonce, _asking(options, options.environ)),
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
-        slower="raise the limit with --timeout",
+        slower="`envparity snapshot --timeout` raises the limit",
     )
+
+
+def _asking(options: Options, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"verify_files": options.verify_files}
+    if environ is not None:
+        chosen["variables"] = {name: environ[name] for name in bundle.VARIABLES if name in environ}
+    return chosen
 
 
 PROBING = ("-I", "-S", "-")
@@ -256,6 +280,7 @@ def asked(
     start: Callable[[bytes], Completed],
     failure: Callable[[Completed], EnvparityError],
     options: Options,
+    environ: Mapping[str, str] | None = None,
 ) -> list[Fact]:
     """
     Send the collectors to wherever `start` leads, and take their answer out of what comes back.
@@ -264,12 +289,13 @@ def asked(
         name: the interpreter or its place, as errors call it.
         start: starts an interpreter with `PROBING`, gives it this standard input, and waits for its end.
         failure: what an end with another status than 0 means.
+        environ: the variables of that place, where they are known.
 
     Raises:
         MalformedError: the answer was cut or forged. And what `start` raises, and what `failure` makes.
     """
     nonce = os.urandom(16).hex()
-    completed = start(bundle.program(nonce, {"verify_files": options.verify_files}))
+    completed = start(bundle.program(nonce, _asking(options, environ)))
     if completed.status != 0:
         raise failure(completed)
     return _answer(name, completed, nonce)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from envparity.collectors.tree import gap
 from envparity.errors import EnvparityError, UnreachableError, UsageError
 from envparity.process import Command, Completed, run
 from envparity.sources.live import PROBING, asked, elsewhere, last_line
-from envparity.sources.reading import Fact, Options
+from envparity.sources.reading import Options
 from envparity.values import Environment
 
 PYTHON = "python3"
@@ -113,12 +112,7 @@ def _through(way: Way, options: Options) -> Environment:
     def start(program: bytes) -> Completed:
         return run(Command(command.argv, program, command.env, None, command.timeout_s, slower=command.slower))
 
-    return elsewhere(way.reference, asked(way.place, start, way.failure, options), _without_variables())
-
-
-def _without_variables() -> Iterator[Fact]:
-    reason = "a command that is started there has other variables than a training or a server has"
-    yield gap("settings", "not-recorded", reason)
+    return elsewhere(way.reference, asked(way.place, start, way.failure, options), None)
 
 
 def _program(name: str, scheme: str, options: Options) -> str:

@@ -10,7 +10,8 @@ from envparity.values import Environment
 
 def marked(environment: Environment) -> Environment:
     """
-    The same environment with its tooling marked, and without the modules of it, which only the taking imported.
+    The same environment with its tooling marked (nothing that one of its models refers to), and without the modules of
+    it, which only the taking imported.
 
     Where the interpreter's version is not known, nothing is marked: which requirement holds depends on it.
     """
@@ -19,7 +20,8 @@ def marked(environment: Environment) -> Environment:
         return environment
     if all(item.name != closure.OURSELVES for item in distributions):
         return environment
-    names = closure.tooling(distributions, closure.marker_environment(python, environment.system))
+    used = {module for item in environment.artifacts or () if item.kind == "model" for module in item.modules}
+    names = closure.tooling(distributions, closure.marker_environment(python, environment.system), used)
     modules = environment.modules
     return msgspec.structs.replace(
         environment,

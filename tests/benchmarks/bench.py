@@ -101,7 +101,7 @@ ONE_HASH = "import hashlib, sys; print(hashlib.file_digest(open(sys.argv[1], 'rb
 
 
 def images(folder: Path, runs: int) -> None:
-    """An image of plain layers from an archive and from a registry, beside the sha256 of it that is due anyway."""
+    """An image of plain layers from an archive and from a registry, beside one sha256 of it: the least that is due."""
     site_packages = made_venv(folder, "inside")
     made.distributions(site_packages, 235)
     made.image(folder / "image.tar", site_packages, 30_000, 1_100 << 20)

@@ -329,3 +329,29 @@ def test_a_password_for_an_index_without_tls_is_refused(client: Client) -> None:
 def test_an_index_is_an_http_address(client: Client, address: str) -> None:
     with pytest.raises(UsageError, match="not an http or https address"):
         find_wheels([demo()], client=client, index=address, python_version="3.11.7")
+
+
+def test_a_wheel_that_was_published_under_other_tags_than_its_own_is_found_by_its_record(
+    client: Client, served: LocalIndex
+) -> None:
+    """LightGBM's WHEEL says `linux_x86_64`, and its file name `manylinux_2_28`: no sdist was built here."""
+    names = [f"demo-1.0-py3-none-manylinux_2_28_{machine}.whl" for machine in ("aarch64", "x86_64")]
+    served.project("demo", *map(listed, names))
+    asked: list[str] = []
+
+    def prove(item: LockedDistribution) -> str:
+        asked.append(item.wheel.name)
+        return "b" * 64
+
+    def found(record: str | None) -> LockedDistribution | Problem:
+        wanted = demo(wheel_tags=("py3-none-linux_x86_64",), record_sha256=record)
+        tags = ("manylinux_2_28_x86_64", "linux_x86_64")
+        (answer,) = find_wheels(
+            [wanted], client=client, index=served.root, python_version="3.11.7", platform_tags=tags, prove=prove
+        )
+        return answer
+
+    assert match(found("b" * 64)).wheel.name == names[1]
+    assert asked == [names[1]], "one for another processor need not be fetched"
+    assert "sdist" in problem(found("c" * 64)).reason
+    assert "sdist" in problem(found(None)).reason
