@@ -149,37 +149,6 @@ def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """
-    A new folder beside `path`, which takes its place when the block ends well.
-
-    An old folder at `path` is moved aside first and removed last, so that one of the two is always whole.
-    """
-    try:
-        place = Path(os.path.realpath(path))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent))
-    except OSError as error:
-        raise translated(error, f"write `{path}`") from error
-    aside = temporary.with_suffix(".old")
-    try:
-        try:
-            yield temporary
-            temporary.chmod(0o777 & ~_UMASK)
-            if place.exists():
-                place.rename(aside)
-            temporary.rename(place)
-            _sync_folder(place.parent)
-        except OSError as error:
-            if aside.exists() and not place.exists():
-                aside.rename(place)
-            raise translated(error, f"write `{path}`") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
 def private_folder(inside: Path | None = None) -> Iterator[Path]:
     """A folder that only this user can enter, for what need not outlive the block: a temporary one, or in `inside`."""
     try:

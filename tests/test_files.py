@@ -113,17 +113,6 @@ def test_a_private_folder_is_gone_even_if_it_holds_folders_that_may_not_be_writt
     assert by_nobody(use) == "False"
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "stale").write_bytes(b"")
-
-    with files.replacing_folder(tmp_path / "out") as folder:
-        (folder / "fresh").write_bytes(b"")
-
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fresh"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [

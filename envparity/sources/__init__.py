@@ -7,7 +7,7 @@ and its content where only one reading is possible; otherwise the error lists th
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "IMAGES", "Options", "beside", "read", "read_active", "read_sides", "recognise"]
+__all__ = ["GRAMMAR", "Options", "beside", "read", "read_active", "read_sides", "recognise"]
 
 import importlib
 import os
@@ -50,9 +50,6 @@ SCHEMES: dict[str, Reader] = {
     "ssh": _later("remote", "read_ssh"),
     "kube": _later("remote", "read_kube"),
 }
-
-IMAGES = ("oci", "docker-archive", "registry", "docker")
-"""The schemes that are images."""
 
 GRAMMAR = (
     "model.env.json, a lock or requirements file, an SBOM, python:EXE, venv:DIR, conda:PREFIX, oci:DIR[:TAG], "

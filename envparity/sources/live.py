@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envparity.collectors import bundle, surroundings, variables
+from envparity.collectors.paths import pyvenv_keys
 from envparity.collectors.tree import LocalTree, gap
 from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
 from envparity.process import Command, Completed, run, started
@@ -132,11 +133,9 @@ def _is_same(one: Path, other: Path) -> bool:
 def _pyvenv_cfg(folder: Path) -> dict[str, str]:
     """Keys of `pyvenv.cfg` (https://docs.python.org/3/library/site.html); nothing where there is none."""
     try:
-        text = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        return pyvenv_keys((folder / "pyvenv.cfg").read_bytes())
     except OSError:
         return {}
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
 def _of_venv(folder: Path) -> Path:
