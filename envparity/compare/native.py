@@ -33,7 +33,7 @@ _BY_CHANCE = "what nothing owns is seen only where a process had loaded it, or w
 
 def _is_seen_by_chance(copy: NativeLibrary) -> bool:
     """Whether another look at the same place need not have found this one."""
-    return not copy.owner and (copy.basis is Basis.LOADED or copy.role in {"", "extension"})
+    return not copy.owner and not copy.overridden_by and (copy.basis is Basis.LOADED or copy.role in {"", "extension"})
 
 
 def _of_one_wheel(sides: Sides, copies: list[NativeLibrary]) -> bool:

@@ -21,7 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.pipeline import pipeline
 from tests.tools import needs_tool, not_here
+
+__all__ = ["pipeline"]  # one of it a session, however many modules ask for it
 
 
 @contextmanager

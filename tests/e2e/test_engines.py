@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from envparity.oci.places import open_image
-from tests.e2e.pipeline import PREDICTING, Pipeline, envparity, pipeline, predictions
+from tests.e2e.pipeline import PREDICTING, Pipeline, envparity, predictions
 from tests.tools import needs_tool, not_here
-
-__all__ = ["pipeline"]
 
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none"]
 

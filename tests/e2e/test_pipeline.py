@@ -20,10 +20,8 @@ from envparity.oci.places import open_image
 from envparity.oci.tree import merge
 from envparity.values import Severity
 from tests.commands import envparity
-from tests.e2e.pipeline import PREDICTING, Pipeline, pipeline, predictions
+from tests.e2e.pipeline import PREDICTING, Pipeline, predictions
 from tests.tools import needs_tool, needs_uv, not_here
-
-__all__ = ["pipeline"]
 
 
 @pytest.mark.parametrize("against", ["snapshot", "lock"])

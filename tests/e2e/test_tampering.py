@@ -21,10 +21,8 @@ from envparity.oci.entries import Entry
 from envparity.oci.places import open_image
 from envparity.values import Options, Severity, Variable, Verdict
 from tests.commands import envparity
-from tests.e2e.pipeline import Pipeline, pipeline
+from tests.e2e.pipeline import Pipeline
 from tests.e2e.tampering import entries_of, layer_with, layers_by_path, tampered
-
-__all__ = ["pipeline"]
 
 
 def verdict_on(reference: str, against: Path, **options: Any) -> Verdict:
