@@ -15,6 +15,8 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
     "UsageError",
+    "excerpt",
+    "plain",
     "worst",
 ]
 
@@ -39,6 +41,17 @@ _STRENGTH = (ExitStatus.INTEGRITY, ExitStatus.MALFORMED, ExitStatus.FINDINGS, Ex
 def worst(*statuses: int) -> ExitStatus:
     """Several things at once went wrong: the first of 5, 4, 1, 3 is the answer (2 comes before any work)."""
     return next((status for status in _STRENGTH if status in statuses), ExitStatus.OK)
+
+
+def plain(text: str) -> str:
+    """A text from outside as a message may hold it: a `?` for each character that a terminal could obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of such a text, 80 characters at the most, to say which one is meant."""
+    text = plain(text)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class EnvparityError(Exception):

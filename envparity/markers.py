@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from envparity.errors import MalformedError
+from envparity.errors import MalformedError, excerpt
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -103,7 +103,7 @@ def valid(marker: str, where: str = "") -> str:
         _parsed(marker)
     except (InvalidMarker, RecursionError) as error:
         cause = "nested too deep" if isinstance(error, RecursionError) else "no condition that PEP 508 knows"
-        raise MalformedError(f"`{_shown(marker)}` is {cause}", where=where) from error
+        raise MalformedError(f"`{excerpt(marker)}` is {cause}", where=where) from error
     return marker.strip()
 
 
@@ -145,11 +145,6 @@ def named(marker: str) -> Iterator[tuple[str, str]]:
 
 def _has_word(marker: str, word: str) -> bool:
     return re.search(rf"\b{word}\b", _QUOTED.sub("''", marker)) is not None
-
-
-def _shown(marker: str) -> str:
-    text = "".join(character if character.isprintable() else "?" for character in marker)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 @lru_cache(maxsize=4096)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from envparity import codec, files
+from envparity import codec
 from envparity.collectors.tree import gap
 from envparity.sources.documents import of_python, python_version, shaped
 from envparity.sources.environment_yml import of_dependencies
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
-from envparity.sources.requirements import facts, facts_of
+from envparity.sources.requirements import facts_of, facts_of_file
 from envparity.values import Environment
 
 TITLE = "a BentoML build file"
@@ -58,8 +58,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     found += facts_of(python.packages or (), f"{name} (python.packages)", folder)
     if python.requirements_txt:
-        path = folder / python.requirements_txt
-        found += facts(files.read_bytes(path, what="requirements file"), python.requirements_txt, path.parent)
+        found += facts_of_file(python.requirements_txt, folder)
     if conda.dependencies or conda.pip:
         found += of_dependencies((*(conda.dependencies or ()), {"pip": conda.pip or ()}), f"{name} (conda)", folder)
     if conda.environment_yml:

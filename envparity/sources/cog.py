@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from envparity import codec, files
+from envparity import codec
 from envparity.collectors.tree import gap
 from envparity.sources.documents import of_python, python_version, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
-from envparity.sources.requirements import facts, facts_of
+from envparity.sources.requirements import facts_of, facts_of_file
 from envparity.values import Environment
 
 TITLE = "a Cog build file"
@@ -41,8 +41,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     found: list[Fact] = [{"kind": "section", "section": "distributions"}]
     found += facts_of(build.python_packages or (), f"{name} (build.python_packages)", folder)
     if build.python_requirements:
-        path = folder / build.python_requirements
-        found += facts(files.read_bytes(path, what="requirements file"), build.python_requirements, path.parent)
+        found += facts_of_file(build.python_requirements, folder)
     for command in build.run or ():
         text = command if isinstance(command, str) else str(command.get("command", ""))
         shown = without_secrets(" ".join(text.split()))[:80]

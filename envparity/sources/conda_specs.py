@@ -12,7 +12,7 @@ from typing import Any
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
 from envparity.sources.documents import md5, sha256
-from envparity.sources.reading import Fact, without_secrets
+from envparity.sources.reading import Fact, excerpt, without_secrets
 from envparity.sources.target import platform_of, system_and_machine
 
 PLATFORMS = re.compile(r"(linux|osx|win|noarch|emscripten|wasi|freebsd|zos)(-[a-z0-9_]+)?")
@@ -71,7 +71,7 @@ def declared(spec: str, where: str) -> dict[str, Any]:
     rest = re.sub(r"\[.*\]$", "", rest).strip()
     name = _NAME.match(rest)
     if not name or not re.match(r"[\s=<>!~]|$", rest[name.end() :]):
-        raise MalformedError(f"`{_shown(spec)}` does not name a conda package", where=where)
+        raise MalformedError(f"`{excerpt(spec)}` does not name a conda package", where=where)
     version, build = _version_and_build(rest[name.end() :].strip())
     version, build = brackets.get("version", version), brackets.get("build", build)
     subdir = brackets.get("subdir", "")
@@ -127,11 +127,6 @@ def ranged(text: str) -> str:
         else:
             clauses.append(f"{operator}{version}")
     return ",".join(clauses)
-
-
-def _shown(text: str) -> str:
-    text = without_secrets("".join(character if character.isprintable() else "?" for character in text))
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def merged(facts: Iterable[dict[str, Any]], where: str) -> list[dict[str, Any]]:

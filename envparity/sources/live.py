@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from envparity.collectors import bundle, surroundings, variables
 from envparity.collectors.paths import pyvenv_keys
 from envparity.collectors.tree import LocalTree, gap
-from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
+from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError, plain
 from envparity.process import Command, Completed, run, started
 from envparity.sources.reading import Fact, Options, origin
 
@@ -313,7 +313,7 @@ def _answer(name: str, completed: Completed, nonce: str) -> list[Fact]:
 def last_line(completed: Completed) -> str:
     """The last thing that a process said on standard error, as it may be shown."""
     lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
-    return "".join(character if character.isprintable() else "?" for character in lines[-1])[:200] if lines else ""
+    return plain(lines[-1])[:200] if lines else ""
 
 
 def _clean(executable: Path, environ: Mapping[str, str]) -> dict[str, str]:

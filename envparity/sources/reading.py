@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from envparity import __version__
+from envparity import __version__, errors
 from envparity.collectors.tree import gap
 from envparity.collectors.urls import public_url
 
@@ -57,6 +57,11 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 def without_secrets(text: str) -> str:
     """A text in which every address is as it may be recorded and shown."""
     return _ADDRESS.sub(lambda found: public_url(found[0]), text)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text of a source, as an error may show it: no secrets, and nothing that a terminal obeys."""
+    return errors.excerpt(without_secrets(errors.plain(text)))
 
 
 def origin(kind: str, reference: str) -> Origin:

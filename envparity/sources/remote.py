@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from envparity.errors import EnvparityError, UnreachableError, UsageError
+from envparity.errors import EnvparityError, UnreachableError, UsageError, plain
 from envparity.process import Command, Completed, run
 from envparity.sources.live import PROBING, asked, elsewhere, last_line
 from envparity.sources.reading import Options
@@ -74,7 +74,8 @@ def read_ssh(reference: str, options: Options) -> Environment:
     """
     if not _HOST.fullmatch(reference):
         raise UsageError(
-            f"`ssh:{_shown(reference)}` is not a host", hint="write ssh:[USER@]HOST; a port goes into ~/.ssh/config"
+            f"`ssh:{plain(reference)[:200]}` is not a host",
+            hint="write ssh:[USER@]HOST; a port goes into ~/.ssh/config",
         )
     words = (_program("ssh", "ssh", options), *_SSH, "--", reference)
     return _through(Way(f"ssh:{reference}", reference, words, lambda done: _of_ssh(reference, done)), options)
@@ -94,7 +95,7 @@ def read_kube(reference: str, options: Options) -> Environment:
     parts = reference.split("/")
     if len(parts) not in {2, 3} or not all(_KUBE_NAME.fullmatch(part) for part in parts):
         raise UsageError(
-            f"`kube:{_shown(reference)}` is not the name of a pod", hint="write kube:NAMESPACE/POD[/CONTAINER]"
+            f"`kube:{plain(reference)[:200]}` is not the name of a pod", hint="write kube:NAMESPACE/POD[/CONTAINER]"
         )
     container = ("--container", parts[2]) if len(parts) == 3 else ()
     words = (_program("kubectl", "kube", options), "exec", "-i", "--namespace", parts[0], *container, parts[1], "--")
@@ -168,7 +169,3 @@ def _without_python(place: str, done: Completed) -> EnvparityError:
         f"`{PYTHON}` of {place} ended with {ended} before it answered" + (f": {said}" if said else ""),
         hint="it must be Python 3.8 or newer",
     )
-
-
-def _shown(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)[:200]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from envparity import codec, markers
+from envparity import codec, files, markers
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
-from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
+from envparity.sources.reading import Fact, Options, all_but, excerpt, not_recorded, origin, without_secrets
 from envparity.sources.requirement_lines import (
     Entry,
     Place,
@@ -75,6 +75,17 @@ def facts(data: bytes, name: str, folder: Path) -> tuple[Fact, ...]:
     text = decode(data, name)
     cut = [gap("distributions", "unread", _CUT, f"the end of {name}")] if ends_inside_a_line(text) else []
     return (*_facts(entries(data, name, folder)), *cut)
+
+
+def facts_of_file(name: str, folder: Path) -> tuple[Fact, ...]:
+    """
+    The same for the requirements file that another file in `folder` names.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    path = folder / name
+    return facts(files.read_bytes(path, what="requirements file"), name, path.parent)
 
 
 def facts_of(lines: Iterable[str], name: str, folder: Path, *, marker: str = "") -> tuple[Fact, ...]:
@@ -169,18 +180,13 @@ def _requirement(entry: Entry) -> Requirement:
         single = re.search(r"[^=!<>~]=[^=]", entry.text)
         hint = "pip pins with `==`, conda with `=`" if single and ";" not in entry.text else ""
         raise MalformedError(
-            f"`{_shown(entry.text)}` is not a requirement: {cause}", hint=hint, where=str(entry.place)
+            f"`{excerpt(entry.text)}` is not a requirement: {cause}", hint=hint, where=str(entry.place)
         ) from error
 
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
-    return _shown(text[0]) if text else "it cannot be parsed"
-
-
-def _shown(text: str) -> str:
-    text = without_secrets("".join(character if character.isprintable() else "?" for character in text))
-    return text if len(text) <= 80 else text[:77] + "..."
+    return excerpt(text[0]) if text else "it cannot be parsed"
 
 
 def _wanted(entry: Entry, requirement: Requirement) -> Wanted:
@@ -230,7 +236,7 @@ def _from_place(entry: Entry) -> Wanted | Fact:
     try:
         marker = str(Marker(marker_text)) if marker_text else ""
     except (InvalidMarker, RecursionError) as error:
-        raise MalformedError(f"`{_shown(marker_text)}` is not a marker", where=str(entry.place)) from error
+        raise MalformedError(f"`{excerpt(marker_text)}` is not a marker", where=str(entry.place)) from error
     base = Wanted(
         place=entry.place,
         name="",
@@ -246,14 +252,16 @@ def _from_place(entry: Entry) -> Wanted | Fact:
         try:
             name, version, _, _ = parse_wheel_filename(file_name)
         except InvalidWheelFilename as error:
-            raise MalformedError(f"`{_shown(file_name)}` is not a wheel's file name", where=str(entry.place)) from error
+            raise MalformedError(
+                f"`{excerpt(file_name)}` is not a wheel's file name", where=str(entry.place)
+            ) from error
         return replace(base, name=name, pin=str(version))
     egg = re.search(r"(?:^|&)egg=([^&]*)", parts[1])
     if egg:
         try:
             requirement = Requirement(unquote(egg[1]))
         except InvalidRequirement as error:
-            raise MalformedError(f"`#egg={_shown(egg[1])}` does not name a project", where=str(entry.place)) from error
+            raise MalformedError(f"`#egg={excerpt(egg[1])}` does not name a project", where=str(entry.place)) from error
         extras = frozenset(canonicalize_name(extra) for extra in requirement.extras)
         return replace(base, name=canonicalize_name(requirement.name), extras=extras)
     if entry.constraint:
@@ -270,7 +278,7 @@ def _parts(url: str, place: Place) -> tuple[str, str]:
     try:
         split = urlsplit(url)
     except ValueError as error:
-        raise MalformedError(f"`{_shown(url)}` is not a URL: {error}", where=str(place)) from error
+        raise MalformedError(f"`{excerpt(url)}` is not a URL: {error}", where=str(place)) from error
     return split.path, split.fragment
 
 
