@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
+from envparity.collectors.halves import Halves
 from envparity.collectors.metadata import (
     agrees,
     core_metadata,
@@ -17,7 +18,7 @@ from envparity.collectors.metadata import (
 from envparity.collectors.native_names import native_rows
 from envparity.collectors.records import RECORD_LIMIT, Record, not_in
 from envparity.collectors.shadows import Earlier, shadowing
-from envparity.collectors.shapes import Fact, Native, Tree
+from envparity.collectors.shapes import Fact, Native, Read, Tree
 from envparity.collectors.tree import gap, why
 from envparity.collectors.vendored import copies_inside, zipped_egg
 from envparity.collectors.verification import check_all, verify_files
@@ -28,8 +29,70 @@ _AT_START = (".pth", "sitecustomize.py", "usercustomize.py")
 _VIRTUALENV = ("_virtualenv.py", "_virtualenv.pth")
 
 
+class Reading:
+    """
+    The metadata in the folders of an import path, each read for itself. Where `halved`, half of what lies in one folder
+    is read by a fork, which begins at once (see `Halves`).
+    """
+
+    def __init__(self, tree: Tree, folders: Iterable[str], verify: bool = False, halved: bool = False) -> None:
+        self.tree, self.verify = tree, verify
+        self.path = list(dict.fromkeys(folders))
+        self.names: dict[str, list[str]] = {}
+        self.metadata: dict[str, list[str]] = {}
+        self.errors: dict[str, OSError] = {}
+        self.halves: dict[str, Halves] = {}
+        for folder in self.path:
+            try:
+                if tree.kind(folder) != "folder":
+                    continue
+                names = tree.entries(folder)
+            except OSError as error:
+                self.errors[folder] = error
+                continue
+            self.names[folder] = names
+            self.metadata[folder] = [name for name in names if name.endswith(_FORMS)]
+            if halved and not verify:
+                self.halves[folder] = Halves(self.metadata[folder], self._work(folder))
+
+    def _work(self, folder: str) -> Callable[[str], Any]:
+        return lambda name: _read(self.tree, folder + "/" + name)[:3]
+
+    def of(self, folder: str) -> Iterator[Read]:
+        """What was read of each metadata in a folder, in the order of their names; RECORD itself only to verify."""
+        if folder in self.halves:
+            yield from ((*read, None) for read in self.halves[folder].results())
+        else:
+            yield from (_read(self.tree, folder + "/" + name, self.verify) for name in self.metadata[folder])
+
+
+def _read(tree: Tree, path: str, keep: bool = False) -> Read:
+    """One metadata: its distribution and gaps, the native libraries and what else its RECORD lists, and the RECORD."""
+    facts: list[Fact] = []
+    records: list[Record] = []
+    try:
+        for fact in _distribution(tree, path, records):
+            facts.append(fact)  # noqa: PERF402 (what came before an error stays)
+    except (OSError, ValueError) as error:
+        facts.append(gap("distributions", "unread", why(error), path))
+    if not records:
+        return facts, [], None, None
+    record = records[0]
+    names = [name for fact in facts for name in fact.get("import_names", ())]
+    listed = {
+        "copies": list(record.inside()),
+        "at_start": record.at_top(_AT_START),
+        "modules": [name for name in names if name not in record.tops],
+    }
+    return facts, native_rows(record.paths_with(".so")), listed, record if keep else None
+
+
 def distributions(
-    tree: Tree, folders: Iterable[str], verify: bool = False, natives: list[Native] | None = None
+    tree: Tree,
+    folders: Iterable[str],
+    verify: bool = False,
+    natives: list[Native] | None = None,
+    reading: Reading | None = None,
 ) -> Iterator[Fact]:
     """
     Observe every distribution in the folders of an import path, in that order.
@@ -38,7 +101,7 @@ def distributions(
     `*.egg` and `*.egg-link`; imports and runs nothing. `location` is the path of the metadata itself. `version` is the
     exact text of the file. With `verify`, every file of each RECORD is hashed, and files that no RECORD names are
     looked for. To `natives` are added the libraries that numbers come from, as far as a RECORD lists them: the path,
-    and name and version of the distribution.
+    and name and version of the distribution. `reading` is the same reading, where it has begun already.
 
     Yields:
         One `distribution` per set of metadata: two copies of one project give two, of which the one that does not win
@@ -49,36 +112,42 @@ def distributions(
     """
     seen: set[str] = set()
     earlier = Earlier(tree)
-    path = list(dict.fromkeys(folders))
-    for folder in path:
-        try:
-            if tree.kind(folder) != "folder":
-                continue
-            names = tree.entries(folder)
-        except OSError as error:
-            yield gap("distributions", "unread", why(error), folder)
+    reading = reading or Reading(tree, folders, verify)
+    for folder in reading.path:
+        if folder in reading.errors:
+            yield gap("distributions", "unread", why(reading.errors[folder]), folder)
+        if folder not in reading.names:
             continue
-        metadata = [name for name in names if name.endswith(_FORMS)]
+        names = reading.names[folder]
+        listed: dict[str, dict[str, list[str]]] = {}
         records: dict[str, Record] = {}
         facts: list[Fact] = []
         leftovers: list[Fact] = []
-        for name in metadata:
-            try:
-                for fact in _distribution(tree, folder + "/" + name, records, natives):
-                    (facts if fact["kind"] == "distribution" else leftovers).append(fact)
-            except (OSError, ValueError) as error:
-                leftovers.append(gap("distributions", "unread", why(error), folder + "/" + name))
+        for found, libraries, known, record in reading.of(folder):
+            for fact in found:
+                if fact["kind"] != "distribution":
+                    leftovers.append(fact)
+                    continue
+                facts.append(fact)
+                if known is not None:
+                    listed[fact["location"]] = known
+                if record is not None:
+                    records[fact["location"]] = record
+                if natives is not None:
+                    places = [os.path.normpath(os.path.join(folder, row)) for row in libraries]
+                    natives += [(place, fact["name"], fact["version"]) for place in places]
         here = {fact["name"] for fact in facts}
         yield from _winners_first(tree, facts)
         if verify:
             yield from _verified(tree, folder, facts, records)
         everything = set(names)
         for fact in facts:
+            known = listed.get(fact["location"])
             fact["shadowed"] = fact.get("shadowed", False) or fact["name"] in seen
             if not fact["shadowed"]:
-                yield from _shadowed(earlier, folder, everything, path, fact, records.get(fact["location"]))
+                yield from _shadowed(earlier, folder, everything, reading.path, fact, known["modules"] if known else [])
             yield fact
-            yield from copies_inside(tree, folder, fact, records.get(fact["location"]))
+            yield from copies_inside(tree, folder, fact, known["copies"] if known else None)
         for fact in leftovers:
             stem = fact["item"].rsplit("/", 1)[1].rsplit(".", 1)[0]
             if (
@@ -88,10 +157,10 @@ def distributions(
             ):
                 fact = dict(fact, gap="not-recorded", reason="leftover: no metadata in it, and the project has another")
             yield fact
-        yield from _planted(tree, folder, names, records.values())
+        yield from _planted(tree, folder, names, {name for known in listed.values() for name in known["at_start"]})
         seen |= {fact["name"] for fact in facts if not fact["shadowed"]}
         earlier.add(folder, names)
-        packages = [] if metadata else _packages_without_metadata(folder, names)
+        packages = [] if reading.metadata[folder] else _packages_without_metadata(folder, names)
         if packages:
             reason = "no package metadata found beside %d top-level packages (%s)" % (
                 len(packages),
@@ -141,7 +210,7 @@ def _winners_first(tree: Tree, facts: list[Fact]) -> Iterator[Fact]:
 
 
 def _shadowed(
-    earlier: Earlier, folder: str, names: set[str], path: list[str], fact: Fact, record: Record | None
+    earlier: Earlier, folder: str, names: set[str], path: list[str], fact: Fact, modules: list[str]
 ) -> Iterator[Fact]:
     """Mark what no import can find, and name what is found in its place."""
     if fact["form"] == "egg" and fact["location"] not in path:
@@ -150,14 +219,14 @@ def _shadowed(
             "distributions", "not-recorded", "no entry of the path names it: an import cannot find it", fact["name"]
         )
         return
-    found = shadowing(earlier, folder, names, fact, record)
+    found = shadowing(earlier, folder, names, fact, modules)
     fact["shadowed"] = bool(found) and len(found) == len(fact["import_names"])
     for name, place in sorted(found.items()):
         reason = "an import of `%s` finds %s, and not the one that this distribution brought" % (name, place)
         yield gap("distributions", "not-recorded", reason, fact["name"])
 
 
-def _distribution(tree: Tree, path: str, records: dict[str, Record], natives: list[Native] | None) -> Iterator[Fact]:
+def _distribution(tree: Tree, path: str, records: list[Record]) -> Iterator[Fact]:
     folder, base = os.path.split(path)
     stem, _, form = base.rpartition(".")
     if form == "egg":
@@ -189,13 +258,11 @@ def _distribution(tree: Tree, path: str, records: dict[str, Record], natives: li
     record = None
     if "RECORD" in names:
         try:
-            record = records[path] = Record(decoded(tree.read(path + "/RECORD", RECORD_LIMIT))[0])
+            record = Record(decoded(tree.read(path + "/RECORD", RECORD_LIMIT))[0])
             fact["record_sha256"] = record.digest()
+            records.append(record)
         except (OSError, ValueError) as error:
             yield gap("distributions", "unread", why(error), path + "/RECORD")
-    if natives is not None and record is not None:
-        libraries = native_rows(record.paths_with(".so"))
-        natives += [(os.path.normpath(os.path.join(folder, row)), fact["name"], fact["version"]) for row in libraries]
     fact["import_names"] = _import_names(tree, path, names, record, fact)
     if record is not None and _starts_code(tree, folder, record):
         fact["startup"] = True
@@ -354,7 +421,7 @@ def _runs(tree: Tree, folder: str, name: str) -> bool:
     return bool(code) and (name not in _VIRTUALENV or code != ["import _virtualenv"])
 
 
-def _planted(tree: Tree, folder: str, names: list[str], records: Iterable[Record]) -> Iterator[Fact]:
+def _planted(tree: Tree, folder: str, names: list[str], owned: set[str]) -> Iterator[Fact]:
     """
     What runs at every start and no distribution brought: it is a fact of this Python, by name. The standard library and
     Debian's own folder belong to the system.
@@ -362,7 +429,6 @@ def _planted(tree: Tree, folder: str, names: list[str], records: Iterable[Record
     at_start = [name for name in names if name.endswith(_AT_START)]
     if not at_start or "os.py" in names or folder.startswith("/usr/lib/python3"):
         return
-    owned = {name for record in records for name in record.at_top(_AT_START)}
     planted = [name for name in at_start if name not in owned and _runs(tree, folder, name)]
     if planted:
         yield {"kind": "python", "planted": planted}

@@ -9,7 +9,7 @@ from typing import Callable, Iterable
 from envparity.collectors.accelerators import accelerators
 from envparity.collectors.conda import conda_packages
 from envparity.collectors.cpu import cpu
-from envparity.collectors.distributions import distributions
+from envparity.collectors.distributions import Reading, distributions
 from envparity.collectors.dpkg import os_packages
 from envparity.collectors.frame import answer, isolated
 from envparity.collectors.native_libraries import native_libraries
@@ -45,8 +45,10 @@ def collect(
             prefix, folders, gaps, more = computed[0]
             facts.extend(gaps)
     folders = [os.path.abspath(entry) for entry in folders]
-    natives: list[Native] = []
+    # First of all, since it may fork, and the next line starts a thread.
+    begun = list(isolated(facts, "distributions", lambda: [Reading(tree, folders, verify_files, halved=True)]))
     digests = list(isolated(facts, "python", lambda: own_files(tree)))
+    natives: list[Native] = []
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
         ("system", lambda: system(tree, live=True)),
         ("system", lambda: surroundings(tree, prefix)),
@@ -54,7 +56,7 @@ def collect(
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),
         ("accelerators", lambda: accelerators(tree)),
-        ("distributions", lambda: distributions(tree, folders, verify_files, natives)),
+        ("distributions", lambda: distributions(tree, folders, verify_files, natives, *begun)),
         ("conda_packages", lambda: conda_packages(tree, (prefix, sys.base_prefix))),
         ("os_packages", lambda: os_packages(tree)),
         (

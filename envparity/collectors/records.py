@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import operator
 import os
 from typing import Iterable, Iterator
 
@@ -72,7 +74,8 @@ class Record:
                 else:
                     ordinary(line)
             self.special = record_rows("\n".join(odd))
-        self.tops = {line.partition("/")[0] for line in self.lines}
+        self.lines.sort()
+        self.tops = set(_tops(self.lines))
 
     def rows(self) -> list[tuple[str, str, str]]:
         """All rows, in the order of the file."""
@@ -87,9 +90,7 @@ class Record:
 
     def digest(self) -> str:
         """The sha256 of `normalised_record`, in lower-case hexadecimal."""
-        ordinary = {line + "\n" for line in self.lines}
-        ordinary.update(_normal_lines(self.special))
-        return hashlib.sha256("".join(sorted(ordinary)).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256(_normal_form([*self.lines, *_normal_lines(self.special)])).hexdigest()
 
     def import_names(self) -> list[str]:
         """What `import_names` finds in all of its rows."""
@@ -149,7 +150,24 @@ def normalised_record(text: str) -> bytes:
     what uv notes there, `*.pyc` and whatever lies outside site-packages (scripts, headers, data); `.data/purelib` and
     `.data/platlib` are mapped to the root.
     """
-    return "".join(sorted(set(_normal_lines(record_rows(text))))).encode("utf-8", "surrogateescape")
+    return _normal_form(list(_normal_lines(record_rows(text))))
+
+
+def _normal_form(lines: list[str]) -> bytes:
+    lines.sort()
+    if any(map(operator.eq, lines, lines[1:])):  # most have no line twice, and to look each up would take longer
+        lines = sorted(set(lines))
+    return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+
+def _tops(lines: list[str]) -> Iterator[str]:
+    """What stands before the first slash of sorted lines, each once; a line without a slash as a whole."""
+    at = 0
+    while at < len(lines):
+        top, slash, _ = lines[at].partition("/")
+        yield top
+        # The sign after the slash: all that lies below this name comes before it.
+        at = bisect.bisect_left(lines, top + "0", at) if slash else at + 1
 
 
 def record_digest(text: str) -> str:
@@ -173,7 +191,7 @@ def _normal_lines(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
             continue
         if "," in path or '"' in path or "\n" in path:
             path = '"' + path.replace('"', '""') + '"'
-        yield path + "," + digest + "," + size + "\n"
+        yield path + "," + digest + "," + size
 
 
 def import_names(rows: Iterable[tuple[str, str, str]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from envparity.collectors.records import Record, module_name
+from envparity.collectors.records import module_name
 from envparity.collectors.shapes import Fact, Tree
 
 
@@ -30,9 +30,12 @@ class Earlier:
         return ""
 
 
-def shadowing(earlier: Earlier, folder: str, names: set[str], fact: Fact, record: Record | None) -> dict[str, str]:
+def shadowing(
+    earlier: Earlier, folder: str, names: set[str], fact: Fact, modules: Iterable[str] = ()
+) -> dict[str, str]:
     """
     Import names of a distribution in `folder` -> the file that wins each of them, where it is not the distribution's.
+    `modules` are those of its import names of which it has no folder.
 
     Besides earlier folders that is a package beside a single module of the same name: `six/__init__.py` wins over
     `six.py` (https://docs.python.org/3/reference/import.html, `FileFinder` asks for the package first).
@@ -40,7 +43,7 @@ def shadowing(earlier: Earlier, folder: str, names: set[str], fact: Fact, record
     found = {}
     for name in fact.get("import_names", ()):
         place = earlier.finds(name)
-        if not place and name in names and name + ".py" in names and record is not None and name not in record.tops:
+        if not place and name in names and name + ".py" in names and name in modules:
             package = folder + "/" + name + "/__init__.py"
             place = package if earlier.tree.kind(package) == "file" else ""
         if place:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Dict, List, Optional, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Optional, Protocol, Tuple
+
+if TYPE_CHECKING:
+    from envparity.collectors.records import Record
 
 Fact = Dict[str, Any]
 """
@@ -16,6 +19,12 @@ Owner = Tuple[str, str, str]
 
 Native = Tuple[str, str, str]
 """A library that a RECORD lists: its path, and name and version of the distribution."""
+
+Read = Tuple[List[Fact], List[str], Optional[Dict[str, List[str]]], "Optional[Record]"]
+"""
+One metadata: its distribution and gaps; the native libraries, and what else others ask for, that its RECORD lists; and
+the RECORD itself, where it is wanted.
+"""
 
 
 class Tree(Protocol):

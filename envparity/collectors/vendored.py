@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 from envparity.collectors.metadata import core_metadata, decoded, headers_of, normalised_name
-from envparity.collectors.records import Record
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
 
@@ -14,12 +13,13 @@ _MOST_BYTES = 1 << 20
 _MOST_NAMES = 10_000
 
 
-def copies_inside(tree: Tree, folder: str, fact: Fact, record: Record | None) -> Iterator[Fact]:
+def copies_inside(tree: Tree, folder: str, fact: Fact, places: list[str] | None) -> Iterator[Fact]:
     """
     Observe the copies of other projects that a distribution carries inside its own packages: `*.dist-info` there
-    (setuptools), or a `vendor.txt` of pins, as pip has it. No `import` of their names finds them.
+    (setuptools), or a `vendor.txt` of pins, as pip has it. No `import` of their names finds them. `places` are those
+    that its RECORD lists, where it has one.
     """
-    for place in _places_inside(tree, folder, fact, record):
+    for place in _places_inside(tree, folder, fact) if places is None else places:
         path = folder + "/" + place
         package = place.partition("/")[0]
         try:
@@ -76,10 +76,7 @@ def _member(egg: Any, name: str) -> str:
     return decoded(data.partition(b"\n\n")[0])[0]
 
 
-def _places_inside(tree: Tree, folder: str, fact: Fact, record: Record | None) -> Iterator[str]:
-    if record is not None:
-        yield from record.inside()
-        return
+def _places_inside(tree: Tree, folder: str, fact: Fact) -> Iterator[str]:
     for name in fact["import_names"][:_MOST_NAMES]:
         place = name.replace(".", "/") + "/_vendor"
         try:
