@@ -22,6 +22,7 @@ from envparity.codec.environment import (
     names_a_place,
     with_artifacts,
 )
+from envparity.codec.shapes import shaped
 from envparity.codec.strict_json import canonical, load_json
 from envparity.codec.strict_toml import load_toml
 from envparity.codec.strict_yaml import load_yaml
@@ -46,6 +47,7 @@ __all__ = [
     "load_toml",
     "load_yaml",
     "names_a_place",
+    "shaped",
     "with_artifacts",
 ]
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, TypeVar
 
-import msgspec
-
-from envparity.codec import load_yaml
+from envparity.codec import load_yaml, shaped
 from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
 from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
 from envparity.knowledge.versions import LEVELS, specifiers
 from envparity.values import Difference
 
-Shape = TypeVar("Shape")
 _GENERAL = "general.yaml"
 
 
@@ -35,7 +31,7 @@ def load_rules() -> tuple[Rule, ...]:
 @lru_cache(maxsize=1)
 def load_general() -> General:
     """The order for what no rule names."""
-    return _shaped(load_yaml(files("envparity.knowledge").joinpath(_GENERAL).read_bytes(), _GENERAL), General, _GENERAL)
+    return shaped(load_yaml(files("envparity.knowledge").joinpath(_GENERAL).read_bytes(), _GENERAL), General, _GENERAL)
 
 
 def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
@@ -45,42 +41,13 @@ def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
     Raises:
         MalformedError: not the schema (the place is named: `rules[3].when.before`), or a rule that breaks a law.
     """
-    rules = _shaped(load_yaml(data, what), RuleFile, what).rules
+    rules = shaped(load_yaml(data, what), RuleFile, what).rules
     _unique((rule.id for rule in rules), what)
     for index, rule in enumerate(rules):
         fault = _fault(rule)
         if fault:
             raise MalformedError(f"{what} is not valid: rule `{rule.id}` {fault}", where=f"rules[{index}]")
     return rules
-
-
-def _shaped(value: Any, shape: type[Shape], what: str) -> Shape:
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").removeprefix(".")
-        found = _at(value, where)
-        if "Expected `str" in problem and not isinstance(found, str | list | dict | None):
-            raise MalformedError(
-                f"{what} is not valid: expected a text, found the {_noun(found)} {found}",
-                where=where,
-                hint=f'quote it: "{found}"',
-            ) from error
-        raise MalformedError(f"{what} is not valid: {problem[:1].lower()}{problem[1:]}", where=where) from error
-
-
-def _noun(value: object) -> str:
-    return "truth value" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "date"
-
-
-def _at(value: Any, path: str) -> Any:
-    for part in path.replace("[", ".").replace("]", "").split("."):
-        try:
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None
-    return value
 
 
 def _unique(ids: Iterable[str], what: str) -> None:
