@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from envparity import policy as policies
 from envparity.codec import content_digest
 from envparity.compare import compare, compared
 from envparity.errors import ExitStatus, IncompleteError, worst
-from envparity.knowledge import judge
+from envparity.knowledge import Rule, judge
+from envparity.policy import Baseline, Policy
 from envparity.values import Change, Environment, Gap, GapKind, Report, Severity
 
-__all__ = ["between"]
+__all__ = ["across", "between"]
 
 
 def between(
@@ -19,6 +26,10 @@ def between(
     strict: bool = False,
     allow_incomplete: bool = False,
     labels: tuple[str, str] | None = None,
+    rules: tuple[Rule, ...] | None = None,
+    policy: Policy | None = None,
+    baseline: Baseline | None = None,
+    today: datetime.date | None = None,
 ) -> Report:
     """
     Every difference between two Environments, judged, worst first, with the exit status that it stands for.
@@ -30,6 +41,10 @@ def between(
         strict: what a source cannot record fails too (status 3), not only what could not be read.
         allow_incomplete: answer although something could not be read.
         labels: what to call the two sides; else what they were read from.
+        rules: the rules that judge; else those that ship.
+        policy: what the team decided of findings. Its `fail_on` is the caller's to ask for.
+        baseline: findings that are accepted, for a target of the second label.
+        today: the day on which exceptions are looked at; else this one.
 
     Raises:
         IncompleteError: there is not one fact that both sides know, so that there is no answer at all.
@@ -47,7 +62,18 @@ def between(
                 if gap.kind is GapKind.UNREAD
             ),
         )
-    findings = judge(before, after, compare(before, after))
+    findings = judge(before, after, compare(before, after), rules=rules)
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    if policy is not None:
+        day = today or datetime.date.today()
+        findings, unused, notes = policies.apply(
+            policy, findings, before=before, after=after, target=names[1], today=day
+        )
+    if baseline is not None:
+        findings, more = policies.accept(baseline, findings, names[1])
+        notes += more
+    findings = tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
     over = any(finding.severity.at_least(fail_on) and not _unknown(finding.difference.change) for finding in findings)
     blocked: list[str] = []
     for name, side, other in zip(names, (before, after), (after, before), strict=True):
@@ -74,6 +100,16 @@ def between(
         blocked=tuple(blocked),
         gaps_before=before.gaps,
         gaps_after=after.gaps,
+        unused=unused,
+        notes=notes,
+    )
+
+
+def across(reports: Sequence[Report]) -> tuple[Report, ...]:
+    """Reports of one environment against several targets: of the policy, only what none of them used is unused."""
+    everywhere = set.intersection(*(set(report.unused) for report in reports)) if reports else set()
+    return tuple(
+        replace(report, unused=tuple(entry for entry in report.unused if entry in everywhere)) for report in reports
     )
 
 

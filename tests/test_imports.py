@@ -12,7 +12,7 @@ errors
 values files progress collectors
 codec process network resources cache markers
 compare closure elf oci fetch lineage
-sources knowledge resolvers image report lockfile
+sources knowledge policy resolvers image report lockfile settings
 snapshot diff lock build verify run
 cli
 __main__

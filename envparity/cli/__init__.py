@@ -30,10 +30,13 @@ COMMANDS: dict[str, str] = {
     "build": "Assemble a lock into an image, without a daemon and without root.",
     "run": "Run a command inside an image, without an engine.",
     "verify": "Prove that an image is the environment that it claims to be.",
+    "rules": "List what is known of differences, or search it.",
+    "explain": "Print one rule: what it says, how it is known, and what to do.",
+    "init": "Write envparity.yaml: targets, policy, defaults.",
 }
 """Each verb is the module of its name, which has a `command`."""
 
-LATER = ("rules", "explain", "export", "dockerfile", "init", "doctor", "cache")
+LATER = ("export", "dockerfile", "doctor", "cache")
 """Verbs of the contract that do not work yet; they are named as such, and not offered."""
 
 
@@ -85,6 +88,19 @@ def cli(context: click.Context) -> None:
         # A script whose verb is an empty variable must not pass.
         click.echo(context.get_help(), err=True)
         context.exit(int(ExitStatus.USAGE))
+    if context.invoked_subcommand != "init":
+        _with_settings(context, str(context.invoked_subcommand))
+
+
+def _with_settings(context: click.Context, verb: str) -> None:
+    """What `envparity.yaml` says, for this verb: its options become defaults, and the rest is there for who asks."""
+    from envparity.cli import configured
+
+    settings = configured.settings_here()
+    command = context.command.get_command(context, verb) if isinstance(context.command, click.Group) else None
+    if settings is not None and command is not None:
+        context.obj = settings
+        context.default_map = {verb: configured.defaults(settings, verb, command, list(COMMANDS))}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

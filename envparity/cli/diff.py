@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from envparity.cli.common import (
     Common,
@@ -16,18 +17,27 @@ from envparity.cli.common import (
     target_options,
 )
 
+_FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
+"""Where a stated severity is weaker than that of a policy."""
+
 
 @click.command()
-@click.argument("left")
-@click.argument("right", nargs=-1, required=True)
+@click.argument("left", required=False)
+@click.argument("right", nargs=-1)
+@click.option("--policy", metavar="FILE", help="What the team decided of findings: exceptions, what is forbidden.")
+@click.option("--baseline", metavar="FILE", help="Accept the findings of this file; fail on what is new.")
+@click.option("--write-baseline", metavar="FILE", help="Write what is found now as a baseline, and end with 0.")
 @fail_on_option
 @report_options("diff")
-@later_options("--policy", "--host")
+@later_options("--host")
 @target_options
 @common_options
 def command(
-    left: str,
+    left: str | None,
     right: tuple[str, ...],
+    policy: str | None,
+    baseline: str | None,
+    write_baseline: str | None,
     fail_on: str,
     format: str,
     output: str | None,
@@ -38,25 +48,36 @@ def command(
     Say which difference between LEFT and each RIGHT can hurt the model.
 
     LEFT is where the model was trained, RIGHT where it is served: a saved snapshot, a requirements file, a lock, an
-    image, a virtual environment. What a file declares for several platforms or Pythons is read for those of the other
-    side, unless a flag states another.
+    image, a virtual environment, or a target that envparity.yaml names. Without RIGHT, its default target is compared;
+    without LEFT, that and the active environment. What a file declares for several platforms or Pythons is read for
+    those of the other side, unless a flag states another.
 
     \b
       envparity diff model.env.json requirements.txt
       envparity diff model.env.json oci:image --format json
+      envparity diff model.env.json staging prod --policy parity.yaml
     """
     import sys
     from dataclasses import asdict
 
     from envparity import diff, report, snapshot, sources
+    from envparity.cli import configured
     from envparity.errors import worst
     from envparity.values import Severity
 
     options = sources.Options(
         environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
     )
+    left = left or sources.active_reference(options)
+    right = right or (configured.default_target(),)
+    rules = configured.known_rules()
+    decided = configured.policy_of(policy, baseline, rules)
+    chosen = click.get_current_context().get_parameter_source("fail_on")
+    if decided.policy is not None and decided.policy.fail_on and chosen in _FROM_FILE:
+        fail_on = decided.policy.fail_on
+    named = [configured.named(reference) for reference in (left, *right)]
     results = []
-    for reference, (before, after) in zip(right, sources.read_sides(left, right, options=options), strict=True):
+    for label, (before, after) in zip(right, sources.read_sides(named[0], named[1:], options=options), strict=True):
         results.append(
             diff.between(
                 before,
@@ -64,12 +85,22 @@ def command(
                 fail_on=Severity(fail_on),
                 strict=common.strict,
                 allow_incomplete=common.allow_incomplete,
-                labels=(left, reference),
+                labels=(left, label),
+                rules=rules,
+                policy=decided.policy,
+                baseline=None if write_baseline else decided.baseline,
             )
         )
+    reports = diff.across(results)
     look = style(output)
-    texts = [report.rendered("diff", format, result, look, verbose=common.verbose) for result in results]
-    # Several reports are one document for a program, and one page for a person.
-    whole = f"[\n{','.join(texts)}]\n" if format == "json" and len(texts) > 1 else "\n".join(texts)
-    emit(whole, output)
-    return int(worst(*(result.status for result in results)))
+    if format == "text" and len(reports) > 1:
+        emit(report.rendered("matrix", format, reports, look, verbose=common.verbose), output)
+    else:
+        texts = [report.rendered("diff", format, result, look, verbose=common.verbose) for result in reports]
+        # Several reports are one document for a program, and one page for a person.
+        emit(f"[\n{','.join(texts)}]\n" if format == "json" and len(texts) > 1 else "\n".join(texts), output)
+    if write_baseline:
+        configured.save_baseline(write_baseline, reports)
+        common.say(f"wrote {write_baseline}: what is found now is accepted, by `--baseline {write_baseline}`")
+        return int(worst(*(status for status in (result.status for result in reports) if status != 1)))
+    return int(worst(*(result.status for result in reports)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from envparity.cli.common import Common, common_options, later_options, output_option
+from envparity.cli.configured import named
 
 _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
 
@@ -46,7 +47,7 @@ def command(common: Common, source: str, output: str, base: str | None, index: s
             hint="name a file: `-o pylock.toml`",
         )
     check_name(Path(output))
-    environment = read(source)
+    environment = read(named(source))
     with private_folder() as workplace, common.fetcher() as fetcher:
         recovered = lock.recover(
             environment,

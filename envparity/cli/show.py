@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from envparity.cli.common import Common, Target, common_options, emit, report_options, style, target_options
+from envparity.cli.configured import named
 
 
 @click.command()
@@ -27,6 +28,7 @@ def command(source: str, format: str, output: str | None, target: Target, common
     from envparity import report, snapshot, sources
     from envparity.errors import IncompleteError
 
+    source = named(source)
     options = sources.Options(
         environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, **asdict(target)
     )

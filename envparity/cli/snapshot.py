@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from envparity.cli.common import Common, Target, common_options, emit, output_option, target_options
+from envparity.cli.configured import named
 from envparity.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def command(
     from envparity import snapshot
     from envparity.sources import Options
 
+    source = named(source) if source is not None else None
     options = Options(
         environ=snapshot.started_with(),
         stdin=sys.stdin.buffer,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from envparity.cli.common import Common, common_options, emit, fail_on_option, later_options, report_options, style
+from envparity.cli.configured import named
 
 
 @click.command()
@@ -50,7 +51,14 @@ def command(
 
     expected = options(entrypoint=entrypoint, env=env, user=user)
     request = verify.Request(
-        image, against, app, expected, Severity(fail_on), common.strict, common.allow_incomplete, os.environ
+        named(image),
+        named(against),
+        app,
+        expected,
+        Severity(fail_on),
+        common.strict,
+        common.allow_incomplete,
+        os.environ,
     )
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)

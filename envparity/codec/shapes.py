@@ -21,8 +21,8 @@ def shaped(value: Any, shape: type[Shape], what: str) -> Shape:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").removeprefix(".")
+        problem, _, path = str(error).partition(" - at `")
+        where = path.removeprefix("key` in `").removeprefix("$").rstrip("`").removeprefix(".")
         found = _at(value, where)
         if "Expected `str" in problem and not isinstance(found, str | list | dict | None):
             raise MalformedError(

@@ -28,6 +28,19 @@ def load_rules() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def with_own(rules: tuple[Rule, ...], documents: Iterable[tuple[str, bytes]]) -> tuple[Rule, ...]:
+    """
+    The rules, and a team's own ones after them; each document has a name and its bytes.
+
+    Raises:
+        MalformedError: what `parse_rules` raises; or an id that there is already, which nobody may redefine.
+    """
+    for name, data in documents:
+        rules += parse_rules(data, name)
+    _unique((rule.id for rule in rules), "the knowledge base, with your own rules,")
+    return rules
+
+
 @lru_cache(maxsize=1)
 def load_general() -> General:
     """The order for what no rule names."""

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 FORMATS: dict[str, dict[str, str]] = {
     "diff": {"text": "diff:text", "json": "diff:json"},
+    "matrix": {"text": "matrix:text"},
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},
+    "rules": {"text": "rules:several", "json": "rules:json"},
+    "rule": {"text": "rules:one", "json": "rules:json"},
 }
 """Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`."""
 

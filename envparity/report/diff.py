@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from envparity.errors import ExitStatus
-from envparity.report.text import Style, counted, finding_block, finding_line, listed, subject
+from envparity.report.text import Style, counted, finding_block, finding_line, listed, set_aside, subject
 from envparity.report.unknown import unknown_lines
 from envparity.values import Change, Finding, Report, Severity
 
@@ -44,7 +44,7 @@ def text(report: Report, style: Style | None = None, *, verbose: bool = False) -
             else "Not known"
         )
         lines += ["", *(style.bold(line) for line in style.wrapped(title)), *unknown]
-    lines += ["", *_status(report, style)]
+    lines += ["", *ending(report, style)]
     return "\n".join(lines) + "\n"
 
 
@@ -89,7 +89,11 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
     groups: dict[tuple[Severity, str, str], list[Finding]] = {}
     noted: list[Finding] = []
     for finding in findings:
-        if finding.severity is Severity.INFO and not finding.rule and finding.difference.change is not Change.SATISFIED:
+        if finding.policy:
+            yield from set_aside(finding, style)
+        elif (
+            finding.severity is Severity.INFO and not finding.rule and finding.difference.change is not Change.SATISFIED
+        ):
             noted.append(finding)
         else:
             group = (finding.severity, finding.difference.section, finding.reason)
@@ -108,7 +112,12 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
         yield from style.wrapped(text, first="  info    ", indent=" " * 10)
 
 
-def _status(report: Report, style: Style) -> Iterator[str]:
+def ending(report: Report, style: Style) -> Iterator[str]:
+    """What the policy left to be said, and what the exit status means."""
+    for note in report.notes:
+        yield from style.wrapped(f"policy: {note}", indent="  ", first="")
+    for entry in report.unused:
+        yield from style.wrapped(f"policy: {entry} matched nothing; remove it", indent="  ", first="")
     compared = f"{counted(report.compared, 'fact')} compared"
     match report.status:
         case ExitStatus.FINDINGS:
@@ -133,6 +142,7 @@ def json(report: Report, style: Style | None = None, *, verbose: bool = False) -
         "compared": report.compared,
         "before": {"label": report.before, "digest": report.before_digest, "gaps": gaps(report.gaps_before)},
         "after": {"label": report.after, "digest": report.after_digest, "gaps": gaps(report.gaps_after)},
+        "policy": {"notes": list(report.notes), "unused": list(report.unused)},
         "counts": {str(severity): counts[severity] for severity in Severity},
         "findings": [finding_object(finding) for finding in report.findings],
     }
@@ -178,6 +188,8 @@ def finding_object(finding: Finding) -> dict[str, object]:
         "note": difference.note,
         "reason": finding.reason,
         "fix": finding.fix,
+        "policy": finding.policy,
+        "was": str(finding.was or finding.severity),
         "evidence": [
             {"kind": proof.kind, "gist": proof.gist, "url": proof.url, "read_on": proof.read_on}
             for proof in finding.evidence

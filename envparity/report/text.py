@@ -188,6 +188,8 @@ def _details(finding: Finding) -> Iterator[tuple[str, str]]:
             yield "", evidence.url
     if finding.fix:
         yield "fix", finding.fix
+    if finding.policy:
+        yield "policy", f"{finding.policy} (was {finding.was})"
     if finding.rule:
         yield "rule", " ".join((finding.rule, *(f"(also {rule})" for rule in finding.also)))
 
@@ -210,3 +212,12 @@ def listed(names: Iterable[str], limit: int = 4) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 finding`, `2 findings`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def set_aside(finding: Finding, style: Style) -> Iterator[str]:
+    """A finding that a policy changed: what it is now, what it was, and who decided that, until when and why."""
+    head = f"{subject(finding.difference, style)} {change(finding.difference, style)}"
+    name = f"{finding.severity:<8}"
+    line = style.clipped(f"  {name}{head}  (was {finding.was})")
+    yield f"  {style.severity(finding.severity, name)}{line[10:]}" if style.colour else line
+    yield from style.wrapped(finding.policy, first=" " * 10, indent=" " * 10)

@@ -7,7 +7,7 @@ and its content where only one reading is possible; otherwise the error lists th
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "Options", "beside", "read", "read_active", "read_sides", "recognise"]
+__all__ = ["GRAMMAR", "Options", "active_reference", "beside", "read", "read_active", "read_sides", "recognise"]
 
 import importlib
 import os
@@ -66,6 +66,13 @@ def read_active(options: Options) -> Environment:
     from envparity.sources import live
 
     return live.read_active(options)
+
+
+def active_reference(options: Options) -> str:
+    """The reference of the active environment (see `live.active`)."""
+    from envparity.sources import live
+
+    return live.active(options).reference
 
 
 def read(reference: str, *, options: Options | None = None) -> Environment:

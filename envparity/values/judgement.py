@@ -77,7 +77,8 @@ class Evidence(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     A difference that has been judged. `rule` is empty where only the general order spoke; `also` names further rules
-    that fit, and that say nothing worse.
+    that fit, and that say nothing worse. Where a policy changed it, `policy` says how and why, and `was` is what it was
+    before.
     """
 
     difference: Difference
@@ -88,6 +89,8 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     fix: str = ""
     evidence: tuple[Evidence, ...] = ()
     also: tuple[str, ...] = ()
+    was: Severity | None = None
+    policy: str = ""
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -113,6 +116,7 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What a comparison found. `before` and `after` are labels for people; `compared` counts the facts that both sides
     know. `status` is the exit status that it stands for, at `fail_on`; `blocked` says why it is not a full answer.
+    `unused` are the entries of the policy that matched nothing; `notes` say what else a reader must know of it.
     """
 
     before: str
@@ -127,3 +131,5 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     blocked: tuple[str, ...] = ()
     gaps_before: tuple[Gap, ...] = ()
     gaps_after: tuple[Gap, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
