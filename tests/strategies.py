@@ -31,7 +31,7 @@ from envparity.values import (
     Variable,
 )
 
-NAMES = ("numpy", "scikit-learn", "pandas", "joblib", "zope-interface", "pytest")
+NAMES = ("numpy", "scikit-learn", "sklearn", "opencv-python", "opencv-python-headless", "zope-interface", "pytest")
 VERSIONS = ("1.4.2", "1.5.2", "1.5", "1.5.0", "2.0.0", "2.0.0+cu121", "2004d", "")
 SPECIFIERS = ("", ">=1.5", "==1.5.2", "~=1.4", "<2,>=1", "==1.*", "nonsense")
 MARKERS = ("", 'sys_platform == "linux"', 'python_version < "3.9"', 'platform_release == "6"')

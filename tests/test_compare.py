@@ -508,3 +508,30 @@ def test_conda_packages_of_one_version_and_build_may_be_other_bytes() -> None:
     assert one(environment(conda_packages=(one_channel,)), environment(conda_packages=(unbuilt,))).change is (
         Change.UNKNOWN
     )
+
+
+def test_one_library_under_two_names_is_one_difference_in_its_name_and_not_one_gone_and_one_new() -> None:
+    before = environment(distributions=(installed("opencv-python-headless", "4.10.0.84"),))
+    after = environment(distributions=(installed("opencv_contrib_python", "4.10.0.84"),))
+
+    (found,) = compare(before, after)
+
+    assert (found.item, found.field, found.change) == ("opencv-python", "name", Change.CHANGED)
+    assert (found.before, found.after) == ("opencv-python-headless", "opencv-contrib-python")
+
+
+def test_another_version_under_another_name_is_another_version_too() -> None:
+    before = environment(distributions=(installed("tensorflow-gpu", "2.10.0"),))
+    after = environment(distributions=(installed("tensorflow", "2.16.1"),))
+
+    assert [(one.item, one.field, one.before, one.after) for one in compare(before, after)] == [
+        ("tensorflow", "name", "tensorflow-gpu", "tensorflow"),
+        ("tensorflow", "version", "2.10.0", "2.16.1"),
+    ]
+
+
+def test_where_both_names_are_on_one_side_each_stands_for_itself() -> None:
+    both = environment(distributions=(installed("opencv-python", "4.10"), installed("opencv-python-headless", "4.10")))
+    one = environment(distributions=(installed("opencv-python-headless", "4.10"),))
+
+    assert [(found.item, found.change) for found in compare(both, one)] == [("opencv-python", Change.REMOVED)]

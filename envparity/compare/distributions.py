@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envparity import markers
+from envparity.compare import families
 from envparity.compare.sides import Fact, Sides, normalised, told_apart, unknown, why, yes_no
 from envparity.compare.versions import Stated, versions
-from envparity.values import Basis, Change, Difference, Distribution, Environment, Python, System
+from envparity.values import Basis, Change, Difference, Distribution, Environment
 
 
-def _marker_variables(python: Python | None, system: System | None) -> dict[str, str]:
-    """What is known of a place that markers ask for."""
+def place(environment: Environment, other: Environment | None) -> dict[str, str]:
+    """What is known of a side that markers ask for; what it does not know itself is asked of the other one."""
+    python = environment.python
+    if (python is None or not python.version) and other is not None:
+        python = other.python
+    system = environment.system or (other.system if other is not None else None)
     return markers.of_place(
         version=python.version if python else "",
         implementation=python.implementation if python else "",
@@ -25,7 +30,8 @@ def effective(environment: Environment, other: Environment | None = None) -> dic
     What an import can find, by normalised name: no tooling, no copy out of reach, no line that its marker excludes.
 
     A declared source knows no interpreter; its markers are then asked of the `other` side. Several entries that remain
-    for one name are one, with all their versions: never "the last one wins".
+    for one name are one, with all their versions: never "the last one wins". What the `other` side has under another
+    name of the same family (`opencv-python-headless`) has one name on both sides.
     """
     return {name: _one(entries) for name, entries in _entries(environment, other)[0].items()}
 
@@ -34,19 +40,16 @@ def _entries(
     environment: Environment, other: Environment | None
 ) -> tuple[dict[str, list[Distribution]], dict[str, str]]:
     """The effective entries by name, and the names whose markers cannot be decided, with the reason."""
-    python = environment.python
-    if (python is None or not python.version) and other is not None:
-        python = other.python
-    system = environment.system or (other.system if other is not None else None)
     known: dict[str, str] | None = None
     found: dict[str, list[Distribution]] = {}
     undecided: dict[str, str] = {}
+    here, there = (_names(side) for side in (environment, other or environment))
     for distribution in environment.distributions or ():
         if distribution.tooling or not distribution.importable:
             continue
-        name = normalised(distribution.name)
+        name = families.called(normalised(distribution.name), here, there)
         if distribution.marker and distribution.basis in {Basis.DECLARED, Basis.LOCKED}:
-            known = _marker_variables(python, system) if known is None else known
+            known = place(environment, other) if known is None else known
             applies = markers.holds(distribution.marker, known)
             if applies is False:
                 continue
@@ -54,6 +57,12 @@ def _entries(
                 undecided[name] = f"it is declared under a condition that cannot be decided: {distribution.marker}"
         found.setdefault(name, []).append(distribution)
     return found, undecided
+
+
+def _names(environment: Environment) -> frozenset[str]:
+    return frozenset(
+        normalised(item.name) for item in environment.distributions or () if item.importable and not item.tooling
+    )
 
 
 def _one(entries: list[Distribution]) -> Distribution:
@@ -131,7 +140,10 @@ def _shown(entries: list[Distribution]) -> str:
 
 def _distribution(sides: Sides, name: str, left: Distribution, right: Distribution) -> Iterator[Fact]:
     found = list(versions(sides, name, Stated.of(left), Stated.of(right)))
-    if found == [None] and Basis.DECLARED not in {left.basis, right.basis}:
+    names = normalised(left.name), normalised(right.name)
+    if names[0] != names[1]:
+        found += sides.texts(name, "name", *names)
+    elif found == [None] and Basis.DECLARED not in {left.basis, right.basis}:
         found += _contents(sides, name, left, right)
     gaps = [told_apart(side, "distributions", name) for side in (sides.before, sides.after)]
     if bool(gaps[0]) != bool(gaps[1]) and not any(found):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from envparity.compare import effective
+from envparity import markers
+from envparity.compare import effective, place
 from envparity.knowledge.schema import General
 from envparity.values import Difference, Distribution, Environment
 
@@ -60,6 +61,7 @@ class Roles(NamedTuple):
         """Follow the model's references to distributions, and those to what they require."""
         model = model_of(before, after)
         sides = effective(before, after), effective(after, before)
+        places = [place(one, other) for one, other in ((before, after), (after, before))]
         tops = {module.partition(".")[0] for module in model.modules}
         names = {name for side in sides for name in side}
         referred = {
@@ -69,8 +71,8 @@ class Roles(NamedTuple):
         waiting = list(referred)
         while waiting:
             name = waiting.pop()
-            for side in sides:
-                for needed in _requires(side.get(name)):
+            for side, where in zip(sides, places, strict=True):
+                for needed in _requires(side.get(name), where):
                     if needed in names and needed not in required | referred:
                         required.add(needed)
                         waiting.append(needed)
@@ -108,11 +110,12 @@ def _import_names(
     return general.import_names.get(name, (name.replace("-", "_"),))
 
 
-def _requires(distribution: Distribution | None) -> set[str]:
-    """The names in `Requires-Dist`, without those that only an extra asks for."""
+def _requires(distribution: Distribution | None, where: dict[str, str]) -> set[str]:
+    """The names in `Requires-Dist`, without those that only an extra or another place asks for."""
     found = set()
     for line in distribution.requires if distribution is not None else ():
-        name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line.strip())
-        if name and not re.search(r"\bextra\s*==", line):
+        requirement, _, marker = line.partition(";")
+        name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", requirement.strip())
+        if name and (not marker.strip() or markers.holds(marker.strip(), where) is not False):
             found.add(re.sub(r"[-_.]+", "-", name[0]).lower())
     return found

@@ -130,7 +130,7 @@ def _of_ended(where: str, entry: Matcher, used: bool) -> Finding:
 
 
 def _demands(policy: Policy, before: Environment, after: Environment, target: str) -> Iterator[Finding]:
-    served = None if after.distributions is None else effective(after, before)
+    served = None if after.distributions is None else effective(after)
     for where, entry in entries(policy):
         if not isinstance(entry, Demand) or entry.target not in {"", target}:
             continue

@@ -237,3 +237,51 @@ def test_variables_that_steer_numbers_come_before_others() -> None:
 
     assert found["OPENBLAS_CORETYPE"].rule == "openblas-coretype"
     assert found["LANG"].severity is Severity.LOW
+
+
+def test_what_the_model_needs_is_followed_through_conditions_and_not_through_extras() -> None:
+    needs = (
+        "threadpoolctl>=1.19",
+        "joblib; extra == 'x'",
+        "tomli; python_version < '3.11'",
+        "colorama; os_name == 'nt'",
+        "wrapt ;",
+    )
+    learn = Distribution(name="scikit-learn", version="1.4.2", wheel_tags=COMPILED, requires=needs)
+    names = ("threadpoolctl", "joblib", "tomli", "colorama", "wrapt")
+    before, after = (
+        environment(
+            learn,
+            *(library(name, version, PURE) for name in names),
+            artifacts=model(LOGISTIC),
+            python=Python(version="3.11.7", implementation="cpython"),
+            system=System(os="linux", machine="x86_64"),
+        )
+        for version in ("1.0.0", "2.0.0")
+    )
+
+    found = judged(before, after)
+
+    needed = {name for name in names if "own libraries need" in found[name].reason}
+    assert needed == {"threadpoolctl", "wrapt"}
+
+
+def test_a_condition_that_nobody_can_decide_counts() -> None:
+    learn = Distribution(name="scikit-learn", version="1.4.2", requires=("tomli; python_version < '3.11'",))
+    before, after = (
+        environment(learn, library("tomli", v, PURE), artifacts=model(LOGISTIC)) for v in ("1.0.0", "2.0.0")
+    )
+
+    assert "own libraries need" in judged(before, after)["tomli"].reason
+
+
+def test_a_library_under_another_name_is_judged_by_what_it_is_to_the_model() -> None:
+    headless = Distribution(
+        name="opencv-python-headless", version="4.10.0.84", wheel_tags=COMPILED, import_names=("cv2",)
+    )
+    before = environment(library("opencv-python", "4.10.0.84"), artifacts=model("cv2.ml:SVM"))
+
+    finding = judged(before, environment(headless))["opencv-python"]
+
+    assert (finding.severity, finding.rule) == (Severity.MEDIUM, "")
+    assert finding.fix == "install opencv-python, as the model had it"
