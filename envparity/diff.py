@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from envparity import policy as policies
 from envparity.codec import content_digest
-from envparity.compare import compare, compared
+from envparity.compare import compare, compared, unmet
 from envparity.errors import ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
@@ -32,7 +32,8 @@ def between(
     today: datetime.date | None = None,
 ) -> Report:
     """
-    Every difference between two Environments, judged, worst first, with the exit status that it stands for.
+    Every difference between two Environments, and what the served one needs and its place does not have: judged, worst
+    first, with the exit status that it stands for.
 
     Args:
         before: where the model was trained.
@@ -62,7 +63,7 @@ def between(
                 if gap.kind is GapKind.UNREAD
             ),
         )
-    findings = judge(before, after, compare(before, after), rules=rules)
+    findings = judge(before, after, [*compare(before, after), *unmet(after, before)], rules=rules)
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if policy is not None:

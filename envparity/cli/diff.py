@@ -11,7 +11,6 @@ from envparity.cli.common import (
     common_options,
     emit,
     fail_on_option,
-    later_options,
     report_options,
     style,
     target_options,
@@ -27,9 +26,9 @@ _FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
 @click.option("--policy", metavar="FILE", help="What the team decided of findings: exceptions, what is forbidden.")
 @click.option("--baseline", metavar="FILE", help="Accept the findings of this file; fail on what is new.")
 @click.option("--write-baseline", metavar="FILE", help="Write what is found now as a baseline, and end with 0.")
+@click.option("--host", metavar="FILE", help="A snapshot of the host that RIGHT will run on.")
 @fail_on_option
 @report_options("diff")
-@later_options("--host")
 @target_options
 @common_options
 def command(
@@ -38,6 +37,7 @@ def command(
     policy: str | None,
     baseline: str | None,
     write_baseline: str | None,
+    host: str | None,
     fail_on: str,
     format: str,
     output: str | None,
@@ -56,6 +56,7 @@ def command(
       envparity diff model.env.json requirements.txt
       envparity diff model.env.json oci:image --format json
       envparity diff model.env.json staging prod --policy parity.yaml
+      envparity diff model.env.json oci:image --host node.env.json
     """
     import sys
     from dataclasses import asdict
@@ -76,12 +77,13 @@ def command(
     if decided.policy is not None and decided.policy.fail_on and chosen in _FROM_FILE:
         fail_on = decided.policy.fail_on
     named = [configured.named(reference) for reference in (left, *right)]
+    node = sources.read(host, options=options) if host else None
     results = []
     for label, (before, after) in zip(right, sources.read_sides(named[0], named[1:], options=options), strict=True):
         results.append(
             diff.between(
                 before,
-                after,
+                sources.on_host(after, node) if node is not None else after,
                 fail_on=Severity(fail_on),
                 strict=common.strict,
                 allow_incomplete=common.allow_incomplete,

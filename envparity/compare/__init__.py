@@ -9,7 +9,7 @@ equal.
 
 from __future__ import annotations
 
-__all__ = ["FLAG_FAMILIES", "compare", "compared", "effective", "place", "same_version"]
+__all__ = ["FLAG_FAMILIES", "compare", "compared", "effective", "place", "same_version", "unmet"]
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from envparity.compare import items, machine, native
 from envparity.compare.distributions import distributions, effective, place
 from envparity.compare.machine import FLAG_FAMILIES
+from envparity.compare.needs import unmet
 from envparity.compare.sides import Fact, Sides, unknown, why
 from envparity.compare.versions import Stated, same_version
 from envparity.values import SECTIONS, Change, Difference, Environment

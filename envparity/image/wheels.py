@@ -40,6 +40,7 @@ from envparity.collectors.records import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError
 from envparity.image import zips
 from envparity.oci.entries import Entry
+from envparity.values import glibc_floor
 
 if TYPE_CHECKING:
     from envparity.image.zips import Member
@@ -309,19 +310,8 @@ def native_needs(wheel: Path, *, file_name: str = "", machine: str = "") -> Nati
 
 
 def tag_floor(file_name: str) -> str:
-    """
-    The oldest glibc that a wheel says it runs on, from its platform tags (`2.17`); empty if it says nothing.
-
-    PEP 600: `manylinux_2_17` promises glibc 2.17 and newer; a file with several tags keeps the easiest of its promises.
-    """
-    legacy = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
-    floors = []
-    for platform in file_name.removesuffix(".whl").rpartition("-")[2].split("."):
-        if found := re.match(r"manylinux_(\d+)_(\d+)_", platform):
-            floors.append(f"{found[1]}.{found[2]}")
-        elif (old := platform.partition("_")[0]) in legacy:
-            floors.append(legacy[old])
-    return min(floors, key=_version_key, default="")
+    """The oldest glibc that a wheel says it runs on, from the tags in its name (`2.17`); empty if it says nothing."""
+    return glibc_floor(file_name.removesuffix(".whl").rpartition("-")[2].split("."))
 
 
 def _version_key(version: str) -> tuple[int, ...]:

@@ -7,7 +7,17 @@ and its content where only one reading is possible; otherwise the error lists th
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "Options", "active_reference", "beside", "read", "read_active", "read_sides", "recognise"]
+__all__ = [
+    "GRAMMAR",
+    "Options",
+    "active_reference",
+    "beside",
+    "on_host",
+    "read",
+    "read_active",
+    "read_sides",
+    "recognise",
+]
 
 import importlib
 import os
@@ -73,6 +83,13 @@ def active_reference(options: Options) -> str:
     from envparity.sources import live
 
     return live.active(options).reference
+
+
+def on_host(environment: Environment, host: Environment) -> Environment:
+    """An environment as it is on a host (see `hosted.on_host`)."""
+    from envparity.sources import hosted
+
+    return hosted.on_host(environment, host)
 
 
 def read(reference: str, *, options: Options | None = None) -> Environment:

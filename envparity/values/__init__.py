@@ -54,6 +54,7 @@ from envparity.values.lock import (
 from envparity.values.machines import ARCHITECTURES, MACHINES
 from envparity.values.native import Dispatch, NativeLibrary, NumericLibrary, Numerics
 from envparity.values.scalars import Basis, Digest, File, GapKind, Sha256, Size, Variable
+from envparity.values.tags import glibc_floor
 
 __all__ = [
     "ARCHITECTURES",
@@ -110,4 +111,5 @@ __all__ = [
     "Target",
     "Variable",
     "Verdict",
+    "glibc_floor",
 ]

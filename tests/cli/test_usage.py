@@ -68,7 +68,7 @@ def test_the_version_is_printed() -> None:
         (("build", "pylock.toml", "--serve", "fastapi"), "`--serve` is not supported yet"),
         (("build", "pylock.toml", "--plan"), "`--plan` is not supported yet"),
         (("verify", "oci:x", "--against", "y", "--predictions", "p.json"), "`--predictions` is not supported yet"),
-        (("diff", "a", "b", "--host", "h.env.json"), "`--host` is not supported yet"),
+        (("verify", "oci:x", "--against", "y", "--host", "h.env.json"), "`--host` is not supported yet"),
         (("snapshot", "a", "b"), "b"),
         (("snapshot", "--timeout", "0"), "0"),
         (("snapshot", "--timeout", "nan"), "nan"),
@@ -97,7 +97,7 @@ def test_a_command_that_comes_later_says_so(verb: str) -> None:
     [
         (("show", "absent.env.json", "--format", "json"), "usage", 2),
         (("show", "absent.env.json", "--format=json"), "usage", 2),
-        (("diff", "a", "b", "--host", "x", "--format", "json"), "not-supported-yet", 2),
+        (("verify", "oci:x", "--against", "y", "--host", "x", "--format", "json"), "not-supported-yet", 2),
         (("verify", "oci:absent", "--against", "x", "--format", "json"), "usage", 2),
         (("show", "{", "--format", "json"), "malformed", 4),
         (("show", "\udcff.txt", "--format", "json"), "usage", 2),

@@ -1,0 +1,27 @@
+"""What the platform tags of wheels promise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_LEGACY = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
+
+
+def glibc_floor(platforms: Iterable[str]) -> str:
+    """
+    The oldest glibc that a wheel of these platform tags says it runs on (`2.17`); empty if it says nothing.
+
+    PEP 600: `manylinux_2_17` promises glibc 2.17 and newer; of several promises the easiest counts.
+    """
+    floors = []
+    for platform in platforms:
+        if found := re.match(r"manylinux_(\d+)_(\d+)_", platform):
+            floors.append(f"{found[1]}.{found[2]}")
+        elif (old := platform.partition("_")[0]) in _LEGACY:
+            floors.append(_LEGACY[old])
+    return min(floors, key=_key, default="")
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
