@@ -11,7 +11,7 @@ from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
 from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
 from envparity.knowledge.versions import LEVELS, specifiers
-from envparity.values import Difference
+from envparity.values import Difference, Severity
 
 _GENERAL = "general.yaml"
 
@@ -100,6 +100,8 @@ def _fault(rule: Rule) -> str:
     for lesser in (rule.without_model, rule.elsewhere):
         if lesser is not None and (not rule.model_refers_to or not rule.severity.at_least(lesser)):
             return "is worse for a model that it does not concern than for one that it does"
+    if rule.unverified and (rule.safe or not Severity.LOW.at_least(rule.severity)):
+        return "is unverified, and then it must rank low"
     if any(proof.kind == "cited" and not proof.url for proof in rule.evidence):
         return "cites something without an address"
     if not fits(when, example_difference(rule, rule.example)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from envparity.knowledge.model import Model
 from envparity.knowledge.schema import Direction, Rule, When
 from envparity.knowledge.versions import LEVELS, direction, level, may_lie_in
@@ -17,7 +19,7 @@ def fits(when: When, difference: Difference) -> bool:
             return False
     elif (
         difference.section != when.section
-        or (when.item and difference.item != when.item)
+        or (when.item and not fnmatchcase(difference.item, when.item))
         or (when.field and difference.field != when.field)
     ):
         return False

@@ -25,9 +25,9 @@ class When(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
     Which differences a rule speaks of.
 
-    A `distribution`, or a `section` with `item` and `field` (empty: any). `before` and `after` are version ranges
-    (PEP 440); empty: any. `changed_by` asks that this part of the version or a greater one differs. `needs` are
-    requirements (`numpy>=1.22`) of which each must be met by at least one side.
+    A `distribution`, or a `section` with `item` (which may hold `*`) and `field` (empty: any). `before` and `after` are
+    version ranges (PEP 440); empty: any. `changed_by` asks that this part of the version or a greater one differs.
+    `needs` are requirements (`numpy>=1.22`) of which each must be met by at least one side.
     """
 
     direction: Direction
@@ -71,7 +71,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `model_refers_to`: classes (`module:qualname`) or modules, of which the model's file must name one. Without a model
     the rule speaks with the severity `without_model`, and where a model is known and names none, with `elsewhere`
     (absent: it is silent). `only_these`: of the rule's distribution the model may name nothing but these; a rule that
-    says SAFE needs it. `reason` is for a reader who does not program; `fix` may use {before} and {after}.
+    says SAFE needs it. `reason` is for a reader who does not program; `fix` may use {before} and {after}. `unverified`
+    marks what nobody has looked up yet: it ranks low at most, and never says SAFE.
     """
 
     id: RuleId
@@ -88,6 +89,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     only_these: tuple[str, ...] = ()
     without_model: Severity | None = None
     elsewhere: Severity | None = None
+    unverified: bool = False
 
     @property
     def safe(self) -> bool:

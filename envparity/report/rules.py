@@ -52,6 +52,8 @@ def _details(rule: Told) -> Iterator[tuple[str, str]]:
                 yield "", f"{words}: {rule[key]}"
     if rule["only_these"]:
         yield "model", f"of this library it uses nothing but: {', '.join(rule['only_these'])}"
+    if rule["unverified"]:
+        yield "careful", "nobody has looked up yet what this says"
     for proof in rule["evidence"]:
         yield proof["kind"], f"{proof['gist']} (read on {proof['read_on']})"
         if proof.get("cell"):

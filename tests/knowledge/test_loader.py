@@ -6,6 +6,8 @@ import pytest
 
 from envparity.errors import MalformedError
 from envparity.knowledge import parse_rules
+from envparity.knowledge.match import fits
+from envparity.values import Change, Difference
 
 GOOD = """
 rules:
@@ -63,10 +65,32 @@ def test_a_truth_value_where_a_text_is_due_is_refused() -> None:
         ("severity: high", "severity: low\n    elsewhere: high", "worse for a model"),
         ("severity: high", "severity: info\n    model_refers_to: [numpy]", "says SAFE"),
         ("direction: upgrade", "direction: upgrade, changed_by: epoch", "none of major"),
+        ("severity: high", "severity: medium\n    unverified: true", "unverified, and then it must rank low"),
+        ("severity: high", "severity: info\n    unverified: true", "unverified, and then it must rank low"),
     ],
 )
 def test_a_rule_that_breaks_a_law_is_refused(old: str, new: str, said: str) -> None:
     assert said in str(refused(GOOD.replace(old, new)))
+
+
+def test_a_rule_that_nobody_has_verified_may_rank_low() -> None:
+    (rule,) = parse_rules(GOOD.replace("severity: high", "severity: low\n    unverified: true").encode(), "mine.yaml")
+
+    assert rule.unverified
+
+
+def test_an_item_may_stand_for_several() -> None:
+    text = GOOD.replace("distribution: numpy", 'section: native_libraries, item: "openblas of *", field: version')
+    (rule,) = parse_rules(text.encode(), "mine.yaml")
+    seen = [item for item in ("openblas of numpy", "mkl of numpy") if fits(rule.when, difference(item))]
+
+    assert seen == ["openblas of numpy"]
+
+
+def difference(item: str) -> Difference:
+    return Difference(
+        section="native_libraries", item=item, field="version", change=Change.CHANGED, before="1.26.4", after="2.0"
+    )
 
 
 def test_two_rules_of_one_id_are_refused() -> None:

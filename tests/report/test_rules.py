@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from envparity.knowledge import load_rules, search, told
 from envparity.report import rules as report
 from envparity.report.text import Style, cells
+from envparity.values import Severity
 
 RULES = load_rules()
 
@@ -22,6 +24,14 @@ def test_every_rule_can_be_explained_in_80_columns_with_its_evidence(rule) -> No
     assert rule.id in text
     flat = " ".join(text.split())
     assert all(" ".join(proof.gist.split()) in flat for proof in rule.evidence)
+
+
+def test_a_rule_that_nobody_has_verified_says_so() -> None:
+    rule = next(rule for rule in RULES if rule.severity is Severity.LOW)
+    careful = "nobody has looked up yet what this says"
+
+    assert careful in report.one(told(msgspec.structs.replace(rule, unverified=True)))
+    assert careful not in report.one(told(rule))
 
 
 def test_the_list_is_worst_first_and_counts_itself() -> None:
