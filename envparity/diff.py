@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from envparity import policy as policies
 from envparity.codec import content_digest
-from envparity.compare import compare, compared, unmet
+from envparity.compare import compare_all, unmet
 from envparity.errors import ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
@@ -51,7 +51,7 @@ def between(
         IncompleteError: there is not one fact that both sides know, so that there is no answer at all.
     """
     names = labels or (_label(before, "before"), _label(after, "after"))
-    count = compared(before, after)
+    differences, count = compare_all(before, after)
     if not count:
         raise IncompleteError(
             f"there is nothing to compare between {names[0]} and {names[1]}: not one fact is known of both",
@@ -63,7 +63,7 @@ def between(
                 if gap.kind is GapKind.UNREAD
             ),
         )
-    findings = judge(before, after, [*compare(before, after), *unmet(after, before)], rules=rules)
+    findings = judge(before, after, [*differences, *unmet(after, before)], rules=rules)
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if policy is not None:

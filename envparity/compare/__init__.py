@@ -9,7 +9,7 @@ equal.
 
 from __future__ import annotations
 
-__all__ = ["FLAG_FAMILIES", "compare", "compared", "effective", "place", "same_version", "unmet"]
+__all__ = ["FLAG_FAMILIES", "compare", "compare_all", "compared", "effective", "place", "same_version", "unmet"]
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,12 +29,20 @@ def compare(before: Environment, after: Environment) -> tuple[Difference, ...]:
 
     `before` and `after` of a difference are texts; the side that does not know is the one whose text is empty.
     """
-    return tuple(sorted({fact for fact in _facts(before, after) if fact is not None}, key=_order))
+    return compare_all(before, after)[0]
 
 
 def compared(before: Environment, after: Environment) -> int:
     """How many facts both sides know, equal or not. Zero means that nothing was compared: no answer, not parity."""
-    return sum(fact is None or fact.change is not Change.UNKNOWN for fact in _facts(before, after))
+    return compare_all(before, after)[1]
+
+
+def compare_all(before: Environment, after: Environment) -> tuple[tuple[Difference, ...], int]:
+    """What `compare` and `compared` say, by one look."""
+    facts = list(_facts(before, after))
+    differences = {fact for fact in facts if fact is not None}
+    count = sum(fact is None or fact.change is not Change.UNKNOWN for fact in facts)
+    return tuple(sorted(differences, key=_order)), count
 
 
 def _order(difference: Difference) -> tuple[int, str, str, str, str, str]:

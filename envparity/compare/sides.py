@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from envparity.values import Change, Difference, Environment, GapKind
@@ -61,6 +62,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*")
 _METADATA = (".dist-info", ".egg-info")
 
 
+@lru_cache(maxsize=1 << 14)
 def normalised(name: str) -> str:
     """PEP 503: `Foo.Bar_baz` is `foo-bar-baz`. Letters that only look alike stay different."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from envparity.knowledge.loader import load_general, load_rules
-from envparity.knowledge.match import fits, met, severity
+from envparity.knowledge.match import Shelf, fits, met, severity
 from envparity.knowledge.model import Roles
 from envparity.knowledge.schema import Fact, General, Rule
 from envparity.knowledge.versions import level, upstream
@@ -32,17 +32,20 @@ def judge(
     """
     rules = load_rules() if rules is None else rules
     roles = Roles.of(before, after, load_general() if general is None else general)
-    findings = (_finding(difference, rules, roles) for difference in differences)
+    shelf = Shelf(rules)
+    findings = (_finding(difference, shelf.of(difference), roles) for difference in differences)
     return tuple(sorted(findings, key=_order))
+
+
+_EFFECTS = {effect: number for number, effect in enumerate(Effect)}
 
 
 def _order(finding: Finding) -> tuple[int, bool, int, str, str, str, str]:
     difference = finding.difference
-    effects = tuple(Effect)
     return (
         -finding.severity.rank,
         not finding.rule,
-        effects.index(finding.effect),
+        _EFFECTS[finding.effect],
         difference.section,
         difference.item,
         difference.field,
@@ -50,7 +53,7 @@ def _order(finding: Finding) -> tuple[int, bool, int, str, str, str, str]:
     )
 
 
-def _finding(difference: Difference, rules: tuple[Rule, ...], roles: Roles) -> Finding:
+def _finding(difference: Difference, rules: Iterable[Rule], roles: Roles) -> Finding:
     if difference.change is Change.UNKNOWN:
         return Finding(
             difference=difference,

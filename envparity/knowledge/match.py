@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from envparity.knowledge.model import Model
 from envparity.knowledge.schema import Direction, Rule, When
 from envparity.knowledge.versions import LEVELS, direction, level, may_lie_in
 from envparity.values import Change, Difference, Distribution, Severity
+
+
+class Shelf:
+    """Rules by what they speak of, so that ten times as many of them cost a comparison next to nothing."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.by_name: dict[tuple[str, str], list[Rule]] = {}
+        self.by_section: dict[str, list[Rule]] = {}
+        for rule in rules:
+            when = rule.when
+            if when.distribution:
+                self.by_name.setdefault(("distributions", when.distribution), []).append(rule)
+            elif when.item and "*" not in when.item:
+                self.by_name.setdefault((when.section, when.item), []).append(rule)
+            else:
+                self.by_section.setdefault(when.section, []).append(rule)
+
+    def of(self, difference: Difference) -> Iterator[Rule]:
+        """The rules that may speak of a difference: all that fit it, and few others."""
+        yield from self.by_name.get((difference.section, difference.item), ())
+        yield from self.by_section.get(difference.section, ())
 
 
 def fits(when: When, difference: Difference) -> bool:
