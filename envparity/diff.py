@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
+from envparity import files
 from envparity import policy as policies
-from envparity.codec import content_digest
+from envparity.codec import UnknownKeysWarning, content_digest, load_environment
+from envparity.collectors.halves import Halves
 from envparity.compare import compare_all, unmet
-from envparity.errors import ExitStatus, IncompleteError, worst
+from envparity.errors import EnvparityError, ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
-from envparity.values import Change, Environment, Gap, GapKind, Report, Severity
+from envparity.values import Change, Environment, Gap, GapKind, Report, Severity, Standing
 
-__all__ = ["across", "between"]
+__all__ = ["across", "between", "many"]
 
 
 def between(
@@ -63,7 +69,10 @@ def between(
                 if gap.kind is GapKind.UNREAD
             ),
         )
-    findings = judge(before, after, [*differences, *unmet(after, before)], rules=rules)
+    # What the model was trained with all the same is no reason against its like.
+    there = {(need.item, need.field) for need in unmet(before)}
+    needs = [need for need in unmet(after, before) if (need.item, need.field) not in there]
+    findings = judge(before, after, [*differences, *needs], rules=rules)
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     if policy is not None:
@@ -124,3 +133,38 @@ def _label(environment: Environment, otherwise: str) -> str:
 
 def _told(name: str, gap: Gap) -> str:
     return f"{name}: {gap.section}{f' {gap.item}' if gap.item else ''}: {gap.reason}"
+
+
+def many(snapshots: Sequence[str], after: Environment, label: str, **options: Any) -> tuple[Standing, ...]:
+    """
+    Each of many saved snapshots against one target, worst first; on two cores where there are two.
+
+    Args:
+        snapshots: the paths of the files.
+        after: the target, which is called `label`.
+        options: as `between` takes them, but for `labels`.
+    """
+
+    def work(path: str) -> Any:
+        return msgspec.to_builtins(_standing(path, after, label, options))
+
+    found = [msgspec.convert(told, Standing) for told in Halves(list(snapshots), work).results()]
+    return tuple(sorted(found, key=_worst_first))
+
+
+def _standing(path: str, after: Environment, label: str, options: Mapping[str, Any]) -> Standing:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownKeysWarning)
+            before = load_environment(files.read_bytes(path, what="snapshot"), path)
+        report = between(before, after, labels=(path, label), **options)
+    except EnvparityError as error:
+        return Standing(label=path, status=int(error.status), error=str(error))
+    counts = Counter(str(finding.severity) for finding in report.findings if not _unknown(finding.difference.change))
+    worst = next((finding for finding in report.findings if not _unknown(finding.difference.change)), None)
+    return Standing(label=path, status=report.status, counts=dict(counts), worst=worst)
+
+
+def _worst_first(standing: Standing) -> tuple[bool, int, str]:
+    rank = standing.worst.severity.rank if standing.worst is not None else -1
+    return not standing.error, -rank, standing.label

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from click.core import ParameterSource
 
@@ -26,6 +28,7 @@ _FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
 @click.option("--policy", metavar="FILE", help="What the team decided of findings: exceptions, what is forbidden.")
 @click.option("--baseline", metavar="FILE", help="Accept the findings of this file; fail on what is new.")
 @click.option("--write-baseline", metavar="FILE", help="Write what is found now as a baseline, and end with 0.")
+@click.option("--many", metavar="FOLDER", help="Compare every *.env.json below it with the one target that is named.")
 @click.option("--host", metavar="FILE", help="A snapshot of the host that RIGHT will run on.")
 @fail_on_option
 @report_options("diff")
@@ -37,6 +40,7 @@ def command(
     policy: str | None,
     baseline: str | None,
     write_baseline: str | None,
+    many: str | None,
     host: str | None,
     fail_on: str,
     format: str,
@@ -63,36 +67,42 @@ def command(
 
     from envparity import diff, report, snapshot, sources
     from envparity.cli import configured
-    from envparity.errors import worst
+    from envparity.errors import UsageError, worst
     from envparity.values import Severity
 
     options = sources.Options(
         environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
     )
-    left = left or sources.active_reference(options)
-    right = right or (configured.default_target(),)
     rules = configured.known_rules()
     decided = configured.policy_of(policy, baseline, rules)
     chosen = click.get_current_context().get_parameter_source("fail_on")
     if decided.policy is not None and decided.policy.fail_on and chosen in _FROM_FILE:
         fail_on = decided.policy.fail_on
-    named = [configured.named(reference) for reference in (left, *right)]
+    judging: dict[str, Any] = {
+        "fail_on": Severity(fail_on),
+        "strict": common.strict,
+        "allow_incomplete": common.allow_incomplete,
+        "rules": rules,
+        "policy": decided.policy,
+        "baseline": None if write_baseline else decided.baseline,
+    }
     node = sources.read(host, options=options) if host else None
+    if many is not None:
+        targets = ([left] if left else []) + list(right) or [configured.default_target()]
+        if len(targets) > 1 or write_baseline:
+            raise UsageError("`--many` takes one target, and writes no baseline", hint=f"`--many {many} {targets[0]}`")
+        after = sources.read(configured.named(targets[0]), options=options)
+        after = sources.on_host(after, node) if node is not None else after
+        standings = diff.many(_snapshots(many), after, targets[0], **judging)
+        emit(report.rendered("many", format, standings, style(output), verbose=common.verbose), output)
+        return int(worst(*(standing.status for standing in standings)))
+    left = left or sources.active_reference(options)
+    right = right or (configured.default_target(),)
+    named = [configured.named(reference) for reference in (left, *right)]
     results = []
     for label, (before, after) in zip(right, sources.read_sides(named[0], named[1:], options=options), strict=True):
-        results.append(
-            diff.between(
-                before,
-                sources.on_host(after, node) if node is not None else after,
-                fail_on=Severity(fail_on),
-                strict=common.strict,
-                allow_incomplete=common.allow_incomplete,
-                labels=(left, label),
-                rules=rules,
-                policy=decided.policy,
-                baseline=None if write_baseline else decided.baseline,
-            )
-        )
+        after = sources.on_host(after, node) if node is not None else after
+        results.append(diff.between(before, after, labels=(left, label), **judging))
     reports = diff.across(results)
     look = style(output)
     if format == "text" and len(reports) > 1:
@@ -106,3 +116,15 @@ def command(
         common.say(f"wrote {write_baseline}: what is found now is accepted, by `--baseline {write_baseline}`")
         return int(worst(*(status for status in (result.status for result in reports) if status != 1)))
     return int(worst(*(result.status for result in reports)))
+
+
+def _snapshots(folder: str) -> list[str]:
+    """The saved snapshots below a folder, in the order of their names."""
+    from pathlib import Path
+
+    from envparity.errors import UsageError
+
+    found = sorted(str(path) for path in Path(folder).rglob("*.env.json"))
+    if not found:
+        raise UsageError(f"there is no *.env.json below `{folder}`", hint="`--many FOLDER TARGET`")
+    return found

@@ -252,15 +252,21 @@ def _warn_of_unknown(document: Any, what: str) -> bool:
 
 
 def _unknown(document: Any, kind: type[msgspec.Struct], path: str) -> Iterable[str]:
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    inside = _named(kind)
     for key, value in document.items():
         here = f"{path}.{key}" if path else key
-        if key not in fields:
+        if key not in inside:
             yield here
-        elif (inner := _struct_in(fields[key])) is not None:
+        elif (inner := inside[key]) is not None:
             for index, item in enumerate(value if isinstance(value, list) else [value]):
                 if isinstance(item, dict):
                     yield from _unknown(item, inner, f"{here}[{index}]" if isinstance(value, list) else here)
+
+
+@functools.cache
+def _named(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The names of its fields in a document, and the struct that each of them holds."""
+    return {field.encode_name: _struct_in(field.type) for field in msgspec.structs.fields(kind)}
 
 
 def _struct_in(annotation: Any) -> Any:
@@ -420,6 +426,7 @@ def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
 
 
+@functools.lru_cache(maxsize=32)
 def content_digest(environment: Environment) -> Digest:
     """`sha256:…` of the content. It does not depend on the order of keys, the platform or the time of writing."""
     return "sha256:" + hashlib.sha256(content_bytes(environment)).hexdigest()

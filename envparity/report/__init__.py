@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FORMATS: dict[str, dict[str, str]] = {
     "diff": {"text": "diff:text", "json": "diff:json"},
+    "many": {"text": "many:text", "json": "many:json"},
     "matrix": {"text": "matrix:text"},
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},

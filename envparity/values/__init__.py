@@ -35,6 +35,7 @@ from envparity.values.judgement import (
     Finding,
     Report,
     Severity,
+    Standing,
     Verdict,
 )
 from envparity.values.lineage import Artifact, SourceCode
@@ -105,6 +106,7 @@ __all__ = [
     "Sha256",
     "Size",
     "SourceCode",
+    "Standing",
     "Step",
     "Substituted",
     "System",

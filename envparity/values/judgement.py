@@ -112,6 +112,19 @@ class Verdict(Struct, frozen=True, omit_defaults=True, kw_only=True):
     declared: tuple[str, ...] = ()
 
 
+class Standing(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    One of many environments against one target, in short: `counts` of findings by severity, and the `worst` of them.
+    `error` says why there is no answer; the status is then that of the error.
+    """
+
+    label: str
+    status: int
+    counts: dict[str, int] = {}
+    worst: Finding | None = None
+    error: str = ""
+
+
 class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What a comparison found. `before` and `after` are labels for people; `compared` counts the facts that both sides

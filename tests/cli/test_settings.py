@@ -147,3 +147,15 @@ def test_a_rule_of_a_team_judges_beside_those_that_ship_and_is_explained(project
 def test_a_rule_that_is_not_there_is_refused_and_the_nearest_is_named(tmp_path: Path) -> None:
     done = refused("explain", "sklearn-tfidf-idf-last", status=2, says="there is no rule", cwd=tmp_path)
     assert "sklearn-tfidf-idf-lost" in done.stderr
+
+
+def test_a_folder_of_snapshots_is_compared_with_one_target(project: Path) -> None:
+    for name in ("dev", "prod"):
+        (project / "models" / name).mkdir(parents=True)
+        envparity("snapshot", f"{name}.txt", "-o", f"models/{name}/m.env.json", cwd=project)
+
+    done = envparity("diff", "--many", "models", "prod", cwd=project, status=1)
+    assert done.stdout.startswith("1 of 2 snapshots may be served there\n")
+    assert envparity("diff", "--many", "models", cwd=project, status=1).stdout == done.stdout, "the default target"
+    refused("diff", "--many", "absent", "prod", status=2, says="no *.env.json below", cwd=project)
+    refused("diff", "--many", "models", "prod", "same", status=2, says="takes one target", cwd=project)
