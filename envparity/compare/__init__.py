@@ -9,13 +9,24 @@ equal.
 
 from __future__ import annotations
 
-__all__ = ["FLAG_FAMILIES", "compare", "compare_all", "compared", "effective", "place", "same_version", "unmet"]
+__all__ = [
+    "FLAG_FAMILIES",
+    "compare",
+    "compare_all",
+    "compared",
+    "effective",
+    "first_of",
+    "place",
+    "same_version",
+    "unmet",
+]
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from envparity.compare import items, machine, native
 from envparity.compare.distributions import distributions, effective, place
+from envparity.compare.families import first_of
 from envparity.compare.machine import FLAG_FAMILIES
 from envparity.compare.needs import unmet
 from envparity.compare.sides import Fact, Sides, unknown, why

@@ -11,7 +11,7 @@ _FAMILIES = (
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon"),
     ("xgboost", "xgboost-cpu"),
     ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12"),
-    ("pillow", "pillow-simd", "pil"),
+    ("pillow", "pillow-simd"),
     ("psycopg2", "psycopg2-binary"),
     ("pytorch-lightning", "lightning"),
     ("prophet", "fbprophet"),
@@ -19,6 +19,11 @@ _FAMILIES = (
     ("polars", "polars-lts-cpu", "polars-u64-idx"),
 )
 _FAMILY = {name: family for family in _FAMILIES for name in family}
+
+
+def first_of(name: str) -> str:
+    """The first of a distribution's family, by which rules speak of all of it; its own name where it has none."""
+    return _FAMILY.get(name, (name,))[0]
 
 
 def called(name: str, here: Collection[str], there: Collection[str]) -> str:

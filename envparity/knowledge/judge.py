@@ -15,6 +15,9 @@ from envparity.values import Change, Difference, Effect, Environment, Finding, S
 NO_MODEL = "No model was given: pass --model when you take the snapshot, and this is judged for that model."
 
 
+BESIDE = "The model's file does not refer to it, so it matters where something else that serves the model uses it."
+
+
 def judge(
     before: Environment,
     after: Environment,
@@ -27,7 +30,8 @@ def judge(
     Exactly one finding for each difference, worst first.
 
     Of the rules that fit, the most severe speaks and names the others in `also`. A rule that says SAFE speaks only
-    where no other fits. Where none fits, the general order does. What is not known is never judged to be equal: its
+    where no other fits. Of a library that a known model does not need, and that its training had not loaded, a rule
+    says medium at most. Where none fits, the general order does. What is not known is never judged to be equal: its
     effect is `unknown`.
     """
     rules = load_rules() if rules is None else rules
@@ -82,6 +86,8 @@ def _finding(difference: Difference, rules: Iterable[Rule], roles: Roles) -> Fin
     fitting.sort(key=lambda pair: (-pair[0].rank, not pair[1].model_refers_to, pair[1].id))
     loudness, rule = fitting[0]
     reason = rule.reason
+    if rule.when.distribution and not roles.concerns_model(difference) and loudness.rank > Severity.MEDIUM.rank:
+        loudness, reason = Severity.MEDIUM, f"{reason} {BESIDE}"
     if rule.model_refers_to and not roles.model.known and loudness is not rule.severity:
         reason = f"{reason} {NO_MODEL}"
     return Finding(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from envparity.compare import first_of
 from envparity.knowledge.model import Model
 from envparity.knowledge.schema import Direction, Rule, When
 from envparity.knowledge.versions import LEVELS, direction, level, may_lie_in
@@ -28,7 +29,10 @@ class Shelf:
 
     def of(self, difference: Difference) -> Iterator[Rule]:
         """The rules that may speak of a difference: all that fit it, and few others."""
-        yield from self.by_name.get((difference.section, difference.item), ())
+        name = first_of(difference.item) if difference.section == "distributions" else difference.item
+        yield from self.by_name.get((difference.section, name), ())
+        if name != difference.item:
+            yield from self.by_name.get((difference.section, difference.item), ())
         yield from self.by_section.get(difference.section, ())
 
 
@@ -37,7 +41,9 @@ def fits(when: When, difference: Difference) -> bool:
     if difference.change not in when.changes:
         return False
     if when.distribution:
-        if (difference.section, difference.item, difference.field) != ("distributions", when.distribution, "version"):
+        if (difference.section, difference.field) != ("distributions", "version"):
+            return False
+        if when.distribution not in {difference.item, first_of(difference.item)}:
             return False
     elif (
         difference.section != when.section

@@ -82,6 +82,13 @@ class Roles(NamedTuple):
         """The names under which a distribution is imported."""
         return _import_names(name, (self.before, self.after), self.general)
 
+    def concerns_model(self, difference: Difference) -> bool:
+        """Whether the model may need a distribution: none is known, or its file or the process that trained it does."""
+        name = difference.item
+        if not self.model.known or name in self.referred | self.required:
+            return True
+        return any(name in side and side[name].loaded is True for side in (self.before, self.after))
+
     def role(self, difference: Difference) -> str:
         """The role of the distribution that a difference speaks of."""
         name = difference.item

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from envparity.compare import compare
-from envparity.knowledge import judge
+from envparity.knowledge import judge, parse_rules
 from envparity.values import (
     Artifact,
     Basis,
@@ -285,3 +285,56 @@ def test_a_library_under_another_name_is_judged_by_what_it_is_to_the_model() -> 
 
     assert (finding.severity, finding.rule) == (Severity.MEDIUM, "")
     assert finding.fix == "install opencv-python, as the model had it"
+
+
+IMAGES = parse_rules(
+    b"""
+rules:
+  - id: pillow-resize-changed
+    title: Images are resized otherwise
+    when: {distribution: pillow, direction: upgrade, before: "<7", after: ">=7"}
+    effect: silent-numeric
+    severity: critical
+    reason: Images are resized otherwise.
+    evidence: [{kind: measured, gist: all pixels differ, read_on: "2026-11-26"}]
+    example: {before: 6.2.0, after: 7.0.0}
+    counterexample: {before: 7.0.0, after: 7.1.0}
+""",
+    "rules",
+)
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "loaded", "severity"),
+    [
+        (model(LOGISTIC), None, Severity.MEDIUM),
+        (model(LOGISTIC), False, Severity.MEDIUM),
+        (model(LOGISTIC), True, Severity.CRITICAL),
+        (model("PIL.Image:Image"), None, Severity.CRITICAL),
+        ((), None, Severity.CRITICAL),
+    ],
+    ids=["not referred to", "not loaded", "loaded", "referred to", "no model"],
+)
+def test_a_rule_about_a_library_that_the_model_does_not_need_says_medium_at_most(artifacts, loaded, severity) -> None:
+    before, after = (
+        environment(
+            Distribution(name="pillow", version=version, wheel_tags=COMPILED, import_names=("PIL",), loaded=loaded),
+            sklearn("1.4.2"),
+            artifacts=artifacts,
+        )
+        for version in ("6.2.0", "7.0.0")
+    )
+
+    (finding,) = judge(before, after, compare(before, after), rules=IMAGES)
+
+    assert (finding.severity, finding.rule) == (severity, "pillow-resize-changed")
+    assert ("does not refer to it" in finding.reason) == (severity is Severity.MEDIUM)
+
+
+def test_a_rule_speaks_of_the_whole_family_of_its_distribution() -> None:
+    rule = msgspec.structs.replace(IMAGES[0], when=msgspec.structs.replace(IMAGES[0].when, distribution="onnxruntime"))
+    before, after = (environment(library("onnxruntime-gpu", version)) for version in ("6.2.0", "7.0.0"))
+
+    (finding,) = judge(before, after, compare(before, after), rules=(rule,))
+
+    assert finding.rule == "pillow-resize-changed"
