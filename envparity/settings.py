@@ -143,7 +143,7 @@ def written(targets: Mapping[str, str], default: str, policy: str) -> str:
         "# What the team decided of findings.",
         f"policy: {_quoted(policy)}" if policy else "# policy: parity.yaml",
         "",
-        "# Rules of your own, in the schema of those that ship (docs/knowledge.md).",
+        "# Rules of your own, in the schema of those that ship (docs/diff.md).",
         "# knowledge: [rules.yaml]",
         "",
         "# Defaults of options, by command.",

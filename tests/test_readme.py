@@ -7,6 +7,8 @@ Every ```console block of README.md and docs/*.md is held to one of three promis
     <!-- quickstart -->             each `$ command` stands in a real transcript of the quickstart, with this output
     <!-- not run: the reason -->    it shows what cannot be run here; the reason says why
 
+A block of another kind after `<!-- file: NAME -->` is that file: it lies in the folder of every command of its page.
+
 In the output a line `...` stands for any lines, and `...` inside a line for any text. What the machine decides counts
 as equal, whatever it is: timings, sizes, digests, dates, the patch version of Python and where it comes from, the base
 and how many OS packages it has, and what an image is entered by.
@@ -26,6 +28,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n+)?^```console\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"^<!-- file: (?P<name>[\w./-]+) -->\n+^```\w*\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 VARIES = (
     (re.compile(r"sha256:[0-9a-f]{6,64}…?|\b[0-9a-f]{12,64}\b"), "DIGEST"),
     (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?"), "DATE"),
@@ -45,6 +48,7 @@ class Block:
 
     where: str
     mark: str
+    files: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...]
 
 
@@ -65,8 +69,14 @@ def commands(text: str) -> tuple[tuple[str, str], ...]:
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
+    files = tuple((found["name"], found["text"]) for found in FILE.finditer(text))
     return [
-        Block(f"{page.name}:{text[: found.start()].count(chr(10)) + 1}", found["mark"] or "", commands(found["text"]))
+        Block(
+            f"{page.name}:{text[: found.start()].count(chr(10)) + 1}",
+            found["mark"] or "",
+            files,
+            commands(found["text"]),
+        )
         for found in BLOCK.finditer(text)
     ]
 
@@ -99,6 +109,8 @@ def test_a_block_prints_what_it_shows(block: Block, tmp_path: Path) -> None:
         "COLUMNS": "80",
         "NO_COLOR": "1",
     }
+    for name, text in block.files:
+        (tmp_path / name).write_text(text, encoding="utf-8")
     status = 0
     for command, shown in block.commands:
         if command == "echo $?":
@@ -176,3 +188,19 @@ def test_lines_in_the_80_columns_of_a_terminal() -> None:
 def test_the_comparison_forgives_what_varies_and_nothing_else(shown: str, real: str, same: bool) -> None:
     """A comparison that forgives too much proves nothing, one that forgives too little is switched off."""
     assert shows(shown, real) is same
+
+
+def test_the_table_of_the_general_order_is_the_one_that_judges() -> None:
+    from envparity.knowledge import load_general
+
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (CHECKOUT / "docs" / "diff.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| ---")
+    ]
+    head, *body = rows
+
+    assert {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in body} == {
+        role.words: {level: str(severity) for level, severity in role.severities.items()}
+        for role in load_general().roles.values()
+    }

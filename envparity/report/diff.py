@@ -115,9 +115,9 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
 def ending(report: Report, style: Style) -> Iterator[str]:
     """What the policy left to be said, and what the exit status means."""
     for note in report.notes:
-        yield from style.wrapped(f"policy: {note}", indent="  ", first="")
+        yield from style.wrapped(f"policy: {note}")
     for entry in report.unused:
-        yield from style.wrapped(f"policy: {entry} matched nothing; remove it", indent="  ", first="")
+        yield from style.wrapped(f"policy: {entry} matched nothing; remove it")
     compared = f"{counted(report.compared, 'fact')} compared"
     match report.status:
         case ExitStatus.FINDINGS:
