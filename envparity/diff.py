@@ -15,11 +15,11 @@ from envparity import files
 from envparity import policy as policies
 from envparity.codec import UnknownKeysWarning, content_digest, load_environment
 from envparity.collectors.halves import Halves
-from envparity.compare import compare_all, unmet
+from envparity.compare import compare_all, smallest, unmet
 from envparity.errors import EnvparityError, ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
-from envparity.values import Change, Environment, Gap, GapKind, Report, Severity, Standing
+from envparity.values import Change, Difference, Environment, Finding, Gap, GapKind, Report, Severity, Standing
 
 __all__ = ["across", "between", "many"]
 
@@ -71,20 +71,19 @@ def between(
         )
     # What the model was trained with all the same is no reason against its like.
     there = {(need.item, need.field) for need in unmet(before)}
-    needs = [need for need in unmet(after, before) if (need.item, need.field) not in there]
-    findings = judge(before, after, [*differences, *needs], rules=rules)
-    unused: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    if policy is not None:
-        day = today or datetime.date.today()
-        findings, unused, notes = policies.apply(
-            policy, findings, before=before, after=after, target=names[1], today=day
-        )
-    if baseline is not None:
-        findings, more = policies.accept(baseline, findings, names[1])
-        notes += more
-    findings = tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
-    over = any(finding.severity.at_least(fail_on) and not _unknown(finding.difference.change) for finding in findings)
+
+    def judged(served: Environment, differences: Sequence[Difference]) -> policies.Applied:
+        needs = [need for need in unmet(served, before) if (need.item, need.field) not in there]
+        found = judge(before, served, [*differences, *needs], rules=rules)
+        return _decided(found, before, served, names[1], policy, baseline, today or datetime.date.today())
+
+    def failing(served: Environment) -> list[Finding]:
+        found = judged(served, compare_all(before, served)[0]).findings
+        return [finding for finding in found if _fails(finding, fail_on)]
+
+    findings, unused, notes = judged(after, differences)
+    over = any(_fails(finding, fail_on) for finding in findings)
+    remedy = smallest(before, after, failing) if over else None
     blocked: list[str] = []
     for name, side, other in zip(names, (before, after), (after, before), strict=True):
         if side.origin.kind == "image" and side.distributions is None and other.distributions and not allow_incomplete:
@@ -112,7 +111,35 @@ def between(
         gaps_after=after.gaps,
         unused=unused,
         notes=notes,
+        pins=remedy.pins if remedy is not None else (),
+        left=len(remedy.left) if remedy is not None else 0,
     )
+
+
+def _decided(
+    findings: tuple[Finding, ...],
+    before: Environment,
+    after: Environment,
+    target: str,
+    policy: Policy | None,
+    baseline: Baseline | None,
+    today: datetime.date,
+) -> policies.Applied:
+    """The findings as a policy and a baseline leave them, worst first."""
+    applied = policies.Applied(findings, (), ())
+    if policy is not None:
+        applied = policies.apply(policy, findings, before=before, after=after, target=target, today=today)
+    notes = applied.notes
+    findings = applied.findings
+    if baseline is not None:
+        findings, more = policies.accept(baseline, findings, target)
+        notes += more
+    ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
+    return policies.Applied(tuple(ordered), applied.unused, notes)
+
+
+def _fails(finding: Finding, fail_on: Severity) -> bool:
+    return finding.severity.at_least(fail_on) and not _unknown(finding.difference.change)
 
 
 def across(reports: Sequence[Report]) -> tuple[Report, ...]:

@@ -113,7 +113,11 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
 
 
 def ending(report: Report, style: Style) -> Iterator[str]:
-    """What the policy left to be said, and what the exit status means."""
+    """The smallest change that would do, what the policy left to be said, and what the exit status means."""
+    if report.pins:
+        first = f"To pass, serve with {listed(report.pins, 12)}"
+        rest = f"; what is left then ({counted(report.left, 'finding')}) no pin clears" if report.left else ""
+        yield from style.wrapped(f"{first}{rest}.")
     for note in report.notes:
         yield from style.wrapped(f"policy: {note}")
     for entry in report.unused:
@@ -142,6 +146,7 @@ def json(report: Report, style: Style | None = None, *, verbose: bool = False) -
         "compared": report.compared,
         "before": {"label": report.before, "digest": report.before_digest, "gaps": gaps(report.gaps_before)},
         "after": {"label": report.after, "digest": report.after_digest, "gaps": gaps(report.gaps_after)},
+        "remedy": {"pins": list(report.pins), "left": report.left},
         "policy": {"notes": list(report.notes), "unused": list(report.unused)},
         "counts": {str(severity): counts[severity] for severity in Severity},
         "findings": [finding_object(finding) for finding in report.findings],

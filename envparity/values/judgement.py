@@ -129,7 +129,8 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What a comparison found. `before` and `after` are labels for people; `compared` counts the facts that both sides
     know. `status` is the exit status that it stands for, at `fail_on`; `blocked` says why it is not a full answer.
-    `unused` are the entries of the policy that matched nothing; `notes` say what else a reader must know of it.
+    `unused` are the entries of the policy that matched nothing; `notes` say what else a reader must know of it. `pins`
+    are the fewest changes of what is served after which nothing fails but the `left` findings, which no pin clears.
     """
 
     before: str
@@ -146,3 +147,5 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     gaps_after: tuple[Gap, ...] = ()
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    left: int = 0
