@@ -14,13 +14,13 @@ from msgspec import Meta, Struct, field
 
 from envparity import codec, markers
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, once_each, places_of, python, shaped
+from envparity.errors import MalformedError
+from envparity.sources.documents import locked, once_each, places_of, python, require_version, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
 TITLE = "a lock of uv"
-VERSION = 1
+VERSIONS = (1,)
 
 _MOST_CASES = 32
 """How many alternatives the condition of one package may have before only its nearest ones are kept."""
@@ -81,12 +81,10 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         UnsupportedError: a version of the format that is not known. MalformedError: not TOML, another shape, cut short:
         a package requires one that is not there.
     """
-    lock = shaped(codec.load_toml(data, f"`{name}`"), _Lock, name, TITLE)
-    if lock.version != VERSION:
-        raise UnsupportedError(
-            f"`{name}` has version {lock.version} of the format of uv.lock, and version {VERSION} is known",
-            hint="`uv export --format pylock.toml -o pylock.toml` makes a file that is read",
-        )
+    document = codec.load_toml(data, f"`{name}`")
+    hint = "`uv export --format pylock.toml -o pylock.toml` makes a file that is read"
+    require_version(document, VERSIONS, name, TITLE, hint)
+    lock = shaped(document, _Lock, name, TITLE)
     if not lock.package and not name.endswith(".py.lock"):
         # The project itself is always a package; the lock of a script that needs nothing has none.
         raise MalformedError(
