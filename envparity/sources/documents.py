@@ -49,7 +49,7 @@ def require_version(document: Any, known: Sequence[int], name: str, title: str, 
     """
     version = document.get("version") if isinstance(document, dict) else None
     if isinstance(version, int) and version not in known:
-        listed = ", ".join(map(str, known))
+        listed = f"{known[0]} to {known[-1]}" if len(known) > 2 else ", ".join(map(str, known))
         which = f"version {listed} is known" if len(known) == 1 else f"these are known: {listed}"
         raise UnsupportedError(f"`{name}` is {title} in version {version} of its format, and {which}", hint=hint)
 
