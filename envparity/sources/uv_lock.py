@@ -49,6 +49,7 @@ class _Package(Struct, frozen=True, rename="kebab"):
     name: str
     source: dict[str, Any]
     version: str = ""
+    resolution_markers: tuple[str, ...] = ()
     dependencies: tuple[_Reference, ...] = ()
     optional_dependencies: dict[str, tuple[_Reference, ...]] = {}
     dev_dependencies: dict[str, tuple[_Reference, ...]] = {}
@@ -143,6 +144,7 @@ class _Graph:
         self._by_name: dict[str, list[int]] = {}
         for index, package in enumerate(lock.package):
             self._by_name.setdefault(package.name, []).append(index)
+        self._shortened = False
         self._roots = [index for index, package in enumerate(lock.package) if self._is_root(package)]
         self._require_roots()
 
@@ -209,7 +211,21 @@ class _Graph:
             if (index, "") not in reached:
                 # uv keeps nothing that nothing requires: what required it is gone.
                 raise self._cut(f"what requires `{package.name}` is not in it", f"package[{index}]")
-        return {index: _written(ways) for (index, extra), ways in reached.items() if not extra}
+        return {
+            index: markers.both(_written(ways), self._range(index))
+            for (index, extra), ways in reached.items()
+            if not extra
+        }
+
+    def _range(self, index: int) -> str:
+        """
+        Where uv resolved to this version of several. The ways to a package say so too, unless they were too many to be
+        kept.
+        """
+        package = self._lock.package[index]
+        if not self._shortened or len(self._by_name[package.name]) == 1:
+            return ""
+        return markers.either(_standard(marker) for marker in package.resolution_markers)
 
     def _add(
         self, reached: dict[tuple[int, str], set[frozenset[str]]], node: tuple[int, str], more: set[frozenset[str]]
@@ -223,6 +239,7 @@ class _Graph:
         if len(joined) > _MOST_CASES:
             # More ways than anybody reads: of each only the markers that all ways share are kept.
             joined = {frozenset.intersection(*joined)}
+            self._shortened = True
         changed = joined != ways
         reached[node] = joined
         return changed

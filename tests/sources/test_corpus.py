@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envparity.errors import EnvparityError, UsageError
+from envparity.errors import EnvparityError, ExitStatus
 from envparity.sources import Options, read
 from envparity.values import Environment
 from tests.corpus import EXPECTED, FILES, FOLDER, SECTIONS, SOURCES, Expected
@@ -40,7 +40,7 @@ def test_a_file_is_read_with_the_counts_of_somebody_else_or_refused_by_name(case
     if case.refused:
         with pytest.raises(EnvparityError) as caught:
             read(case.file, options=options_of(case.target))
-        assert isinstance(caught.value, UsageError)
+        assert caught.value.status in {ExitStatus.USAGE, ExitStatus.MALFORMED}
         assert case.refused in str(caught.value)
         assert caught.value.hint
         return
