@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -42,18 +43,8 @@ def answer_of(requirement: str, script: Path, *arguments: str | Path) -> str:
 
     conda-lock, say, is an oracle, and pulls the libraries that we test with to other versions: it is never among them.
     """
-    command = [
-        needs_uv(),
-        "run",
-        "--quiet",
-        "--no-project",
-        "--isolated",
-        "--with",
-        requirement,
-        "python",
-        "-W",
-        "ignore",
-    ]
+    command = [needs_uv(), "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable]
+    command += ["--with", requirement, "python", "-W", "ignore"]
     done = subprocess.run([*command, script, *arguments], capture_output=True, text=True, check=False)
     if done.returncode and not re.search(r"^Traceback", done.stderr, re.MULTILINE):
         not_here(f"`{requirement}` cannot be installed: {done.stderr.strip().splitlines()[-1][:200]}")
