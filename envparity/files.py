@@ -62,10 +62,11 @@ def read_bytes(path: str | Path, *, limit: int = 256 << 20, what: str = "file") 
         if not path.is_file():
             raise UsageError(f"{what} `{path}` is not a regular file", hint="copy its content into one")
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            # Asked for `limit` bytes, Python would set aside as many for the smallest file.
+            data = stream.read() if os.fstat(stream.fileno()).st_size <= limit else None
     except OSError as error:
         raise translated(error, f"read {what} `{path}`") from error
-    if len(data) > limit:
+    if data is None or len(data) > limit:
         raise MalformedError(f"{what} `{path}` is larger than the limit of {limit:,} bytes")
     return data
 

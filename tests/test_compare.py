@@ -535,3 +535,35 @@ def test_where_both_names_are_on_one_side_each_stands_for_itself() -> None:
     one = environment(distributions=(installed("opencv-python-headless", "4.10"),))
 
     assert [(found.item, found.change) for found in compare(both, one)] == [("opencv-python", Change.REMOVED)]
+
+
+CONDA_ONLY = Gap(
+    section="distributions", kind=GapKind.NOT_RECORDED, reason="which distributions they bring is not written"
+)
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [
+        (CondaPackage(name="numpy", basis=Basis.DECLARED, specifier="==1.26.*"), "is ==1.26.*; whether it brings"),
+        (CondaPackage(name="NumPy", basis=Basis.LOCKED, version="1.26.4", build="py311_0"), "is 1.26.4; whether"),
+        (CondaPackage(name="numpy", basis=Basis.DECLARED, specifier="==1.24.*"), "which distributions they bring"),
+        (CondaPackage(name="numpy", basis=Basis.DECLARED), "which distributions they bring"),
+        (CondaPackage(name="numpy-base", basis=Basis.LOCKED, version="1.26.4"), "which distributions they bring"),
+        (CondaPackage(name="numpy", basis=Basis.LOCKED, version="1.26.4", virtual=True), "which distributions"),
+    ],
+)
+@pytest.mark.parametrize("order", ["conda first", "conda last"])
+def test_a_pin_of_conda_that_contradicts_is_told_and_stays_unknown(
+    package: CondaPackage, told: str, order: str
+) -> None:
+    """`numpy=1.26` in an environment.yml and numpy 1.24 installed: "known on one side" alone hides the cause."""
+    conda = environment(distributions=(), conda_packages=(package,), gaps=(CONDA_ONLY,), open=True)
+    pip = environment(distributions=(installed("numpy", "1.24.0"),))
+    sides = (conda, pip) if order == "conda first" else (pip, conda)
+
+    (difference,) = (fact for fact in compare(*sides) if fact.section == "distributions")
+
+    assert difference.change is Change.UNKNOWN
+    assert told in difference.note
+    assert "1.24.0" in (difference.before, difference.after)

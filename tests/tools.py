@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +35,21 @@ def needs_tool(name: str) -> str:
 def needs_uv() -> str:
     """The path of uv: the one that nox names, or one on PATH."""
     return os.environ.get("ENVPARITY_TEST_UV") or needs_tool("uv")
+
+
+def answer_of(requirement: str, script: Path, *arguments: str | Path) -> str:
+    """
+    What a script prints that is run beside a library of another tool, in an environment that uv makes for it and keeps.
+
+    conda-lock, say, is an oracle, and pulls the libraries that we test with to other versions: it is never among them.
+    """
+    command = [needs_uv(), "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable]
+    command += ["--with", requirement, "python", "-W", "ignore"]
+    done = subprocess.run([*command, script, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode and not re.search(r"^Traceback", done.stderr, re.MULTILINE):
+        not_here(f"`{requirement}` cannot be installed: {done.stderr.strip().splitlines()[-1][:200]}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def by_nobody(question: Callable[[Path], object]) -> str:

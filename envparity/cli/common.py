@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envparity import report
-from envparity.errors import UnsupportedError
+from envparity.errors import UnsupportedError, plain
 from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class Common:
         return SILENT if self.quiet or not sys.stderr.isatty() else _Bars()
 
     def say(self, message: str) -> None:
-        """A message for a person, on standard error."""
+        """A line for a person, on standard error. What is in it may come from a file: nothing that a terminal obeys."""
         if not self.quiet:
-            click.echo(message, err=True)
+            click.echo(plain(message), err=True)
 
     def say_wrapped(self, message: str) -> None:
         """The same for a sentence: as many lines of 80 columns as it takes."""

@@ -83,12 +83,7 @@ def _stanzas(data: bytes, path: str, needs_status: bool) -> Iterator[Fact]:
     for stanza in text.split("\n\n"):
         if not stanza.strip():
             continue
-        lines = "\n" + stanza + "\n"
-        fields: dict[str, str] = {}
-        for key in _FIELDS:
-            at = lines.find("\n" + key + ":") + len(key) + 2
-            if at > len(key) + 1:
-                fields[key] = lines[at : lines.index("\n", at)].strip()
+        fields = _fields(stanza)
         name = fields.get("Package", "")
         if not name:
             yield gap("os_packages", "unread", "a stanza without Package: %r" % stanza.strip()[:60], path)
@@ -113,3 +108,19 @@ def _stanzas(data: bytes, path: str, needs_status: bool) -> Iterator[Fact]:
             "manager": "dpkg",
             "source": fields.get("Source", ""),
         }
+
+
+def _fields(stanza: str) -> dict[str, str]:
+    lines = "\n" + stanza + "\n"
+    fields: dict[str, str] = {}
+    for key in _FIELDS:
+        at = lines.find("\n" + key + ":") + len(key) + 2
+        if at > len(key) + 1:
+            fields[key] = lines[at : lines.index("\n", at)].strip()
+    if not all(key in fields for key in _FIELDS[:-1]):
+        # "Field names are not case-sensitive" (Debian Policy 5.1); dpkg itself writes them as they stand above.
+        for line in stanza.split("\n"):
+            name, colon, value = line.partition(":")
+            if colon and name[:1] not in (" ", "\t") and name.rstrip().capitalize() in _FIELDS:
+                fields.setdefault(name.rstrip().capitalize(), value.strip())
+    return fields

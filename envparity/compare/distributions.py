@@ -106,7 +106,30 @@ def distributions(sides: Sides, left: tuple[Distribution, ...], right: tuple[Dis
                 section="distributions", item=name, field="shadowed", change=Change.CHANGED, **texts, note=_SHADOWED
             )
         else:
-            yield sides.presence(name, "", _shown(have), _shown(want))
+            yield _beside_conda(sides, sides.presence(name, "", _shown(have), _shown(want)), _one(have or want))
+
+
+def _beside_conda(sides: Sides, difference: Difference, known: Distribution) -> Difference:
+    """
+    The same, with the pin of the other side's conda package of that name where it contradicts.
+
+    It stays unknown: conda's `graphviz` is the program and PyPI's is not, while a pin of `numpy` that is not kept is
+    the likely cause of what somebody looks for.
+    """
+    from msgspec.structs import replace
+
+    silent = sides.after if difference.before else sides.before
+    if difference.change is not Change.UNKNOWN:
+        return difference
+    for package in silent.conda_packages or ():
+        if package.virtual or normalised(package.name) != difference.item:
+            continue
+        pin = Stated.of(package)
+        facts = versions(sides, difference.item, Stated.of(known), pin)
+        if any(fact is not None and fact.change is Change.CHANGED for fact in facts):
+            note = f"its conda package of that name is {pin.text}; whether it brings this distribution is not written"
+            return replace(difference, note=note)
+    return difference
 
 
 _SHADOWED = "an import finds something else under its name"

@@ -11,10 +11,10 @@ from msgspec import Struct, field
 
 from envparity import codec
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError, UnsupportedError
+from envparity.errors import MalformedError
 from envparity.sources import target
 from envparity.sources.conda_specs import NO_DISTRIBUTIONS, of_url, proven, python_of, system_of
-from envparity.sources.documents import locked, shaped
+from envparity.sources.documents import locked, require_version, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
@@ -65,12 +65,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         it. TargetNeededError: it has several, and nobody said which. MalformedError: not YAML, another shape, cut.
     """
     document = codec.load_yaml(data, f"`{name}`", foreign=True)
-    version = document.get("version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version not in VERSIONS:
-        raise UnsupportedError(
-            f"`{name}` has version {version} of the format of conda-lock, and these are known: 1, 2",
-            hint="`conda-lock render -k explicit` makes files that are read",
-        )
+    require_version(document, VERSIONS, name, TITLE, "`conda-lock render -k explicit` makes files that are read")
     lock = shaped(document, _Lock, name, TITLE)
     missing = [
         platform for platform in lock.metadata.platforms if not any(p.platform == platform for p in lock.package)

@@ -67,8 +67,9 @@ def declared(spec: str, where: str) -> dict[str, Any]:
     if re.search(r"\.(conda|tar\.bz2)$", text):
         return {**of_url(text, where), "basis": "declared"}
     channel, _, rest = text.rpartition("::")
-    brackets = dict(re.findall(r"(\w+)\s*=\s*['\"]?([^'\"\],]+(?:,[<>=!~][^'\"\],]+)*)['\"]?", _inside(rest)))
-    rest = re.sub(r"\[.*\]$", "", rest).strip()
+    # Brackets hold pairs; what is none (`uvicorn[standard]`, an extra of pip) is nothing to conda.
+    rest, inside = _without_brackets(rest)
+    brackets = dict(re.findall(r"(\w+)\s*=\s*['\"]?([^'\"\],]+(?:,[<>=!~][^'\"\],]+)*)['\"]?", inside))
     name = _NAME.match(rest)
     if not name or not re.match(r"[\s=<>!~]|$", rest[name.end() :]):
         raise MalformedError(f"`{excerpt(spec)}` does not name a conda package", where=where)
@@ -93,9 +94,9 @@ def declared(spec: str, where: str) -> dict[str, Any]:
     return {**fact, "specifier": ranged(version)}
 
 
-def _inside(text: str) -> str:
-    found = re.search(r"\[(.*)\]$", text)
-    return found[1] if found else ""
+def _without_brackets(text: str) -> tuple[str, str]:
+    found = re.search(r"\[(.*)\]", text)
+    return (f"{text[: found.start()]} {text[found.end() :]}".strip(), found[1]) if found else (text.strip(), "")
 
 
 def _version_and_build(text: str) -> tuple[str, str]:

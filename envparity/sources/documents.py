@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from envparity import codec, markers
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError
+from envparity.errors import MalformedError, UnsupportedError
 from envparity.sources.reading import Fact, without_secrets
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -38,6 +38,20 @@ def shaped(document: Any, shape: type[Shape], name: str, title: str) -> Shape:
             error.hint = "quote it: YAML reads 3.10 as the number 3.1, and no as a truth value"
         raise
     return result
+
+
+def require_version(document: Any, known: Sequence[int], name: str, title: str, hint: str) -> None:
+    """
+    That a document is of a version of its format that is known. One that says none is left to its shape.
+
+    Raises:
+        UnsupportedError: it is of another; `hint` says what can be read instead.
+    """
+    version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version not in known:
+        listed = f"{known[0]} to {known[-1]}" if len(known) > 2 else ", ".join(map(str, known))
+        which = f"version {listed} is known" if len(known) == 1 else f"these are known: {listed}"
+        raise UnsupportedError(f"`{name}` is {title} in version {version} of its format, and {which}", hint=hint)
 
 
 def hashes(given: Iterable[str], where: str) -> tuple[list[str], bool]:

@@ -15,10 +15,10 @@ from msgspec import Struct, field
 
 from envparity import codec
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError, UnsupportedError
+from envparity.errors import MalformedError
 from envparity.sources import target
 from envparity.sources.conda_specs import NO_DISTRIBUTIONS, PLATFORMS, of_url, proven, python_of, system_of
-from envparity.sources.documents import locked, shaped
+from envparity.sources.documents import locked, require_version, shaped
 from envparity.sources.purls import Purl
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
@@ -92,12 +92,8 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         short: an environment refers to a package that is not there.
     """
     document = codec.load_yaml(data, f"`{name}`", foreign=True)
-    version = document.get("version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version not in VERSIONS:
-        raise UnsupportedError(
-            f"`{name}` has version {version} of the format of pixi.lock, and these are known: 1 to {VERSIONS[-1]}",
-            hint="take a snapshot of the environment itself: `python:PREFIX/bin/python`",
-        )
+    hint = "take a snapshot of the environment itself: `python:PREFIX/bin/python`"
+    require_version(document, VERSIONS, name, TITLE, hint)
     lock = shaped(document, _Lock, name, TITLE)
     if lock.environments:
         subdir, packages = _of_environment(lock, name, options)

@@ -52,6 +52,12 @@ _LINES = r"(?m)\A(?:[ \t]*(?:#.*)?\n)*"
 # The order decides by content only: what is more telling comes first.
 _TABLE = (
     Kind(
+        "git-lfs",
+        "a pointer of git-lfs",
+        content=r"\Aversion https://git-lfs\.github\.com/spec/v1\n",
+        remedy="`git lfs pull` fetches the file",
+    ),
+    Kind(
         SAVED,
         "a saved environment of envparity",
         "saved",

@@ -173,8 +173,10 @@ def _requirement(entry: Entry) -> Requirement:
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        # pip takes an empty marker for none.
-        return Requirement(re.sub(r"\s*;\s*$", "", entry.text))
+        # pip parts a line at its first semicolon, also where an address stands right before it, and takes an empty
+        # marker for none.
+        wanted, _, marker = entry.text.partition(";")
+        return Requirement(f"{wanted} ; {marker}" if marker.strip() else wanted)
     except (InvalidRequirement, RecursionError) as error:
         cause = "its marker is nested too deep" if isinstance(error, RecursionError) else _first_line(error)
         single = re.search(r"[^=!<>~]=[^=]", entry.text)

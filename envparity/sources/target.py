@@ -83,6 +83,7 @@ def beside(options: Options, other: Environment) -> Options:
         platform=platform,
         python_version=version if re.fullmatch(r"\d+\.\d+(\.\d+\w*)?", version) else "",
         implementation=python.implementation if python is not None else "",
+        shared=True,
     )
 
 
@@ -112,8 +113,9 @@ def selected(environment: Environment, options: Options) -> Environment:
     A condition that holds there is gone from its distribution; one that cannot be decided stays on it.
 
     Raises:
-        UsageError: an extra or a group was asked for that nothing here belongs to.
+        UsageError: an extra or a group was asked for that nothing here belongs to, or a Python that it is not for.
     """
+    _require_python(options, environment)
     conditional = [item for item in environment.distributions or () if _is_conditional(item)]
     _require_known(conditional, options, environment)
     system, machine = system_and_machine(platform_of(options.platform)) if options.platform else ("", "")
@@ -131,6 +133,28 @@ def selected(environment: Environment, options: Options) -> Environment:
         if holds is not False:
             kept.append(replace(item, marker="") if holds else item)
     return replace(environment, distributions=tuple(kept))
+
+
+def _require_python(options: Options, environment: Environment) -> None:
+    """
+    A lock for Python 3.11 and newer says nothing of 3.9. In a comparison that is a difference like others.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    python = environment.python
+    if not options.python_version or options.shared or python is None or python.basis is not Basis.DECLARED:
+        return
+    try:
+        allowed = SpecifierSet(python.specifier)
+    except InvalidSpecifier:
+        return
+    stated = options.python_version
+    meant = [stated] if stated.count(".") > 1 else [f"{stated}.{last}" for last in range(100)]
+    if not any(allowed.contains(version, prereleases=True) for version in meant):
+        name = environment.origin.reference
+        raise UsageError(
+            f"`{name}` is for Python {python.specifier}, and not for {stated}", hint="name one that it is for"
+        )
 
 
 def _is_conditional(item: Distribution) -> bool:

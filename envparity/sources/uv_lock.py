@@ -14,13 +14,13 @@ from msgspec import Meta, Struct, field
 
 from envparity import codec, markers
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError, UnsupportedError
-from envparity.sources.documents import locked, once_each, places_of, python, shaped
+from envparity.errors import MalformedError
+from envparity.sources.documents import locked, once_each, places_of, python, require_version, shaped
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
 from envparity.values import Environment
 
 TITLE = "a lock of uv"
-VERSION = 1
+VERSIONS = (1,)
 
 _MOST_CASES = 32
 """How many alternatives the condition of one package may have before only its nearest ones are kept."""
@@ -49,6 +49,7 @@ class _Package(Struct, frozen=True, rename="kebab"):
     name: str
     source: dict[str, Any]
     version: str = ""
+    resolution_markers: tuple[str, ...] = ()
     dependencies: tuple[_Reference, ...] = ()
     optional_dependencies: dict[str, tuple[_Reference, ...]] = {}
     dev_dependencies: dict[str, tuple[_Reference, ...]] = {}
@@ -81,12 +82,10 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         UnsupportedError: a version of the format that is not known. MalformedError: not TOML, another shape, cut short:
         a package requires one that is not there.
     """
-    lock = shaped(codec.load_toml(data, f"`{name}`"), _Lock, name, TITLE)
-    if lock.version != VERSION:
-        raise UnsupportedError(
-            f"`{name}` has version {lock.version} of the format of uv.lock, and version {VERSION} is known",
-            hint="`uv export --format pylock.toml -o pylock.toml` makes a file that is read",
-        )
+    document = codec.load_toml(data, f"`{name}`")
+    hint = "`uv export --format pylock.toml -o pylock.toml` makes a file that is read"
+    require_version(document, VERSIONS, name, TITLE, hint)
+    lock = shaped(document, _Lock, name, TITLE)
     if not lock.package and not name.endswith(".py.lock"):
         # The project itself is always a package; the lock of a script that needs nothing has none.
         raise MalformedError(
@@ -145,6 +144,7 @@ class _Graph:
         self._by_name: dict[str, list[int]] = {}
         for index, package in enumerate(lock.package):
             self._by_name.setdefault(package.name, []).append(index)
+        self._shortened = False
         self._roots = [index for index, package in enumerate(lock.package) if self._is_root(package)]
         self._require_roots()
 
@@ -211,7 +211,21 @@ class _Graph:
             if (index, "") not in reached:
                 # uv keeps nothing that nothing requires: what required it is gone.
                 raise self._cut(f"what requires `{package.name}` is not in it", f"package[{index}]")
-        return {index: _written(ways) for (index, extra), ways in reached.items() if not extra}
+        return {
+            index: markers.both(_written(ways), self._range(index))
+            for (index, extra), ways in reached.items()
+            if not extra
+        }
+
+    def _range(self, index: int) -> str:
+        """
+        Where uv resolved to this version of several. The ways to a package say so too, unless they were too many to be
+        kept.
+        """
+        package = self._lock.package[index]
+        if not self._shortened or len(self._by_name[package.name]) == 1:
+            return ""
+        return markers.either(_standard(marker) for marker in package.resolution_markers)
 
     def _add(
         self, reached: dict[tuple[int, str], set[frozenset[str]]], node: tuple[int, str], more: set[frozenset[str]]
@@ -225,6 +239,7 @@ class _Graph:
         if len(joined) > _MOST_CASES:
             # More ways than anybody reads: of each only the markers that all ways share are kept.
             joined = {frozenset.intersection(*joined)}
+            self._shortened = True
         changed = joined != ways
         reached[node] = joined
         return changed

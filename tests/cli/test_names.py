@@ -56,3 +56,14 @@ def test_files_of_an_image_may_have_any_bytes(tmp_path: Path) -> None:
     document = json.loads(envparity("show", f"oci:{tmp_path}/image", "--format", "json").stdout)
 
     assert document["artifacts"][0]["name"] == "m\\xff.pkl"
+
+
+def test_what_a_model_refers_to_moves_no_cursor(world: World, tmp_path: Path) -> None:
+    """A model is a file from anywhere, and its words reach the terminal of whoever takes the snapshot."""
+    model = tmp_path / "model.pkl"
+    model.write_bytes(b"\x80\x02c\x1b[2Jelsewhere\x7f\nThing\nq\x00.")
+
+    done = envparity("snapshot", world.snapshot, "--model", model, "-o", tmp_path / "out.env.json")
+
+    assert "elsewhere?" in done.stderr
+    assert not {"\x1b", "\x7f"} & set(done.stderr)

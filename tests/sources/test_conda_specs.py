@@ -24,6 +24,8 @@ from envparity.sources.conda_specs import declared, merged, of_url, ranged
         ("conda-forge::Numpy=1.26", "numpy", "", "==1.26.*", "", "conda-forge"),
         ("conda-forge/linux-64::numpy", "numpy", "", "", "", "conda-forge"),
         ("numpy[version='>=1.26,<2',build=x]", "numpy", "", ">=1.26,<2", "x", ""),
+        ("uvicorn[standard] >=0.12.0,<0.18.0", "uvicorn", "", ">=0.12.0,<0.18.0", "", ""),
+        ("numpy[build=x] ==1.26.4", "numpy", "1.26.4", "", "x", ""),
         ("__cuda >=12", "__cuda", "", ">=12", "", ""),
         ("numpy # the fast one", "numpy", "", "", "", ""),
     ],

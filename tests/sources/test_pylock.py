@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from packaging.pylock import Pylock
+from packaging.tags import Tag
 
 from envparity import codec, markers
 from envparity.errors import MalformedError, TargetNeededError, UsageError
@@ -27,6 +28,7 @@ from envparity.values import (
     Target,
     Variable,
 )
+from tests.corpus import FOLDER
 
 HASH = "ab" * 32
 
@@ -239,6 +241,27 @@ def test_a_target_selects_what_the_reader_of_the_standard_selects(
     ours = read("pylock.toml", options=options)
 
     assert [item.name for item in ours.distributions or ()] == sorted(package.name for package, _ in theirs)
+
+
+@pytest.mark.parametrize("name", ["pylock.uv.toml", "pylock.pip.toml"])
+@pytest.mark.parametrize("version", ["3.9.1", "3.10.2", "3.12.1"])
+@pytest.mark.parametrize(
+    ("platform", "system", "machine"), [("linux/amd64", "linux", "x86_64"), ("windows/amd64", "windows", "AMD64")]
+)
+def test_a_lock_that_a_tool_wrote_means_what_the_reader_of_the_standard_says(
+    name: str, version: str, platform: str, system: str, machine: str
+) -> None:
+    document = tomllib.loads((FOLDER / "pylock" / name).read_text())
+    known = markers.of_place(version=version, implementation="cpython", system=system, machine=machine)
+    tags = [Tag("py3", "none", "any"), Tag("py2", "none", "any")]
+    theirs = Pylock.from_dict(document).select(environment=cast("Any", known), tags=tags)
+
+    options = Options(base_dir=FOLDER / "pylock", platform=platform, python_version=version, extras=(), groups=())
+    ours = read(name, options=options)
+
+    assert [(item.name, item.version) for item in ours.distributions or ()] == sorted(
+        (package.name, str(package.version or "")) for package, _ in theirs
+    )
 
 
 def test_one_of_several_targets_of_a_lock_of_ours_is_asked_for(tmp_path: Path) -> None:

@@ -403,3 +403,13 @@ def test_options_that_pip_does_not_know_are_refused() -> None:
         parse("numpy\n--frobnicate\n")
 
     assert caught.value.where == "requirements.txt:2"
+
+
+@pytest.mark.parametrize("joint", [";", "; ", " ;", " ; "])
+def test_a_marker_may_stand_right_behind_an_address(joint: str) -> None:
+    """pip takes it, and so people write it; the text is none of PEP 508's."""
+    environment = parse(f"demo @ https://files.example/demo-1.0-py3-none-any.whl{joint}sys_platform == 'linux'\n")
+
+    assert found(environment, "demo").version == "1.0"
+    assert found(environment, "demo").marker == 'sys_platform == "linux"'
+    assert found(environment, "demo").direct_url == "https://files.example/demo-1.0-py3-none-any.whl"

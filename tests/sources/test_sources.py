@@ -89,6 +89,20 @@ def test_a_file_that_is_not_what_its_name_says_is_malformed_and_named_as_what_it
 
 
 @pytest.mark.parametrize(
+    "name", ["uv.lock", "requirements.txt", "model.env.json", "MLmodel", "environment.yml", "pylock.toml", "some-name"]
+)
+def test_a_pointer_of_git_lfs_is_called_so_with_what_fetches_the_file(name: str, tmp_path: Path) -> None:
+    """Cloned without git-lfs, a repository has three lines of text where its MLmodel should be."""
+    lines = "version https://git-lfs.github.com/spec/v1", f"oid sha256:{'a' * 64}", "size 483", ""
+    (tmp_path / name).write_text("\n".join(lines))
+
+    with pytest.raises((MalformedError, UnsupportedError), match="looks like a pointer of git-lfs") as caught:
+        read(name, options=Options(base_dir=tmp_path))
+
+    assert caught.value.hint == "`git lfs pull` fetches the file"
+
+
+@pytest.mark.parametrize(
     ("reference", "told"),
     [
         ("nowhere.txt", "does not exist"),

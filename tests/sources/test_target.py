@@ -107,3 +107,40 @@ def test_a_distribution_that_a_conda_package_may_bring_is_unknown_and_never_remo
     changes = {item.item: item.change for item in compare(HERE, lock) if item.section == "distributions"}
 
     assert changes == {"tqdm": Change.UNKNOWN, "six": Change.ADDED}
+
+
+@pytest.mark.parametrize("stated", ["3.8", "3.10.13", "2.7"])
+def test_a_python_that_a_lock_is_not_for_is_refused(stated: str, tmp_path: Path) -> None:
+    """Its conditions would answer all the same, with an environment that its own tool refuses to install."""
+    (tmp_path / "uv.lock").write_text(UV)
+
+    with pytest.raises(UsageError, match=f"is for Python >=3.11, and not for {stated}"):
+        read("uv.lock", options=Options(base_dir=tmp_path, python_version=stated))
+
+
+@pytest.mark.parametrize("stated", ["3.11", "3.11.7", "3.13"])
+def test_a_python_that_a_lock_is_for_is_a_target_of_it(stated: str, tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").write_text(UV)
+
+    assert read("uv.lock", options=Options(base_dir=tmp_path, python_version=stated)).distributions
+
+
+def test_a_python_of_which_only_some_releases_fit_is_a_target() -> None:
+    text = "[project]\nname='x'\nversion='1'\nrequires-python='>=3.11.4,<3.11.6'\ndependencies=['six']\n"
+
+    assert read_text("pyproject.toml", text, python_version="3.11").distributions
+    with pytest.raises(UsageError, match=r"and not for 3\.11\.7"):
+        read_text("pyproject.toml", text, python_version="3.11.7")
+
+
+def test_beside_a_side_of_another_python_the_difference_is_told_and_nothing_refused(tmp_path: Path) -> None:
+    from envparity import codec
+
+    old = Environment(origin=Origin(kind="live"), python=Python(version="3.9.1"), distributions=())
+    (tmp_path / "old.env.json").write_bytes(codec.dump_environment(old))
+    (tmp_path / "uv.lock").write_text(UV)
+
+    ((before, after),) = read_sides("old.env.json", ["uv.lock"], options=Options(base_dir=tmp_path))
+
+    changed = {item.section: item.change for item in compare(before, after)}
+    assert changed["python"] is Change.CHANGED

@@ -236,3 +236,28 @@ def test_the_conditions_of_a_graph_in_which_everybody_requires_everybody_are_bou
 
     assert len(environment.distributions or ()) == 60
     assert max(len(item.marker) for item in environment.distributions or ()) < 10_000
+
+
+def test_of_two_versions_the_one_of_the_stated_python_is_chosen_however_many_ways_lead_to_them() -> None:
+    """uv says twice for which Pythons a version is: on the way to it, and in the package itself."""
+    parents = [f"p{number:02}" for number in range(40)]
+    ways = ", ".join(f'{{ name = "{name}", marker = "platform_release != \'{name}\'" }}' for name in parents)
+    forks = {"1.0": "python_full_version < '3.12'", "2.0": "python_full_version >= '3.12'"}
+    other = {"1.0": "python_version < '3.12'", "2.0": "python_version >= '3.12'"}  # the same in other words
+    needs = [
+        ", ".join(
+            f'{{ name = "numpy", version = "{version}", source = {{ registry = "." }}, marker = "{marker}" }}'
+            for version, marker in words.items()
+        )
+        for words in (forks, other)
+    ]
+    entry = '[[package]]\nname = "{}"\nversion = "{}"\nsource = {{ {} = "." }}\n{}wheels = [{{ url = "u" }}]\n'
+    text = "version = 1\n" + entry.format("project", "1", "editable", f"dependencies = [{ways}]\n")
+    for number, name in enumerate(parents):
+        text += entry.format(name, "1", "registry", f"dependencies = [{needs[number % 2]}]\n")
+    for version, marker in forks.items():
+        text += entry.format("numpy", version, "registry", f'resolution-markers = ["{marker}"]\n')
+
+    for python, version in (("3.11", "1.0"), ("3.12.1", "2.0")):
+        environment = read_text("uv.lock", text, python_version=python)
+        assert [item.version for item in environment.distributions or () if item.name == "numpy"] == [version]
