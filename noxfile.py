@@ -94,6 +94,9 @@ if __name__ == "__main__":
 import nox
 from nox.project import dependency_groups, load_toml
 
+# What is started here is started hundreds of times: without byte code, each start would compile every library again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -105,6 +108,7 @@ TRUST = ssl.get_default_verify_paths()
 if TRUST.cafile or (TRUST.capath and os.listdir(TRUST.capath)):
     os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
+IN_PARALLEL = ("-n", "2", "--dist", "loadgroup")
 PROJECT = load_toml(os.path.join(HERE, "pyproject.toml"))
 # N10: what the product never does. `yaml.safe_load` is not `yaml.load`; words in comments and docstrings do not count.
 FORBIDDEN_NAMES = {"eval", "exec", "compile", "__import__"}
@@ -181,27 +185,34 @@ def quickstart(session):
 def tests(session):
     """The whole suite, then the collectors' own tests on every Python >= 3.8. `-- tests/oci -k name` runs a part."""
     session.install("-e", ".", *group("test"))
-    started = time.monotonic()
     environment = {"ENVPARITY_TEST_UV": uv_program(session)}
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs, env=environment)
         return
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadgroup", env=environment)
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", "--skip-covered", "--skip-empty")
+    started = time.monotonic()
+    session.run("python", "-m", "pytest", *IN_PARALLEL, env=environment)
     collectors_on_every_python(session)
     session.log("tests took %.0f s", time.monotonic() - started)
 
 
+@nox.session
+def coverage(session):
+    """The whole suite with each line and branch counted, in every process: half as long again as `tests`."""
+    session.install("-e", ".", *group("test"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, env={"ENVPARITY_TEST_UV": uv_program(session)})
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--skip-covered", "--skip-empty")
+
+
 def collectors_on_every_python(session):
-    """tox, on each Python >= 3.8 that was found; which were not there is said at the end."""
+    """tox, on each Python >= 3.8 that was found, side by side; which were not there is said at the end."""
     found = {"py3%d" % minor: path for (_, minor), path in pythons().items()}
     wanted = PROJECT["tool"]["tox"]["env_list"]
     here = [name for name in wanted if name in found]
     missing = [name for name in wanted if name not in found]
     environment = {"PATH": path_with(found[name] for name in here), "UV_PYTHON_DOWNLOADS": "never"}
-    session.run("tox", "run", "-e", ",".join(here), env=environment)
+    session.run("tox", "run-parallel", "--parallel-no-spinner", "-e", ",".join(here), env=environment)
     session.log("the collectors were tested on %s", ", ".join(here))
     if missing:
         session.log("skipped: the collectors on %s (this machine has no such Python)", ", ".join(missing))

@@ -1,4 +1,4 @@
-"""What holds for every test: services are shared within one worker, and what was skipped is summed up at the end."""
+"""What holds for every test: what is dear is made once, and what was skipped is summed up at the end."""
 
 from __future__ import annotations
 
@@ -6,26 +6,41 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests import once
 from tests.tools import needs_uv
 
 settings.register_profile("envparity", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("envparity")
 
-SHARED = {"engine": "services", "registry": "services", "quickstart": "quickstart", "pipeline": "pipeline"}
-"""Fixtures that are dear: with `-n`, the tests that ask for one run in the same worker, so that it is made once."""
+FIRST = ("quickstart", "pipeline")
+"""Fixtures that take a minute: with `-n`, their tests come first, so that no worker waits for them alone at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        groups = {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}
-        if groups:
-            item.add_marker(pytest.mark.xdist_group("-".join(sorted(groups))))
+        for group in sorted({once.GROUPS[name] for name in asked_by(item) if name in once.GROUPS}):
+            item.add_marker(pytest.mark.xdist_group(group))
+    if once.worker():
+        items.sort(key=lambda item: min((FIRST.index(n) for n in asked_by(item) if n in FIRST), default=len(FIRST)))
+
+
+def asked_by(item: pytest.Item) -> Sequence[str]:
+    """The names of the fixtures that a test asks for, itself or through another one."""
+    return getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    if once.worker() and fixturedef.argname in once.GROUPS:
+        factory = request.getfixturevalue("tmp_path_factory")
+        once.claim(once.of_the_run(factory), fixturedef.argname, once.worker())
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +51,28 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
-    """The folder that a real quickstart leaves behind: its environments, snapshot, lock, image and `transcript.txt`."""
-    folder = tmp_path_factory.mktemp("story") / "quickstart"
+    """
+    The folder that a real quickstart leaves behind: its environments, snapshot, lock, image and `transcript.txt`.
+
+    It is the one that ENVPARITY_TEST_QUICKSTART names, where a quickstart of this very checkout has just been run.
+    """
+    given = os.environ.get("ENVPARITY_TEST_QUICKSTART")
+    if given:
+        return Path(given)
     script = checkout / "examples" / "support_tickets" / "quickstart.py"
-    told = subprocess.run(
-        [sys.executable, str(script), "--folder", str(folder), "--uv", needs_uv()],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "error sending request" in told.stdout or "dns error" in told.stdout:
-        pytest.skip("the quickstart needs packages from the index, which cannot be reached")
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-2000:]
-    return folder
+
+    def tell(place: Path) -> None:
+        told = subprocess.run(
+            [sys.executable, str(script), "--folder", str(place / "quickstart"), "--uv", needs_uv()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "error sending request" in told.stdout or "dns error" in told.stdout:
+            pytest.skip("the quickstart needs packages from the index, which cannot be reached")
+        assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-2000:]
+
+    return once.made_once(once.of_the_run(tmp_path_factory) / "story", tell) / "quickstart"
 
 
 @pytest.hookimpl(trylast=True)

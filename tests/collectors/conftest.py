@@ -4,6 +4,7 @@ The collectors' own tests run on every Python from 3.8 on, with pytest alone.
 Where envparity cannot be imported (it needs a newer Python), an empty package that points at its folder stands in.
 """
 
+import functools
 import importlib.util
 import io
 import posixpath
@@ -100,11 +101,18 @@ def data():
     return ROOT / "tests" / "data"
 
 
+@functools.lru_cache(maxsize=None)
 def pythons():
-    """Every CPython from 3.8 on that this machine has: on PATH, and in pyenv's folder."""
+    """
+    Every CPython from 3.8 on that this machine has: on PATH, and in pyenv's folder.
+
+    Under tox only the one that runs: all of them are asked by the whole suite already, and each by its own run of tox.
+    """
     import os
     import subprocess
 
+    if "TOX_ENV_NAME" in os.environ:
+        return [sys.executable]
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = [str(path) for path in sorted(root.glob("versions/*/bin/python"))]
     for folder in os.environ.get("PATH", "").split(os.pathsep):

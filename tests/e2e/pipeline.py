@@ -1,4 +1,4 @@
-"""A model that was really trained, its snapshot, lock and image: made once, and shared by the tests."""
+"""A model that was really trained, its snapshot, lock and image: made once a run, and only read by the tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import once
 from tests.commands import envparity
 from tests.tools import needs_uv
 
@@ -57,24 +58,37 @@ class Pipeline:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    folder = once.made_once(once.of_the_run(tmp_path_factory) / "pipeline", make)
+    return laid_out(folder, (folder / "predictions.json").read_text())
+
+
+def laid_out(folder: Path, predictions: str) -> Pipeline:
+    return Pipeline(
+        folder,
+        folder / "train" / "bin" / "python",
+        folder / "model.joblib",
+        folder / "model.env.json",
+        folder / "pylock.toml",
+        folder / "image",
+        predictions,
+    )
+
+
+def make(folder: Path) -> None:
+    """Train, record, lock and build."""
     uv = needs_uv()
-    folder = tmp_path_factory.mktemp("pipeline")
     release = RELEASES.get(f"{sys.version_info[0]}.{sys.version_info[1]}", "1.5.2")
     base = getattr(sys, "_base_executable", sys.executable)
     subprocess.run([uv, "venv", "-q", "--no-config", "-p", base, folder / "train"], check=True)
-    python = folder / "train" / "bin" / "python"
+    made = laid_out(folder, "")
     pins = [f"scikit-learn=={release}", "numpy==1.26.4" if release == "1.4.2" else "numpy==2.1.3", "joblib==1.4.2"]
-    subprocess.run([uv, "pip", "install", "-q", "--no-config", "--python", python, *pins], check=True)
-    model = folder / "model.joblib"
-    subprocess.run([python, "-c", TRAINING, model], check=True)
-    predicted = subprocess.run([python, "-c", PREDICTING, model], check=True, capture_output=True, text=True).stdout
-    made = Pipeline(
-        folder, python, model, folder / "model.env.json", folder / "pylock.toml", folder / "image", predicted
-    )
-    envparity("snapshot", f"venv:{folder / 'train'}", "--model", model, "-o", made.snapshot)
+    subprocess.run([uv, "pip", "install", "-q", "--no-config", "--python", made.python, *pins], check=True)
+    subprocess.run([made.python, "-c", TRAINING, made.model], check=True)
+    with (folder / "predictions.json").open("w") as output:
+        subprocess.run([made.python, "-c", PREDICTING, made.model], check=True, stdout=output)
+    envparity("snapshot", f"venv:{folder / 'train'}", "--model", made.model, "-o", made.snapshot)
     envparity("lock", made.snapshot, "-o", made.lock)
-    envparity("build", made.lock, "--model", model, "--output", f"oci:{made.image}")
-    return made
+    envparity("build", made.lock, "--model", made.model, "--output", f"oci:{made.image}")
 
 
 def predictions(text: str) -> list[list[str]]:

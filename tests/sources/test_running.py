@@ -41,6 +41,8 @@ def ml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     if done.returncode != 0:
         not_here(f"the index of packages cannot be reached ({done.stderr.strip().splitlines()[-1:]})")
+    # Nothing below writes byte code; without any, each of a dozen starts would compile the libraries again.
+    subprocess.run([str(folder / "bin/python"), "-c", IMPORTS], env={"PATH": os.environ["PATH"]}, check=True)
     return folder
 
 
