@@ -101,7 +101,7 @@ def data():
     return ROOT / "tests" / "data"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=1)
 def pythons():
     """
     Every CPython from 3.8 on that this machine has: on PATH, and in pyenv's folder.
