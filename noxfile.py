@@ -197,7 +197,7 @@ def tests(session):
 
 @nox.session
 def coverage(session):
-    """The whole suite with each line and branch counted, in every process: half as long again as `tests`."""
+    """The whole suite with each line and branch counted, in every process; up to twice as long as `tests`."""
     session.install("-e", ".", *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, env={"ENVPARITY_TEST_UV": uv_program(session)})
