@@ -17,11 +17,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from envparity import files
-from envparity.codec import load_yaml, shaped
+from envparity import codec, files
 from envparity.errors import MalformedError, UsageError
 
-NEWEST = 1
 _LOCAL = ("venv", "conda", "oci", "docker-archive", "python")
 
 TargetName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -95,16 +93,7 @@ def check(data: bytes, what: str) -> _Document:
     Raises:
         MalformedError: as `load` does.
     """
-    value = load_yaml(data, what)
-    value = {} if value is None else value
-    schema = value.get("schema", 1) if isinstance(value, dict) else 1
-    if isinstance(schema, int) and not isinstance(schema, bool) and schema != NEWEST:
-        raise MalformedError(
-            f"{what} has the schema {schema}, and this envparity knows {NEWEST}",
-            where="schema",
-            hint="install a newer envparity",
-        )
-    document = shaped(value, _Document, what)
+    document = codec.document(data, what, _Document)
     if document.default and document.default not in document.targets:
         raise MalformedError(
             f"{what} is not valid: the default `{document.default}` is none of its targets",
@@ -131,7 +120,7 @@ def written(targets: Mapping[str, str], default: str, policy: str) -> str:
     """The text of such a file, with what else may stand in it as comments."""
     lines = [
         "# What envparity knows of this project. Flags are stronger, and so are variables (ENVPARITY_DIFF_FAIL_ON).",
-        f"schema: {NEWEST}",
+        "schema: 1",
         "",
         "# What `envparity diff model.env.json prod` compares with: any source that the commands take.",
         "targets:" if targets else "# targets:\n#   prod: registry:registry.example.com/model:latest",

@@ -22,7 +22,7 @@ from envparity.codec.environment import (
     names_a_place,
     with_artifacts,
 )
-from envparity.codec.shapes import shaped
+from envparity.codec.shapes import document, require_known, shaped
 from envparity.codec.strict_json import canonical, load_json
 from envparity.codec.strict_toml import load_toml
 from envparity.codec.strict_yaml import load_yaml
@@ -37,6 +37,7 @@ __all__ = [
     "content_bytes",
     "content_digest",
     "converted",
+    "document",
     "dump_environment",
     "dump_lock",
     "environment",
@@ -47,6 +48,7 @@ __all__ = [
     "load_toml",
     "load_yaml",
     "names_a_place",
+    "require_known",
     "shaped",
     "with_artifacts",
 ]

@@ -6,9 +6,34 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from envparity.codec.strict_yaml import load_yaml
 from envparity.errors import MalformedError
 
 Shape = TypeVar("Shape")
+
+
+def document(data: bytes, what: str, shape: type[Shape], newest: int = 1) -> Shape:
+    """
+    A YAML document that a person wrote, as a frozen value of this shape; an empty one is one without keys.
+
+    Raises:
+        MalformedError: it is no YAML, its `schema` is newer than `newest`, or it has another shape.
+    """
+    value = load_yaml(data, what)
+    value = {} if value is None else value
+    require_known(value, what, newest)
+    return shaped(value, shape, what)
+
+
+def require_known(value: Any, what: str, newest: int) -> None:
+    """Raise MalformedError where a document says that it is of a schema that this version does not know."""
+    schema = value.get("schema", newest) if isinstance(value, dict) else newest
+    if isinstance(schema, int) and not isinstance(schema, bool) and not 1 <= schema <= newest:
+        raise MalformedError(
+            f"{what} has the schema {schema}, and this envparity knows {newest}",
+            where="schema",
+            hint="install a newer envparity",
+        )
 
 
 def shaped(value: Any, shape: type[Shape], what: str) -> Shape:

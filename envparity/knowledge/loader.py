@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
-from envparity.codec import load_yaml, shaped
+from envparity.codec import document
 from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
 from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
@@ -44,7 +44,7 @@ def with_own(rules: tuple[Rule, ...], documents: Iterable[tuple[str, bytes]]) ->
 @lru_cache(maxsize=1)
 def load_general() -> General:
     """The order for what no rule names."""
-    return shaped(load_yaml(files("envparity.knowledge").joinpath(_GENERAL).read_bytes(), _GENERAL), General, _GENERAL)
+    return document(files("envparity.knowledge").joinpath(_GENERAL).read_bytes(), _GENERAL, General)
 
 
 def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
@@ -54,7 +54,7 @@ def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
     Raises:
         MalformedError: not the schema (the place is named: `rules[3].when.before`), or a rule that breaks a law.
     """
-    rules = shaped(load_yaml(data, what), RuleFile, what).rules
+    rules = document(data, what, RuleFile).rules
     _unique((rule.id for rule in rules), what)
     for index, rule in enumerate(rules):
         fault = _fault(rule)

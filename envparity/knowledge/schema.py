@@ -100,6 +100,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One file of rules."""
 
+    schema: int = 1
     rules: tuple[Rule, ...]
 
 

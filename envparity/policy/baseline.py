@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from envparity.codec import canonical, load_json, shaped
+from envparity.codec import canonical, load_json, require_known, shaped
 from envparity.errors import MalformedError
 from envparity.values import Change, Effect, Finding, Severity
 
@@ -46,13 +46,7 @@ def load_baseline(data: bytes, what: str) -> Baseline:
         MalformedError: it is none, or of a newer version.
     """
     value = load_json(data, what)
-    schema = value.get("schema") if isinstance(value, dict) else None
-    if isinstance(schema, int) and schema > NEWEST:
-        raise MalformedError(
-            f"{what} has the schema {schema}, and this envparity knows {NEWEST}",
-            where="schema",
-            hint="install a newer envparity",
-        )
+    require_known(value, what, NEWEST)
     baseline = shaped(value, Baseline, what)
     if baseline.kind != "baseline":
         raise MalformedError(f"{what} is no baseline", hint="write one: `envparity diff … --write-baseline FILE`")

@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from envparity.codec import load_yaml, shaped
+from envparity.codec import document
 from envparity.errors import MalformedError
 from envparity.policy.schema import Demand, Exemption, Matcher, Policy
 from envparity.values import SECTIONS
 
-NEWEST = 1
 _LISTS = {"ignore": "ignore", "lower": "lower", "raise": "raise_", "forbid": "forbid", "require": "require"}
 
 
@@ -31,17 +30,7 @@ def parse_policy(data: bytes, what: str, rules: Collection[str]) -> Policy:
         MalformedError: it is not the schema (the place is named: `lower[0].until`), of a newer version, names a rule
             that there is not, matches everything, or decides one thing twice.
     """
-    value = load_yaml(data, what)
-    if value is None:
-        value = {}
-    schema = value.get("schema", 1) if isinstance(value, dict) else 1
-    if isinstance(schema, int) and not isinstance(schema, bool) and schema != NEWEST:
-        raise MalformedError(
-            f"{what} has the schema {schema}, and this envparity knows {NEWEST}",
-            where="schema",
-            hint="install a newer envparity",
-        )
-    policy = shaped(value, Policy, what)
+    policy = document(data, what, Policy)
     for where, entry in entries(policy):
         fault = _of_demand(entry) if isinstance(entry, Demand) else _of_matcher(entry, rules)
         if fault:

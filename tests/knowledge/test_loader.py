@@ -51,6 +51,7 @@ def test_a_truth_value_where_a_text_is_due_is_refused() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("rules:\n", "schema: 2\nrules:\n", "has the schema 2, and this envparity knows 1"),
         ("title: A rule", "title: A rule\n    colour: red", "unknown field `colour`"),
         ("    severity: high\n", "", "missing required field `severity`"),
         ("severity: high", "severity: awful", "awful"),
