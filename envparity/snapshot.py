@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Recording", "SnapshotWarning", "of", "recording", "take", "unprovided", "write"]
 
+import gc
 import os
 import re
 import sys
@@ -87,12 +88,13 @@ def take(
     options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
     lineage = Lineage(_several(data), params)
     try:
-        if source:
-            environment = of(source, models=_several(models), options=options, lineage=lineage)
-        else:
-            environment = _of_this_process(_several(models), options, lineage)
-        if path is not None:
-            write(environment, path)
+        with _without_garbage_collection():
+            if source:
+                environment = of(source, models=_several(models), options=options, lineage=lineage)
+            else:
+                environment = _of_this_process(_several(models), options, lineage)
+            if path is not None:
+                write(environment, path)
     except Exception as error:  # a bug of ours is no reason to lose a training either
         if strict:
             raise
@@ -104,6 +106,21 @@ def take(
         unread = sum(gap.kind == "unread" for gap in environment.gaps)
         warnings.warn(f"the snapshot is not complete: {unread} things could not be read", SnapshotWarning, stacklevel=2)
     return environment
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """
+    What is made here is small, and what a training holds is large: to search that for garbage, because this made a few
+    thousand objects, takes longer than the snapshot.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,story]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -120,11 +120,32 @@ def images(folder: Path, runs: int) -> None:
     (folder / "image.tar").unlink()
 
 
+TAKE = "import sys; sys.path += {!r}; from envparity import snapshot; snapshot.take('inside.env.json', strict=True)"
+
+
+def running(folder: Path, uv: str, runs: int) -> None:
+    """What only running code knows: beside a plain import of the same modules, and at the end of a script."""
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, "deep"], cwd=folder, check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", "deep", "numpy==2.1.3", "scipy==1.14.1"], cwd=folder, check=True)
+    own = [path for path in sys.path if path.endswith("site-packages")]
+    python, envparity = str(folder / "deep/bin/python"), str(BIN / "envparity")
+    imports = "import numpy, scipy.linalg"
+    rows = [
+        (f"`{imports}`", [python, "-B", "-c", imports]),
+        ("`envparity snapshot`", [envparity, "snapshot", "venv:deep", "-o", "deep.env.json"]),
+        ("`envparity snapshot --deep`", [envparity, "snapshot", "venv:deep", "--deep", "-o", "deep.env.json"]),
+        ("the import, and `snapshot.take()`", [python, "-B", "-c", f"{imports}\n{TAKE.format(own)}"]),
+    ]
+    table("Numerics of a running process", rows, runs, folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--only", default="start,snapshot,files,images,reading,story", help="which groups, by comma")
+    parser.add_argument(
+        "--only", default="start,snapshot,files,images,running,reading,story", help="which groups, by comma"
+    )
     arguments = parser.parse_args()
     envparity, python, uv = str(BIN / "envparity"), sys.executable, shutil.which(arguments.uv) or arguments.uv
     uv = str(Path(uv).absolute())
@@ -138,6 +159,8 @@ def main() -> int:
             verifying(folder, arguments.runs)
         if "images" in only:
             images(folder, arguments.runs)
+        if "running" in only:
+            running(folder, uv, arguments.runs)
         if not only & {"start", "reading", "story"}:
             return 0
         subprocess.run([uv, "venv", "-q", "-p", python, "target"], cwd=folder, check=True)
