@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -40,6 +41,14 @@ def median_ms(argv: list[str], runs: int, folder: Path) -> float | None:
         if number:
             taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken)
+
+
+def processor_ms(argv: list[str], folder: Path) -> float:
+    """What a command and all that it starts take of the processor, in milliseconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
 def table(title: str, rows: list[tuple[str, list[str]]], runs: int, folder: Path) -> None:
@@ -126,7 +135,8 @@ TAKE = "import sys; sys.path += {!r}; from envparity import snapshot; snapshot.t
 def running(folder: Path, uv: str, runs: int) -> None:
     """What only running code knows: beside a plain import of the same modules, and at the end of a script."""
     subprocess.run([uv, "venv", "-q", "-p", sys.executable, "deep"], cwd=folder, check=True)
-    subprocess.run([uv, "pip", "install", "-q", "-p", "deep", "numpy==2.1.3", "scipy==1.14.1"], cwd=folder, check=True)
+    installing = [uv, "pip", "install", "-q", "--compile-bytecode", "-p", "deep", "numpy==2.1.3", "scipy==1.14.1"]
+    subprocess.run(installing, cwd=folder, check=True)
     own = [path for path in sys.path if path.endswith("site-packages")]
     python, envparity = str(folder / "deep/bin/python"), str(BIN / "envparity")
     imports = "import numpy, scipy.linalg"
@@ -137,6 +147,9 @@ def running(folder: Path, uv: str, runs: int) -> None:
         ("the import, and `snapshot.take()`", [python, "-B", "-c", f"{imports}\n{TAKE.format(own)}"]),
     ]
     table("Numerics of a running process", rows, runs, folder)
+    print("\nThe same in time of the processor, whatever works beside it\n\n| what | ms |\n| --- | ---: |")
+    for name, argv in rows:
+        print(f"| {name} | {statistics.median(processor_ms(argv, folder) for _ in range(runs)):.0f} |", flush=True)
 
 
 def main() -> int:
