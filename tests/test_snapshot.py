@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -102,6 +103,25 @@ def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> Non
         assert snapshot.take(source="venv:nowhere") is None
     with pytest.raises(UsageError):
         snapshot.take(source="venv:nowhere", strict=True)
+
+
+@pytest.mark.parametrize("source", ["requirements.txt", "venv:nowhere"])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_collection_is_afterwards_as_it_was(tmp_path: Path, source: str, is_on: bool) -> None:
+    """A training that goes on without it would grow until it is killed."""
+    (tmp_path / "requirements.txt").write_text("numpy==1.26.4\n")
+    source = source if ":" in source else str(tmp_path / source)
+    was_on = gc.isenabled()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            snapshot.take(source=source)
+        is_still_on = gc.isenabled()
+    finally:
+        (gc.enable if was_on else gc.disable)()
+
+    assert is_still_on is is_on
 
 
 def test_a_wrong_path_costs_no_more_than_what_it_names(model: Path, tmp_path: Path) -> None:
