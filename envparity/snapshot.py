@@ -8,13 +8,15 @@ from __future__ import annotations
 
 __all__ = ["Recording", "SnapshotWarning", "of", "recording", "take", "unprovided", "write"]
 
+import gc
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,29 +83,52 @@ def take(
         data: files and folders that the model was made of; they are hashed.
         params: the parameters of the training, by name. What is named like a secret is left out, but for its name.
         verify_files: hash every installed file, and say which differ from their RECORD.
-        strict: raise what goes wrong. Otherwise it is a SnapshotWarning, and the answer is `None`: the end of a long
-            training is no time to fail.
+        strict: raise what goes wrong. Otherwise it is a SnapshotWarning: the end of a long training is no time to fail.
+            A model, data or parameters that cannot be read are then a gap of the snapshot, which is not complete; where
+            there is no snapshot at all, the answer is `None`.
     """
     options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
     lineage = Lineage(_several(data), params)
     try:
-        if source:
-            environment = of(source, models=_several(models), options=options, lineage=lineage)
-        else:
-            environment = _of_this_process(_several(models), options, lineage)
-        if path is not None:
-            write(environment, path)
+        with _without_garbage_collection():
+            facts, given, failed = _named(_several(models), lineage, options, strict=strict)
+            if source:
+                environment = _of(source, facts, given, options, lineage)
+            else:
+                environment = _of_this_process(facts, given, options, lineage)
+            if path is not None:
+                write(environment, path)
     except Exception as error:  # a bug of ours is no reason to lose a training either
         if strict:
             raise
-        hint = f"; {error.hint}" if isinstance(error, EnvparityError) and error.hint else ""
-        said = str(error) if isinstance(error, EnvparityError) else f"{type(error).__name__}: {error}"
-        warnings.warn(f"no snapshot was taken: {said}{hint}", SnapshotWarning, stacklevel=2)
+        said = _said(error) if isinstance(error, EnvparityError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"no snapshot was taken: {said}", SnapshotWarning, stacklevel=2)
         return None
+    for failure in failed:
+        warnings.warn(f"left out of the snapshot: {_said(failure)}", SnapshotWarning, stacklevel=2)
     if not environment.complete:
         unread = sum(gap.kind == "unread" for gap in environment.gaps)
         warnings.warn(f"the snapshot is not complete: {unread} things could not be read", SnapshotWarning, stacklevel=2)
     return environment
+
+
+def _said(error: EnvparityError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """
+    What is made here is small, and what a training holds is large: to search that for garbage, because this made a few
+    thousand objects, takes longer than the snapshot.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass
@@ -177,7 +202,13 @@ def of(
     options = options or Options()
     lineage = lineage or Lineage()
     given = list(lineage.facts(options))
-    facts = _model_facts(models, options)
+    return _of(source, _model_facts(models, options), given, options, lineage)
+
+
+def _of(
+    source: str | None, facts: Sequence[Fact], given: Sequence[Fact], options: Options, lineage: Lineage
+) -> Environment:
+    """An Environment with these facts of models, and these of its lineage."""
     require_deep(source, options)
     if options.deep:
         from envparity.sources import running
@@ -191,7 +222,7 @@ def of(
             hint="name one: `venv:DIR` or `python:EXE`; or take the snapshot without it",
         )
     if is_live and environment.origin.reference.partition(":")[0] in _HERE:
-        given += _around(options, lineage)
+        given = [*given, *_around(options, lineage)]
     return _with_lineage(_with_models(environment, facts), given)
 
 
@@ -267,7 +298,43 @@ def started_with() -> dict[str, str]:
     }
 
 
-def _of_this_process(models: Sequence[str | Path], options: Options, lineage: Lineage) -> Environment:
+def _named(
+    models: Sequence[str | Path], lineage: Lineage, options: Options, *, strict: bool
+) -> tuple[list[Fact], list[Fact], list[EnvparityError]]:
+    """
+    The facts of models, those of data and parameters, and what went wrong, which is a gap of them too.
+
+    Raises:
+        EnvparityError: it is strict, and something went wrong.
+    """
+    if strict:
+        return _model_facts(models, options), list(lineage.facts(options)), []
+    from envparity.collectors.tree import gap
+
+    failed: list[EnvparityError] = []
+
+    def attempted(read: Callable[[], Iterable[Fact]], section: str, item: str) -> list[Fact]:
+        try:
+            return list(read())
+        except EnvparityError as error:
+            failed.append(error)
+            return [gap(section, "unread", str(error), item)]
+
+    facts: list[Fact] = []
+    for number, model in enumerate(models):
+        name = _name(options.base_dir / model)
+        same = [other for other in models[:number] if _name(options.base_dir / other) == name]
+        facts += attempted(partial(_model_facts, [*same, model], options), "artifacts", name)
+    there = [path for path in lineage.data if (options.base_dir / path).exists()]
+    parts = [Lineage([path]) for path in lineage.data if path not in there]
+    given = attempted(partial(Lineage(there).facts, options), "artifacts", "data")
+    for part in parts:
+        given += attempted(partial(part.facts, options), "artifacts", Path(part.data[0]).name)
+    given += attempted(partial(Lineage((), lineage.params).facts, options), "source_code", "parameters")
+    return facts, given, failed
+
+
+def _of_this_process(facts: Sequence[Fact], given: Sequence[Fact], options: Options, lineage: Lineage) -> Environment:
     if not sys.executable:
         raise UsageError(
             "this process does not know its own interpreter (`sys.executable` is empty)",
@@ -276,8 +343,7 @@ def _of_this_process(models: Sequence[str | Path], options: Options, lineage: Li
     from envparity.sources import live, running
 
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
-    facts = _model_facts(models, options)
-    given = [*lineage.facts(options), *_around(options, lineage, inside=True)]
+    given = [*given, *_around(options, lineage, inside=True)]
     return _with_lineage(_with_models(live.probe(interpreter, options, running.inside()), facts), given)
 
 

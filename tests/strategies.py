@@ -165,6 +165,7 @@ numerics = st.builds(
     ).map(tuple),
     dispatch=st.sampled_from(((), (Dispatch(library="numpy", baseline=("SSE2",), found=("AVX2",)),))),
     switches=st.lists(variables, max_size=2, unique_by=lambda item: item.name).map(tuple),
+    seeds=st.lists(variables, max_size=2, unique_by=lambda item: item.name).map(tuple),
 )
 
 modules = st.builds(Module, name=st.sampled_from(("numpy", "os")), owner=st.sampled_from(("numpy", "stdlib", "")))

@@ -487,6 +487,26 @@ def test_what_was_not_loaded_on_one_side_has_no_switches_there() -> None:
     assert difference.change is Change.UNKNOWN
 
 
+def test_a_switch_that_another_version_does_not_have_is_unknown_for_that_reason() -> None:
+    switch = Variable("onnxruntime.get_device", "CPU")
+    lacks = Gap("numerics", GapKind.NOT_RECORDED, "onnxruntime 9.0 does not have it", switch.name)
+
+    difference = one(
+        environment(numerics=Numerics(switches=(switch,))), environment(numerics=Numerics(), gaps=(lacks,))
+    )
+
+    assert (difference.change, difference.note) == (Change.UNKNOWN, lacks.reason)
+
+
+def test_seeds_are_no_difference() -> None:
+    """A server draws from generators of its own; and torch seeds itself anew in every process that nobody seeded."""
+    before, after = (
+        environment(numerics=Numerics(seeds=(Variable("torch.initial_seed", seed),))) for seed in ("1", "2")
+    )
+
+    assert compare(before, after) == ()
+
+
 def test_a_clean_and_a_dirty_repository_differ() -> None:
     clean = SourceCode(commit="a" * 40, dirty=False)
     dirty = SourceCode(commit="a" * 40, dirty=True, diff_sha256="b" * 64)

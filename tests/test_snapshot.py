@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +21,7 @@ from click.testing import CliRunner, Result
 from envparity import codec, snapshot
 from envparity.cli.snapshot import command, summary
 from envparity.codec.environment import SILENT
-from envparity.errors import IncompleteError, UsageError
+from envparity.errors import EnvparityError, IncompleteError, UsageError
 from envparity.sources import Options
 from envparity.values import (
     SECTIONS,
@@ -97,10 +99,73 @@ def test_a_model_that_is_a_folder_is_recorded_as_one(tmp_path: Path, monkeypatch
 
 
 def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> None:
-    with pytest.warns(snapshot.SnapshotWarning, match="no model file"):
-        assert snapshot.take(models=[tmp_path / "gone.pkl"]) is None
+    with pytest.warns(snapshot.SnapshotWarning, match="no snapshot was taken: there is no virtual environment"):
+        assert snapshot.take(source="venv:nowhere") is None
     with pytest.raises(UsageError):
-        snapshot.take(models=[tmp_path / "gone.pkl"], strict=True)
+        snapshot.take(source="venv:nowhere", strict=True)
+
+
+@pytest.mark.parametrize("source", ["requirements.txt", "venv:nowhere"])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_collection_is_afterwards_as_it_was(tmp_path: Path, source: str, is_on: bool) -> None:
+    """A training that goes on without it would grow until it is killed."""
+    (tmp_path / "requirements.txt").write_text("numpy==1.26.4\n")
+    source = source if ":" in source else str(tmp_path / source)
+    was_on = gc.isenabled()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            snapshot.take(source=source)
+        is_still_on = gc.isenabled()
+    finally:
+        (gc.enable if was_on else gc.disable)()
+
+    assert is_still_on is is_on
+
+
+def test_a_wrong_path_costs_no_more_than_what_it_names(model: Path, tmp_path: Path) -> None:
+    """After a training of days nobody can take the snapshot again: all that could be read is written."""
+    (tmp_path / "train.csv").write_text("1")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / model.name).write_bytes(b"")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    named: dict[str, Any] = {
+        "models": [tmp_path / "gone.pkl", model, tmp_path / "other" / model.name],
+        "data": [tmp_path / "train.csv", tmp_path / "gone.csv"],
+        "params": [f"@{tmp_path / 'bad.yaml'}"],
+    }
+
+    with pytest.warns(snapshot.SnapshotWarning) as warned:
+        environment = snapshot.take(tmp_path / "it.env.json", **named)
+
+    assert environment is not None
+    assert {item.name for item in environment.artifacts or ()} == {model.name, "train.csv"}
+    unread = {(gap.section, gap.item) for gap in environment.gaps if gap.kind is GapKind.UNREAD}
+    assert unread == {
+        ("artifacts", "gone.pkl"),
+        ("artifacts", model.name),
+        ("artifacts", "gone.csv"),
+        ("source_code", "parameters"),
+    }
+    assert codec.load_environment((tmp_path / "it.env.json").read_bytes(), "it") == environment
+    assert not environment.complete
+    said = [str(warning.message) for warning in warned]
+    assert sum(text.startswith("left out of the snapshot: ") for text in said) == len(unread)
+    assert any("gone.csv" in text and "--data" in text for text in said)
+    assert any("not complete" in text for text in said)
+    for name in named:
+        with pytest.raises(EnvparityError):
+            snapshot.take(strict=True, **{name: named[name]})
+
+
+def test_data_that_is_named_twice_is_left_out_and_the_model_is_not(model: Path, tmp_path: Path) -> None:
+    with pytest.warns(snapshot.SnapshotWarning) as warned:
+        environment = snapshot.take(models=[model], data=[model, model])
+
+    assert environment is not None
+    assert "named twice" in str(warned[0].message)
+    assert [(item.kind, item.name) for item in environment.artifacts or ()] == [("model", model.name)]
 
 
 def test_a_fault_of_ours_is_a_warning_too(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Callable, Iterable
 
 from envparity.collectors.frame import isolated, printable
 from envparity.collectors.imported import imported
-from envparity.collectors.numerics import numeric_libraries
+from envparity.collectors.numerics import built_in_libraries, numeric_libraries
 from envparity.collectors.process_maps import loaded_libraries, numeric_files
 from envparity.collectors.record_owners import Owners
 from envparity.collectors.shapes import Fact
@@ -31,10 +31,13 @@ def loaded(leave_out: tuple[str, ...] = ()) -> list[Fact]:
     libraries = list(
         isolated(facts, "native_libraries", lambda: loaded_libraries(tree, owners, environ, sys.executable))
     )
+    files = numeric_files(libraries)
+    mapped = [fact["path"] for fact in libraries if fact["kind"] == "native-library"]
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
         ("modules", lambda: imported(sys.modules, owners, leave_out)),
         ("numerics", lambda: switches(sys.modules, environ)),
-        ("numerics", lambda: numeric_libraries(numeric_files(libraries))),
+        ("numerics", lambda: numeric_libraries(files, mapped)),
+        ("numerics", lambda: built_in_libraries(sys.modules, files)),
     ]
     for section, read in collectors:
         facts.extend(isolated(facts, section, read))

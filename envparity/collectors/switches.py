@@ -3,69 +3,62 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from types import ModuleType
 from typing import Any, Iterator, Mapping
 
 from envparity.collectors.shapes import Fact
+from envparity.collectors.switch_table import SWITCHES
 from envparity.collectors.tree import gap
 
-# As one would type them; `()` calls what is there, with no argument or with the text named. Each answers at once,
-# starts no device and changes nothing.
-_SWITCHES = """
-numpy._get_promotion_state()
-torch.get_default_dtype() torch.get_float32_matmul_precision() torch.are_deterministic_algorithms_enabled()
-torch.is_deterministic_algorithms_warn_only_enabled() torch.initial_seed() torch.get_num_threads()
-torch.get_num_interop_threads() torch.backends.cuda.matmul.allow_tf32
-torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
-torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-torch.backends.cudnn.allow_tf32 torch.backends.cudnn.benchmark torch.backends.cudnn.deterministic
-torch.backends.cudnn.enabled torch.backends.mkldnn.enabled torch.backends.mkldnn.deterministic
-tensorflow.config.experimental.tensor_float_32_execution_enabled()
-tensorflow.config.threading.get_intra_op_parallelism_threads()
-tensorflow.config.threading.get_inter_op_parallelism_threads() tensorflow.config.optimizer.get_jit()
-tensorflow.python.framework.config.is_op_determinism_enabled() tensorflow.python.eager.context.global_seed()
-keras.src.backend.config.floatx() keras.src.backend.config.epsilon() keras.src.backend.config.backend()
-jax.config.jax_enable_x64 jax.config.jax_default_matmul_precision jax.config.jax_default_prng_impl
-jax.config.jax_threefry_partitionable jax.config.jax_numpy_dtype_promotion jax.config.jax_disable_jit
-jax.config.jax_platforms
-onnxruntime.get_available_providers()
-sklearn.get_config()[assume_finite] sklearn.get_config()[working_memory]
-sklearn.get_config()[pairwise_dist_chunk_size] sklearn.get_config()[enable_cython_pairwise_dist]
-sklearn.get_config()[array_api_dispatch] sklearn.get_config()[transform_output]
-pandas.get_option(mode.copy_on_write) pandas.get_option(mode.string_storage)
-pandas.get_option(future.infer_string) pandas.get_option(compute.use_bottleneck)
-pandas.get_option(compute.use_numexpr) pandas.get_option(compute.use_numba)
-numexpr.get_num_threads() numba.config.THREADING_LAYER numba.config.CPU_NAME numba.config.CPU_FEATURES
-numba.config.DISABLE_JIT cv2.getNumThreads() cv2.useOptimized() polars.thread_pool_size() pyarrow.cpu_count()
-xgboost.get_config()[use_rmm] faiss.omp_get_max_threads()
-""".split()
 _LONGEST_VALUE = 300
+_UNDECIDED = object()
 
 
 def switches(modules: Mapping[str, object], environ: Mapping[str, str]) -> Iterator[Fact]:
     """
     Observe the switches of libraries that stand in `modules` (`sys.modules`), numpy's choice of instructions, and
-    torch's. A switch that this version of a library does not have is passed over.
+    torch's. What a library has not decided yet (`None` stands where it will) is passed over, and so is what its version
+    need not have.
 
     Yields:
-        One `numerics` with `switches` and `dispatch`; a gap for a switch that is there and fails.
+        One `numerics` with `switches` and `dispatch`; a gap for a switch that its version should have and has not, and
+        an unread one for a switch that is there and fails.
     """
-    found = []
+    found: list[Fact] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a switch that is deprecated is still the one that counts
-        for text in _SWITCHES:
-            if text.partition(".")[0] not in modules:
-                continue
-            try:
-                found.append({"name": _named(text), "value": _spelt(_evaluated(text, modules))})
-            except (AttributeError, LookupError):
-                continue
-            except Exception as error:  # noqa: BLE001 - the code of a library, which may raise anything
-                reason = "%s: %s" % (type(error).__name__, str(error)[:200])
-                yield gap("numerics", "unread", reason, _named(text))
+        for library, lines in SWITCHES.items():
+            if library in modules:
+                yield from _of_library(library, lines, modules, found)
         dispatch = [*_numpy(modules, environ), *_torch(modules)]
     yield {"kind": "numerics", "switches": found, "dispatch": dispatch}
+
+
+def _of_library(library: str, lines: str, modules: Mapping[str, object], found: list[Fact]) -> Iterator[Fact]:
+    """Append what each line of the table says to `found`; yields the gaps."""
+    failed = []
+    told = set()
+    for line in lines.strip().split("\n"):
+        how, since, instead = [*line.split(), "", ""][:3]
+        name = _named(library + "." + how)
+        try:
+            value = _evaluated(library + "." + how, modules)
+        except (AttributeError, LookupError):
+            version = _own(modules[library]).get("__version__")
+            if since and isinstance(version, str) and _has(version, since):
+                yield gap("numerics", "not-recorded", "%s %s does not have it" % (library, version[:40]), name)
+        except Exception as error:  # noqa: BLE001 - the code of a library, which may raise anything
+            failed.append((library + "." + instead, name, "%s: %s" % (type(error).__name__, str(error)[:200])))
+        else:
+            if value is _UNDECIDED:
+                continue
+            told.add(name)
+            found.append({"name": name, "value": _spelt(value)})
+    for instead, name, reason in failed:
+        if instead not in told:
+            yield gap("numerics", "unread", reason, name)
 
 
 def _named(text: str) -> str:
@@ -75,22 +68,44 @@ def _named(text: str) -> str:
     return name.partition(".")[0] + "." + option if option else name
 
 
+def _has(version: str, known: str) -> bool:
+    """Whether a version lies among those known: from `1.9`, or `1.9-2` until the last of 2."""
+    first, _, last = known.partition("-")
+    numbers = [int(number) for number in re.findall("[0-9]+", version.partition("+")[0])[:3]]
+    least, most = ([int(number) for number in text.split(".") if number] for text in (first, last))
+    return numbers >= least and (not most or numbers[: len(most)] <= most)
+
+
 def _evaluated(text: str, modules: Mapping[str, object]) -> Any:
-    """Follow the dots without importing: in a module only what stands in it, or what is imported below it, is taken."""
+    """
+    Follow the dots without importing: in a module only what stands in it, or what is imported below it, is taken.
+
+    Raises:
+        AttributeError, LookupError: something on the way is not there. Where `None` stands on it, that is no error.
+    """
     path, call, rest = text.partition("(")
     argument, _, key = rest.partition(")")
     at, so_far = modules[path.partition(".")[0]], path.partition(".")[0]
     for part in path.split(".")[1:]:
         so_far += "." + part
-        if so_far in modules:
+        within = _own(at)
+        # What a package holds under the name of a module of it is what its users get: `config` of older jax.
+        if so_far in modules and isinstance(within.get(part, modules[so_far]), ModuleType):
             at = modules[so_far]
         elif type(at) is ModuleType:
-            at = vars(at)[part]
+            at = within[part]
+        elif at is None:
+            return _UNDECIDED
         else:
             at = getattr(at, part)
     if call:
         at = at(argument) if argument else at()  # type: ignore[operator]
     return at[key.strip("[]")] if key else at  # type: ignore[index]
+
+
+def _own(module: object) -> Mapping[str, Any]:
+    """What stands in a module, without asking its `__getattr__`."""
+    return vars(module) if isinstance(module, ModuleType) else {}
 
 
 def _spelt(value: Any) -> str:
@@ -105,7 +120,7 @@ def _numpy(modules: Mapping[str, object], environ: Mapping[str, str]) -> Iterato
     of them NPY_DISABLE_CPU_FEATURES, or its opposite, switched off (https://numpy.org/doc/stable/reference/simd/build-options.html).
     """
     for name in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
-        inside = vars(modules[name]) if isinstance(modules.get(name), ModuleType) else {}
+        inside = _own(modules.get(name))
         has, dispatch = inside.get("__cpu_features__"), inside.get("__cpu_dispatch__")
         if not isinstance(has, dict) or not isinstance(dispatch, (list, tuple)):
             continue

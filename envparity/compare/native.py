@@ -84,7 +84,10 @@ def _text(copies: list[NativeLibrary]) -> str:
 
 
 def numerics(sides: Sides, left: Numerics, right: Numerics) -> Iterator[Fact]:
-    """The kernel, threads and layer of each loaded copy, the instructions that are used, and the switches."""
+    """
+    The kernel, threads and layer of each loaded copy, the instructions that are used, and the switches. Seeds are left
+    out: they tell how a model came to be, and no prediction is made from the state of another process.
+    """
     for field in ("version", "kernel", "layer", "threads"):
         have, want = (_said(field, side.libraries) for side in (left, right))
         yield from _of_both(sides, have, want, field)
@@ -98,13 +101,18 @@ def numerics(sides: Sides, left: Numerics, right: Numerics) -> Iterator[Fact]:
 
 
 def _of_both(sides: Sides, left: dict[str, str], right: dict[str, str], field: str) -> Iterator[Fact]:
-    """Compare what both say. A library that one of them had not loaded says nothing there: that is not known."""
+    """
+    Compare what both say. What one of them does not say is not known there: its version of the library does not have
+    it, where a gap says so; else the library was not loaded.
+    """
     for item in sorted(left.keys() | right.keys()):
         if item in left and item in right:
             yield from sides.texts(item, field, left[item], right[item])
         else:
             known = {"before": left[item]} if item in left else {"after": right[item]}
-            yield unknown("numerics", item, field, **known, note="that library was not loaded there")
+            silent = sides.after if item in left else sides.before
+            said = (gap.reason for gap in silent.gaps if (gap.section, gap.item) == ("numerics", item))
+            yield unknown("numerics", item, field, **known, note=next(said, "that library was not loaded there"))
 
 
 def _said(field: str, libraries: tuple[NumericLibrary, ...]) -> dict[str, str]:

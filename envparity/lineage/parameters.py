@@ -30,6 +30,15 @@ _NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?(e[+-]?\d+)?|true|false|null", re.IGN
 _LOOKS_SECRET = re.compile(
     r"(gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|AKIA|ASIA|AIza|npm_|pypi-|eyJ[\w-]+\.eyJ)\w|-----BEGIN "
 )
+# What is named inside a text: `name=value`, `"name": "value"` at any depth of quotes, and the option `--name value`,
+# which may be two items of a list. A value is looked into as well, so that no match may swallow it. Each part has its
+# limit, so that no text takes more than a time that grows with it.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://[^\s'\"]+")
+_WITHIN = re.compile(
+    r"""(?:--?(?P<option>[A-Za-z][\w.-]{0,80})[\\"']{0,40}[\s,]{1,20}"""
+    r"""|(?P<name>[A-Za-z][\w.-]{0,80})[\\"']{0,40}\s{0,20}[=:])"""
+    r"""(?=\s{0,20}[\\"']{0,40}(?P<value>[^\s\\"',;&}\]]{1,40}))"""
+)
 
 
 def parameters(given: Sequence[str] | Mapping[str, Any], folder: Path = Path()) -> Iterator[Fact]:
@@ -37,8 +46,8 @@ def parameters(given: Sequence[str] | Mapping[str, Any], folder: Path = Path()) 
     Observe what was given: texts `KEY=VALUE` and `@FILE` (YAML, or JSON where the name ends so), or a mapping.
 
     What is nested gets dotted names; a list is one value, written as JSON. A single text overrides a file, and later
-    files earlier ones. A value whose name or form speaks of a secret is left out, and a gap names it; an address in a
-    value loses its credentials.
+    files earlier ones. A value whose name or form speaks of a secret, or that holds such a one, is left out, and a gap
+    names it; an address in a value loses its credentials.
 
     Raises:
         UsageError: a text is neither form, a name is given twice, there are too many. MalformedError, UnreachableError:
@@ -49,11 +58,11 @@ def parameters(given: Sequence[str] | Mapping[str, Any], folder: Path = Path()) 
         raise UsageError(f"{len(values)} parameters are more than the limit of {_MOST}", hint="name those that matter")
     kept = []
     for name, value in sorted(values.items()):
-        if is_secret(name, value):
+        if len(value) > _LONGEST:
+            yield gap("source_code", "not-recorded", f"its value is longer than {_LONGEST} characters", name)
+        elif is_secret(name, value):
             reason = "its name or form speaks of a secret: its value is not kept"
             yield gap("source_code", "not-recorded", reason, name)
-        elif len(value) > _LONGEST:
-            yield gap("source_code", "not-recorded", f"its value is longer than {_LONGEST} characters", name)
         else:
             kept.append({"name": name, "value": _public(value)})
     if kept:
@@ -62,8 +71,16 @@ def parameters(given: Sequence[str] | Mapping[str, Any], folder: Path = Path()) 
 
 def is_secret(name: str, value: str) -> bool:
     """
-    Whether a parameter may be a secret. `max_tokens` and `key_dim=64` are none; on any doubt it is one.
+    Whether a parameter may be a secret, or hold one: in a list, in a mapping below it, in a text that is a command or a
+    document of its own. `max_tokens` and `key_dim=64` are none; on any doubt it is one.
     """
+    if _is_secret(name, value):
+        return True
+    rest = _ADDRESS.sub("", value)  # an address has a rule of its own
+    return any(_is_secret(found["option"] or found["name"], found["value"]) for found in _WITHIN.finditer(rest))
+
+
+def _is_secret(name: str, value: str) -> bool:
     words = {word.lower() for word in _WORDS.findall(name)}
     if words & _SECRET or "api_key" in name.lower():
         return True
@@ -73,7 +90,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def _public(value: str) -> str:
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+", lambda found: public_url(found[0]), value)
+    return _ADDRESS.sub(lambda found: public_url(found[0]), value)
 
 
 def _of_texts(given: Sequence[str], folder: Path) -> dict[str, str]:

@@ -99,6 +99,7 @@ def _numerics(environment: Environment) -> Iterator[str]:
             f"; switched off: {' '.join(dispatch.disabled)}" if dispatch.disabled else ""
         )
     yield from (f"{switch.name} = {switch.value}" for switch in numerics.switches)
+    yield from (f"seed: {seed.name} = {seed.value}" for seed in numerics.seeds)
 
 
 def _source_code(environment: Environment) -> Iterator[str]:

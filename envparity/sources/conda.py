@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envparity.collectors import conda, cpu, dpkg, surroundings, system, variables
+from envparity.collectors import conda, cpu, dpkg, native_libraries, surroundings, system, variables
 from envparity.collectors.tree import LocalTree, gap
 from envparity.errors import UnreachableError, UsageError
 from envparity.sources import live
@@ -19,7 +19,7 @@ def read_conda(reference: str, options: Options) -> Environment:
     The Environment of `conda:PREFIX`, the folder of a conda environment.
 
     Its Python is started as any interpreter is (see `live`). An environment without one (of R, of tools) is read from
-    its records: what conda installed, and the machine that it lies on.
+    its records: what conda installed, the libraries among it that numbers come from, and the machine that it lies on.
 
     Raises:
         UsageError: there is no such folder, or it is no conda environment.
@@ -54,6 +54,7 @@ def _without_python(prefix: str, options: Options) -> Iterator[Fact]:
         *system.host(tree),
         *cpu.cpu(tree),
         *dpkg.os_packages(tree),
+        *native_libraries.native_libraries(tree, (), (prefix,), options.environ.get("LD_LIBRARY_PATH", "")),
     )
     yield from with_virtual_packages(facts, options.environ)
     yield variables.settings(options.environ)

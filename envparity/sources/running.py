@@ -6,6 +6,7 @@ target started again with its own site and environment (`--deep`).
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -80,8 +81,9 @@ def inside() -> list[Fact]:
     """What is loaded in this very process, envparity itself left out; any failure is a gap, never an error."""
     try:
         from envparity.collectors.loaded import loaded
+        from envparity.collectors.seeds import seeds
 
-        return list(loaded(("envparity",)))
+        return [*loaded(("envparity",)), *seeds(sys.modules)]
     except Exception as error:  # noqa: BLE001 - a training must not end here, whatever its libraries do
         reason = f"its collector failed: {type(error).__name__}: {str(error)[:200]}"
         return [gap(section, "unread", reason) for section in SECTIONS]

@@ -34,7 +34,8 @@ class NativeLibrary(Struct, frozen=True, order=True, omit_defaults=True, kw_only
 class NumericLibrary(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
     """
     One loaded BLAS, LAPACK or OpenMP copy, as it says itself: the `kernel` that it chose for this processor
-    (`SkylakeX`), its `threads`, and its threading `layer`. `owner` is as in `NativeLibrary`.
+    (`SkylakeX`), its `threads`, and its threading `layer`. `owner` is as in `NativeLibrary`. One that a library holds
+    in itself (oneMKL and oneDNN in torch) has the `name` of that library's file.
     """
 
     product: str
@@ -59,9 +60,11 @@ class Dispatch(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True
 class Numerics(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What only running code knows of its numbers. `switches` are settings of libraries by their dotted names
-    (`torch.backends.cuda.matmul.allow_tf32`), default dtypes and seeds among them.
+    (`torch.backends.cuda.matmul.allow_tf32`), default dtypes among them. `seeds` are those of the process's random
+    generators at that time, or digests of their states; they belong to how a model came to be, and are never compared.
     """
 
     libraries: tuple[NumericLibrary, ...] = ()
     dispatch: tuple[Dispatch, ...] = ()
     switches: tuple[Variable, ...] = ()
+    seeds: tuple[Variable, ...] = ()

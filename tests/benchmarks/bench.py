@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,story]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -40,6 +41,14 @@ def median_ms(argv: list[str], runs: int, folder: Path) -> float | None:
         if number:
             taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken)
+
+
+def processor_ms(argv: list[str], folder: Path) -> float:
+    """What a command and all that it starts take of the processor, in milliseconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
 def table(title: str, rows: list[tuple[str, list[str]]], runs: int, folder: Path) -> None:
@@ -120,11 +129,36 @@ def images(folder: Path, runs: int) -> None:
     (folder / "image.tar").unlink()
 
 
+TAKE = "import sys; sys.path += {!r}; from envparity import snapshot; snapshot.take('inside.env.json', strict=True)"
+
+
+def running(folder: Path, uv: str, runs: int) -> None:
+    """What only running code knows: beside a plain import of the same modules, and at the end of a script."""
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, "deep"], cwd=folder, check=True)
+    installing = [uv, "pip", "install", "-q", "--compile-bytecode", "-p", "deep", "numpy==2.1.3", "scipy==1.14.1"]
+    subprocess.run(installing, cwd=folder, check=True)
+    own = [path for path in sys.path if path.endswith("site-packages")]
+    python, envparity = str(folder / "deep/bin/python"), str(BIN / "envparity")
+    imports = "import numpy, scipy.linalg"
+    rows = [
+        (f"`{imports}`", [python, "-B", "-c", imports]),
+        ("`envparity snapshot`", [envparity, "snapshot", "venv:deep", "-o", "deep.env.json"]),
+        ("`envparity snapshot --deep`", [envparity, "snapshot", "venv:deep", "--deep", "-o", "deep.env.json"]),
+        ("the import, and `snapshot.take()`", [python, "-B", "-c", f"{imports}\n{TAKE.format(own)}"]),
+    ]
+    table("Numerics of a running process", rows, runs, folder)
+    print("\nThe same in time of the processor, whatever works beside it\n\n| what | ms |\n| --- | ---: |")
+    for name, argv in rows:
+        print(f"| {name} | {statistics.median(processor_ms(argv, folder) for _ in range(runs)):.0f} |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--only", default="start,snapshot,files,images,reading,story", help="which groups, by comma")
+    parser.add_argument(
+        "--only", default="start,snapshot,files,images,running,reading,story", help="which groups, by comma"
+    )
     arguments = parser.parse_args()
     envparity, python, uv = str(BIN / "envparity"), sys.executable, shutil.which(arguments.uv) or arguments.uv
     uv = str(Path(uv).absolute())
@@ -138,6 +172,8 @@ def main() -> int:
             verifying(folder, arguments.runs)
         if "images" in only:
             images(folder, arguments.runs)
+        if "running" in only:
+            running(folder, uv, arguments.runs)
         if not only & {"start", "reading", "story"}:
             return 0
         subprocess.run([uv, "venv", "-q", "-p", python, "target"], cwd=folder, check=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from envparity.collectors.imported import imported
-from envparity.collectors.numerics import numeric_libraries
+from envparity.collectors.numerics import built_in_libraries, numeric_libraries
 from envparity.collectors.process_maps import mapped_files
 from envparity.collectors.record_owners import Owners
-from envparity.collectors.switches import switches
+from envparity.collectors.switch_table import SWITCHES
+from envparity.collectors.switches import _has, switches
 from envparity.collectors.tree import LocalTree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,18 +235,156 @@ def test_the_switches_of_what_is_imported_are_told_and_nothing_else_is_imported(
         allow_tf32 = True
 
     cuda = package("torch.backends.cuda", matmul=Matmul())
-    torch = package("torch", get_default_dtype=lambda: "torch.float32", initial_seed=lambda: 42)
+    torch = package("torch", get_default_dtype=lambda: "torch.float32", get_num_threads=lambda: 2)
     before = set(sys.modules)
 
     found, gaps, _ = told({"torch": torch, "torch.backends": package("torch.backends"), "torch.backends.cuda": cuda})
 
     assert found == {
         "torch.get_default_dtype": "torch.float32",
-        "torch.initial_seed": "42",
+        "torch.get_num_threads": "2",
         "torch.backends.cuda.matmul.allow_tf32": "True",
     }
     assert gaps == []
     assert set(sys.modules) == before
+
+
+class Places:
+    """An object of a library, whose attributes are found and nothing else."""
+
+
+def stand_in(library, recorded):
+    """A library that holds what the real one was seen to hold, at the same places; and the modules of it."""
+    modules = {library: types.ModuleType(library)}
+    for name in recorded["modules"]:
+        modules[name] = types.ModuleType(name)
+    for name in recorded["modules"]:
+        parent, _, last = name.rpartition(".")
+        if parent in modules and name != "tensorflow.python":  # which tensorflow hides, though it is imported
+            setattr(modules[parent], last, modules[name])
+    calls = {}
+    for place, value in recorded["places"].items():
+        path, call, rest = place.partition("(")
+        *above, last = path.split(".")
+        at, so_far = modules[library], above[0]
+        for part in above[1:]:
+            so_far += "." + part
+            if so_far not in modules and not hasattr(at, part):
+                setattr(at, part, Places())
+            at = modules.get(so_far) or getattr(at, part)
+        if not call:
+            setattr(at, last, value)
+            continue
+        argument, _, key = rest.partition(")")
+        answers = calls.setdefault(path, {})
+        if key:
+            answers.setdefault("", {})[key.strip("[]")] = value
+        else:
+            answers[argument] = value
+        setattr(at, last, lambda argument="", answers=answers: answers[argument])
+    return modules
+
+
+RECORDED = json.loads((ROOT / "tests/data/switches.json").read_text())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_switch_is_read_where_the_real_library_has_it(name):
+    """
+    `switches.json` was recorded from the real libraries, after they had computed something (jax), or had been given a
+    policy (keras). A line of the table that does not lead to a place there leads nowhere.
+    """
+    library, version = name.split()
+    modules = stand_in(library, RECORDED[name])
+    vars(modules[library])["__version__"] = version
+
+    found, gaps, _ = told(modules)
+
+    assert sorted(found.values()) == sorted(RECORDED[name]["places"].values())
+    assert gaps == []
+    newest = max(other for other in RECORDED if other.startswith(library + " "))
+    lines = [line.split() for line in SWITCHES[library].strip().split("\n")]
+    named = {library + "." + how for how, *since in lines if "-" not in "".join(since[:1])}
+    if name == newest:
+        assert named <= RECORDED[name]["places"].keys()
+
+
+def test_a_switch_that_its_version_should_have_and_has_not_is_no_fault_of_the_snapshot():
+    """A library renames what it likes; the snapshot of a training is complete all the same, and says what it lacks."""
+    new = package("onnxruntime", __version__="9.0.0rc1", get_available_providers=lambda: ["CPU"])
+    old = package("onnxruntime", __version__="1.2.0", get_available_providers=lambda: ["CPU"])
+
+    found, gaps, _ = told({"onnxruntime": new})
+    found_of_old, gaps_of_old, _ = told({"onnxruntime": old})
+
+    assert found == found_of_old == {"onnxruntime.get_available_providers": "CPU"}
+    assert [(gap["gap"], gap["item"], gap["reason"]) for gap in gaps] == [
+        ("not-recorded", "onnxruntime.get_device", "onnxruntime 9.0.0rc1 does not have it")
+    ]
+    assert gaps_of_old == []
+
+
+@pytest.mark.parametrize(
+    ("version", "known", "has"),
+    [
+        ("1.9", "1.9", True),
+        ("1.10.0", "1.9", True),
+        ("1.8.2", "1.9", False),
+        ("2.13.0+cpu", "2.13", True),
+        ("2.1.3", "2.0-2.1", True),
+        ("2.2.0", "2.0-2.1", False),
+        ("unknown", "1.0", False),
+        ("", "1.0", False),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version, known, has):
+    assert _has(version, known) is has
+
+
+def test_a_library_without_a_version_has_no_gap_for_what_it_may_not_have():
+    found, gaps, _ = told({"torch": package("torch", __version__=None)})
+
+    assert (found, gaps) == ({}, [])
+
+
+def test_what_a_library_has_not_decided_yet_is_passed_over():
+    """jax chooses its platform when it first computes; to ask it would make it choose, and start a GPU."""
+    bridge = package("jax._src.xla_bridge", _default_backend=None)
+    jax = package("jax", __version__="0.10.2", _src=package("jax._src", xla_bridge=bridge), config=Places())
+
+    found, gaps, _ = told({"jax": jax, "jax._src": jax._src, "jax._src.xla_bridge": bridge})
+
+    assert found == {}
+    assert "jax._src.xla_bridge._default_backend.platform" not in {gap["item"] for gap in gaps}
+
+
+def test_an_object_that_hides_the_module_of_its_name_is_the_one_that_counts():
+    """Until 0.4.24 `jax.config` was both: the object that everybody uses, and a module beside it."""
+    config = Places()
+    config.jax_enable_x64 = True
+    jax = package("jax", __version__="0.4.20", config=config)
+
+    found, _, _ = told({"jax": jax, "jax.config": package("jax.config")})
+
+    assert found == {"jax.config.jax_enable_x64": "True"}
+
+
+def test_a_switch_that_refuses_is_no_gap_where_another_says_the_same():
+    """torch 2.13, after `torch.backends.cuda.matmul.fp32_precision` was set, raises this for the older question."""
+
+    def refuses():
+        raise RuntimeError("you have used mix of the legacy and new APIs to set the matmul precision")
+
+    matmul = Places()
+    matmul.fp32_precision = "ieee"
+    cuda = package("torch.backends.cuda", matmul=matmul)
+    backends = package("torch.backends", cuda=cuda)
+    torch = package("torch", get_float32_matmul_precision=refuses, backends=backends)
+
+    found, gaps, _ = told({"torch": torch, "torch.backends": backends, "torch.backends.cuda": cuda})
+
+    assert found == {"torch.backends.cuda.matmul.fp32_precision": "ieee"}
+    assert gaps == []
 
 
 def test_a_switch_that_fails_is_a_gap_and_hides_no_other():
@@ -320,7 +459,7 @@ def test_a_library_is_asked_through_its_own_functions_under_their_other_names(tm
         'int bli_arch_query_id(void) { return 4; }\nchar *bli_arch_string(int id) { return id == 4 ? "zen3" : "no"; }\n'
         "int bli_thread_get_num_threads(void) { return -1; }\nint bli_info_get_enable_openmp(void) { return 1; }\n",
     )
-    mkl = compiled(tmp_path, "libmkl_rt.so.2", "int MKL_Get_Max_Threads(void) { return 9; }\n")
+    mkl = compiled(tmp_path, "libmkl_rt.so.2", "int abort(void); int MKL_Get_Max_Threads(void) { return abort(); }\n")
     code = "import ctypes; [ctypes.CDLL(path) for path in %r]" % [str(openblas), str(blis), str(mkl)]
 
     (numerics,) = [fact for fact in said_by(code) if fact["kind"] == "numerics" and "libraries" in fact]
@@ -332,3 +471,68 @@ def test_a_library_is_asked_through_its_own_functions_under_their_other_names(tm
         ("mkl", "", None, None, None),
         ("openblas", "0.3.30", "Haswell", "pthreads", 8),
     ]
+
+
+# What oneMKL 2026.2 says of itself. In lower case its functions are Fortran's, which take addresses.
+MKL = """
+#include <string.h>
+#include <stdlib.h>
+void MKL_Get_Version_String(char *to, int length) {
+    strncpy(to, "Intel(R) oneAPI Math Kernel Library Version 2026.2-Product Build 20260915 for Intel(R) 64 "
+        "architecture applications", length);
+}
+int MKL_Get_Max_Threads(void) { return 6; }
+int MKL_CBWR_Get(int what) { return what == -1 ? 0x10000 | 3 : -2; }
+int mkl_cbwr_get(int *what) { abort(); }
+int mkl_get_max_threads(int *what) { abort(); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("interface", "named"), [("libmkl_rt.so.3", "libmkl_rt.so.3"), ("libmkl_intel_lp64.so.3", "libmkl_core.so.3")]
+)
+def test_one_mkl_is_one_library_however_many_files_it_has(tmp_path, interface, named):
+    """As they are mapped after the first computation, through the one library of all or linked one by one."""
+    files = [compiled(tmp_path, interface, MKL)]
+    files += [compiled(tmp_path, f"libmkl_{part}.so.3", "") for part in ("core", "gnu_thread", "avx2", "vml_avx2")]
+    code = "import ctypes; [ctypes.CDLL(path) for path in %r]" % [str(path) for path in files]
+
+    numerics = [fact for fact in said_by(code) if fact["kind"] == "numerics"]
+
+    assert [item for fact in numerics for item in fact.get("libraries", ())] == [
+        {
+            "product": "mkl",
+            "name": named,
+            "role": "blas",
+            "version": "2026.2",
+            "kernel": "avx2",
+            "layer": "gnu",
+            "threads": 6,
+            "owner": "",
+        }
+    ]
+    assert {"name": "mkl.cbwr", "value": "compatible,strict"} in [
+        item for fact in numerics for item in fact.get("switches", ())
+    ]
+
+
+def test_what_torch_holds_in_itself_is_told_by_its_own_configuration():
+    """The wheels of torch are linked with oneMKL and oneDNN, of which no file shows."""
+    # Of torch 2.13.0+cpu, cut in the middle.
+    text = (
+        "PyTorch built with:\n  - GCC 13.3\n  - Intel(R) oneAPI Math Kernel Library Version 2024.2-Product Build "
+        "20240605 for Intel(R) 64 architecture applications\n  - Intel(R) MKL-DNN v3.12.0\n"
+        "  - OpenMP 201511 (a.k.a. OpenMP 4.5)\n  - LAPACK is enabled (usually provided by MKL)\n"
+    )
+    modules = {"torch.__config__": package("torch.__config__", show=lambda: text)}
+    inside = {"name": "libtorch_cpu.so", "owner": "torch"}
+    onednn = {"product": "onednn", "role": "dnn", "version": "3.12.0", **inside}
+
+    (facts,) = built_in_libraries(modules, [])
+    (beside,) = built_in_libraries(modules, [{"product": "mkl"}])
+
+    assert facts["libraries"] == [{"product": "mkl", "role": "blas", "version": "2024.2", **inside}, onednn]
+    assert beside["libraries"] == [onednn]
+    assert list(built_in_libraries({}, [])) == []
+    (nothing,) = built_in_libraries({"torch.__config__": package("torch.__config__", show=lambda: "GCC")}, [])
+    assert nothing["libraries"] == []

@@ -19,6 +19,7 @@ from envparity.values import (
     Finding,
     Gap,
     GapKind,
+    Numerics,
     Origin,
     OsPackage,
     Python,
@@ -338,3 +339,19 @@ def test_a_rule_speaks_of_the_whole_family_of_its_distribution() -> None:
     (finding,) = judge(before, after, compare(before, after), rules=(rule,))
 
     assert finding.rule == "pillow-resize-changed"
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("torch.get_num_threads", Severity.LOW),
+        ("tensorflow.config.threading.get_intra_op_parallelism_threads", Severity.LOW),
+        ("torch.backends.cudnn.allow_tf32", Severity.MEDIUM),
+    ],
+)
+def test_another_number_of_threads_is_no_more_as_a_switch_than_as_a_fact_of_a_library(
+    name: str, severity: Severity
+) -> None:
+    before, after = (environment(numerics=Numerics(switches=(Variable(name, value),))) for value in "12")
+
+    assert judged(before, after)[name].severity is severity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,42 @@ def test_what_may_be_a_secret_keeps_its_name_and_nothing_else(name: str, value: 
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        [{"host": "x", "password": "canary"}],
+        [["a", {"b": {"api_key": "canary"}}]],
+        ({"secret": ["canary", 1]},),
+        ["--lr", "0.1", "--token", "canary"],
+        ["--token=canary"],
+        '{"db": {"password": "canary"}}',
+        json.dumps([json.dumps({"password": "canary"})]),
+        "train.py --lr 0.1 --auth-token canary",
+        "lr: 0.1\npassword: canary\n",
+        "host=x;Password=canary",
+        ["hf_canary", "b"],
+        "at s3://bucket/x with secret = canary",
+        "outer: token=canary",
+        {"deep": [{"a": [{"b": [{"token": "canary"}]}]}]},
+    ],
+)
+def test_a_secret_inside_a_list_or_a_text_is_as_secret_as_one_by_itself(value: Any) -> None:
+    """Arguments of a command, a connection string, a document in a document: wherever people put their passwords."""
+    values, gaps = read({"given": value})
+
+    assert "canary" not in repr((values, gaps))
+    assert list(gaps.values()) == ["its name or form speaks of a secret: its value is not kept"]
+
+
+def test_a_secret_below_the_depth_that_is_flattened_is_found(tmp_path: Path) -> None:
+    nested: dict[str, Any] = {"password": "canary"}
+    for _ in range(30):
+        nested = {"a": nested}
+    (tmp_path / "deep.json").write_text(json.dumps(nested))
+
+    assert "canary" not in repr(read(["@deep.json"], tmp_path))
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("max_tokens", "512"),
@@ -98,6 +135,11 @@ def test_what_may_be_a_secret_keeps_its_name_and_nothing_else(name: str, value: 
         ("compass", "north"),
         ("passes", "3"),
         ("keyboard", "x"),
+        ("prompt", "classify each token, and pass the key on"),
+        ("command", "train.py --lr 0.1 --max-tokens 512 --key-dim 64"),
+        ("layers", '[{"units": 64, "activation": "relu"}, {"key_dim": 64}]'),
+        ("betas", "[0.9, 0.999]"),
+        ("step", "tokenize: bert"),
     ],
 )
 def test_an_innocent_parameter_is_kept(name: str, value: str) -> None:

@@ -117,6 +117,7 @@ def test_every_section_that_is_there_is_shown() -> None:
             numerics=Numerics(
                 libraries=(NumericLibrary(product="openblas", kernel="SkylakeX", threads=2, owner="numpy"),),
                 switches=(Variable("torch.backends.cudnn.benchmark", "True"),),
+                seeds=(Variable("torch.initial_seed", "42"),),
             ),
             modules=(Module(name="helpers", file="/src/helpers.py"),),
             source_code=SourceCode(commit="c" * 40, dirty=True, parameters=(Variable("alpha", "0.1"),)),
@@ -133,6 +134,7 @@ def test_every_section_that_is_there_is_shown() -> None:
         "openmp: libgomp, owned by nothing",
         "openblas, of numpy, kernel SkylakeX, 2 threads",
         "torch.backends.cudnn.benchmark = True",
+        "seed: torch.initial_seed = 42",
         "helpers (owned by nothing)",
         "with changes on top",
         "alpha = 0.1",

@@ -15,6 +15,7 @@ from envparity.sources.live import active
 from envparity.sources.virtual import with_virtual_packages
 from envparity.values import CondaPackage, Environment
 from tests.condas import installed, package, subdir, with_python
+from tests.elves import elf64
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,8 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("channel") / "private"
     place = folder / subdir()
     package(place, "libblas", "3.9.0", build="22_mkl", ending=".tar.bz2")
+    package(place, "libopenblas", "0.3.28", {"lib/libopenblasp-r0.3.28.so": elf64(soname="libopenblas.so.0")})
+    package(place, "r-base", "4.4.2", depends=["libopenblas"])
     package(place, "numpy", "1.26.4", depends=["libblas >=3.9"], build="py311_0")
     package(place, "python", "3.11.7", build="hab00c5b_1_cpython")
     package(place, "needs-a-machine", "1.0", depends=["__glibc >=2.17", "__unix", "__archspec"])
@@ -70,6 +73,21 @@ def test_an_environment_without_python_is_read_from_its_records(tools: Path, cha
     assert environment.complete
     assert environment.system is not None
     assert environment.cpu is not None
+
+
+def test_the_libraries_that_an_environment_without_python_computes_with_are_read(channel: Path, tmp_path: Path) -> None:
+    """R computes with the OpenBLAS of its environment as numpy does, and one may be put beside it that nobody owns."""
+    prefix = installed(channel, tmp_path / "env", "r-base")
+    (prefix / "lib/libgomp.so.1").write_bytes(elf64())
+
+    environment = read(f"conda:{prefix}", options=Options(environ={}))
+
+    found = {item.product: item for item in environment.native_libraries or () if item.path.startswith(str(prefix))}
+    assert {(item.name, item.version, item.owner_kind, item.owner) for item in found.values()} == {
+        ("libopenblasp-r0.3.28.so", "0.3.28", "conda", "libopenblas"),
+        ("libgomp.so.1", "", "", ""),
+    }
+    assert "native_libraries" not in {gap.section for gap in environment.gaps}
 
 
 def test_an_environment_with_python_is_read_through_it(training: Path) -> None:

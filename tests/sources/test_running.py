@@ -1,6 +1,6 @@
 """
-What only running code knows, of real libraries: numpy and scipy with an OpenBLAS each, scikit-learn with an OpenMP, and
-Intel's OpenMP beside it. What they say must be what threadpoolctl and numpy itself say.
+What only running code knows, of real libraries: numpy and scipy with an OpenBLAS each, scikit-learn with an OpenMP,
+Intel's OpenMP beside it, and onnxruntime. What they say must be what threadpoolctl and the libraries themselves say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from envparity.values import Basis, Environment, GapKind
 from tests.tools import needs_uv, not_here
 
 CHECKOUT = Path(snapshot.__file__).parents[1]
-WHEELS = ("numpy>=2", "scipy", "scikit-learn", "threadpoolctl", "intel-openmp")
+WHEELS = ("numpy>=2", "scipy", "scikit-learn", "threadpoolctl", "intel-openmp", "onnxruntime")
 IMPORTS = "import numpy, scipy.linalg, sklearn, ctypes, sys\nctypes.CDLL(sys.prefix + '/lib/libiomp5.so')\n"
 ORACLE = """
 import json, threadpoolctl
@@ -112,6 +112,8 @@ def test_the_probe_of_deep_says_the_same(ml: Path) -> None:
     threadpools, _ = json.loads(script(ml, "import numpy, scipy.linalg, sklearn" + ORACLE))
 
     assert asked(environment) == said_by_threadpoolctl(threadpools)
+    assert environment.numerics is not None
+    assert environment.numerics.seeds == ()  # a process that trained nothing has none worth a word
     assert not {gap.section for gap in environment.gaps} & {"numerics", "modules", "native_libraries"}
 
 
@@ -162,6 +164,34 @@ def test_a_switched_off_instruction_set_is_recorded(ml: Path, tmp_path: Path) ->
     assert less.numerics is not None
     assert dispatch.found[-1] in less.numerics.dispatch[0].disabled
     assert dispatch.found[-1] not in less.numerics.dispatch[0].found
+
+
+def test_every_switch_of_a_real_library_is_found_where_the_table_says(ml: Path, tmp_path: Path) -> None:
+    """What the newest versions renamed would be missing here, and be a gap."""
+    code = "import onnxruntime, sklearn, numpy\nsklearn.set_config(assume_finite=True)"
+    providers = script(ml, "import onnxruntime; print(', '.join(onnxruntime.get_available_providers()))").strip()
+
+    environment = taken_by(ml, tmp_path, code)
+
+    assert environment.numerics is not None
+    switches = {item.name: item.value for item in environment.numerics.switches}
+    assert switches["onnxruntime.get_available_providers"] == providers
+    assert switches["sklearn.assume_finite"] == "True"
+    assert [gap for gap in environment.gaps if gap.section == "numerics"] == []
+
+
+def test_two_trainings_that_drew_the_same_numbers_end_in_the_same_seeds(ml: Path, tmp_path: Path) -> None:
+    code = "import numpy.random, random\nrandom.seed(7)\nnumpy.random.seed(7)\nnumpy.random.rand({})"
+    first, again, further = (taken_by(ml, tmp_path, code.format(drawn)).numerics for drawn in (3, 3, 4))
+
+    assert first is not None
+    assert again is not None
+    assert further is not None
+    seeds, other = ({item.name: item.value for item in numerics.seeds} for numerics in (first, further))
+    assert seeds.keys() == {"numpy.random", "python.random"}
+    assert first.seeds == again.seeds
+    assert seeds["python.random"] == other["python.random"]
+    assert seeds["numpy.random"] != other["numpy.random"]
 
 
 def test_the_taking_imports_no_library_and_loads_none(ml: Path, tmp_path: Path) -> None:
