@@ -344,7 +344,7 @@ def _of_this_process(facts: Sequence[Fact], given: Sequence[Fact], options: Opti
 
     interpreter = live.Interpreter(f"python:{sys.executable}", Path(sys.executable))
     given = [*given, *_around(options, lineage, inside=True)]
-    return _with_lineage(_with_models(live.probe(interpreter, options, running.inside()), facts), given)
+    return _with_lineage(_with_models(live.probe(interpreter, options, running.inside), facts), given)
 
 
 def _model_facts(models: Sequence[str | Path], options: Options) -> list[Fact]:

@@ -22,7 +22,10 @@ NAME = "envparity.yaml"
 
 def settings_here() -> Settings | None:
     """The settings of the folder in which the command runs, or of those above it within the same repository."""
-    folder = Path.cwd()
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        return None  # it was removed under our feet: nothing is in it
     while not (folder / NAME).is_file():
         if folder == folder.parent or (folder / ".git").exists():
             return None

@@ -180,18 +180,27 @@ def _executable(name: str, options: Options) -> Path:
     return path
 
 
-def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | None = None) -> Environment:
+def probe(
+    interpreter: Interpreter, options: Options, inside: Callable[[], Iterable[Fact]] | None = None
+) -> Environment:
     """
-    Send the collectors to an interpreter and make an Environment of what they answer. `inside` is what the process that
-    asks knows of itself, where the interpreter is its own.
+    Send the collectors to an interpreter and make an Environment of what they answer. `inside` tells what the process
+    that asks knows of itself, where the interpreter is its own.
     """
     nonce = os.urandom(16).hex()
     is_ours = _is_same(interpreter.executable, Path(sys.executable))
     is_compiled = is_ours and bundle.is_compiled()
     command = _command(interpreter, options, nonce, bundle.importing_program if is_compiled else bundle.program)
+    from envparity.sources import running
+
     with started(command) as finish:
-        # While it works: what is needed for its answer takes as long to import as the answer to be made.
-        from envparity.sources import running, target  # noqa: F401 (what selects from files is asked last)
+        # While it works: what only running code knows; and what is needed for its answer takes as long to import as the
+        # answer to be made.
+        if inside is not None:
+            known = inside()
+        else:
+            known = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
+        from envparity.sources import target  # noqa: F401 (what selects from files is asked last)
         from envparity.sources.observed import observed
         from envparity.sources.virtual import with_virtual_packages
 
@@ -201,10 +210,8 @@ def probe(interpreter: Interpreter, options: Options, inside: Iterable[Fact] | N
         completed = finish()
     if completed.status != 0:
         raise _failure(interpreter, completed, command)
-    if inside is None:
-        inside = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
     facts = [
-        *running.together(_answer(str(interpreter.executable), completed, nonce), inside),
+        *running.together(_answer(str(interpreter.executable), completed, nonce), known),
         *_of_variables(options.environ),
         *_without_models(),
     ]
