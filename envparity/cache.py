@@ -60,6 +60,22 @@ class Cache:
             raise translated(error, f"use the cached `{place}`") from error
         return None
 
+    def checked_bytes(self, sha256: str) -> bytes | None:
+        """The bytes themselves, hashed again; for what is small enough to be held. As `checked_blob` has it."""
+        place = self.blob(sha256)
+        if place is None:
+            return None
+        try:
+            data = place.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise translated(error, f"use the cached `{place}`") from error
+        if hashlib.sha256(data).hexdigest() == sha256:
+            return data
+        self.checked_blob(sha256)
+        return None
+
     def adopt(self, chunks: Iterable[bytes], *, sha256: str, size_bytes: int | None, what: str) -> Path:
         """
         Keep bytes under their digest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -12,13 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
 from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 T = TypeVar("T")
@@ -104,7 +108,7 @@ class Client:
         self.offline = offline
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._opened: dict[bool, httpx.Client] = {}
+        self._opened: dict[tuple[bool, bool], httpx.Client] = {}
         self._opening = threading.Lock()
         self._abandoned = threading.Event()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -236,6 +240,7 @@ class Client:
         leave_open: bool = False,
         attempts: int | None = None,
     ) -> T:
+        _import_httpx()
         import httpx
 
         _require_address(url)
@@ -303,27 +308,56 @@ class Client:
 
     def _client(self, url: str) -> httpx.Client:
         """The client for a host: what is said to this machine, in the clear too, is not for a proxy."""
-        import ssl
-
-        import certifi
         import httpx
 
+        parts = urlsplit(url)
         with self._opening:
-            direct = is_loopback(urlsplit(url).hostname or "")
-            if direct not in self._opened:
-                # The system's authorities (a company's own is there), and certifi's where the system has none.
-                context = ssl.create_default_context()
-                context.load_verify_locations(certifi.where())
+            direct = is_loopback(parts.hostname or "")
+            in_clear = direct and parts.scheme == "http"
+            if (direct, in_clear) not in self._opened:
                 try:
-                    self._opened[direct] = httpx.Client(
-                        verify=context, timeout=self._timeout_s, follow_redirects=False, trust_env=not direct
+                    self._opened[direct, in_clear] = httpx.Client(
+                        verify=_authorities(none=in_clear),
+                        timeout=self._timeout_s,
+                        follow_redirects=False,
+                        trust_env=not direct,
                     )
                 except ValueError as error:  # of a proxy's address
                     raise UsageError(
                         "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used",
                         hint="write it as http://HOST:PORT",
                     ) from error
-            return self._opened[direct]
+            return self._opened[direct, in_clear]
+
+
+def _authorities(*, none: bool) -> ssl.SSLContext:
+    """The system's authorities (a company's own is there), and certifi's where the system has none."""
+    import ssl
+
+    if none:
+        # To read all of them takes longer than to ask this machine a question, and in the clear none is needed.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def _import_httpx() -> None:
+    """
+    Import httpx without the command line that it brings where rich is installed, which takes half of the time of all
+    the import.
+    """
+    if "httpx" in sys.modules:
+        return
+    # Of such a module Python says that it is not to be found (https://docs.python.org/3/reference/import.html).
+    sys.modules.setdefault("httpx._main", cast(ModuleType, None))
+    try:
+        import httpx  # noqa: F401
+    finally:
+        if sys.modules.get("httpx._main", sys) is None:
+            sys.modules.pop("httpx._main", None)
 
 
 _HINTS = {

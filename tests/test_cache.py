@@ -90,3 +90,15 @@ def test_a_workplace_is_gone_after_its_block(tmp_path: Path) -> None:
         assert folder.is_relative_to(cache.folder)
 
     assert list((cache.folder / "incoming").iterdir()) == []
+
+
+def test_the_bytes_of_a_blob_are_those_of_its_digest_or_none(tmp_path: Path) -> None:
+    place = kept(tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
+    assert cache.checked_bytes(DIGEST) == b"content"
+
+    place.write_bytes(b"damaged")
+
+    assert cache.checked_bytes(DIGEST) is None
+    assert not place.exists()
+    assert cache.checked_bytes(DIGEST) is None

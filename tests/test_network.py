@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,15 @@ def test_several_that_cannot_be_had_are_named_together(tmp_path: Path) -> None:
             Fetcher(Client(), Cache(tmp_path)).blobs(wanted)
 
     assert len(caught.value.details) == 2
+
+
+def test_httpx_is_imported_without_its_command_line() -> None:
+    """The command line brings rich, and takes as long as all the rest: everybody who asks a registry would wait."""
+    code = (
+        "import sys; from envparity.network import Client; Client(attempts=1).get(sys.argv[1]); import httpx;"
+        "print(sorted({'rich', 'pygments', 'httpx._main'} & set(sys.modules)), callable(httpx.main))"
+    )
+    with serving({"/": [plain(b"here")]}) as served:
+        done = subprocess.run([sys.executable, "-c", code, served.url], capture_output=True, check=True, text=True)
+
+    assert done.stdout == "[] True\n"

@@ -16,12 +16,13 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from envparity import files
 from envparity.codec import canonical, load_json
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.oci.entries import Entry, normal, shown
+from envparity.oci.extent import Extent
 from envparity.oci.image import BuiltImage, Image, load_image, read_blob
 from envparity.oci.layout import choose, descriptor_of, manifests, require_blob, require_platform
 from envparity.oci.spec import (
@@ -77,10 +78,9 @@ class Archive:
                     f"`{self.path}` is compressed with {codec}; only plain archives are read",
                     hint="unpack it first: `gunzip` or `zstd -d`",
                 )
-            stream.seek(0)
-            for raw in read_layer(stream, layer=f"`{self.path}`", limits=_LIMITS):
-                name = raw.entry.path
-                if name in self._members and raw.entry.kind != "folder":
+            for raw in read_layer(cast(BinaryIO, Extent(stream)), layer=f"`{self.path}`", limits=_LIMITS):
+                name = raw.path
+                if name in self._members and raw.kind != "folder":
                     raise MalformedError(f"`{self.path}` has `{shown(name)}` twice")
                 if name in self._members and self._members[name].kind != "folder":
                     raise MalformedError(f"`{self.path}` has `{shown(name)}` as a folder and as something else")
@@ -125,8 +125,8 @@ class Archive:
                 raise MalformedError(f"`{self.path}` names `{shown(name)}`, which is not in it")
             if entry.kind == "file":
                 stream = self._open()
-                window = _Window(stream, self._offsets[at], entry.size_bytes)
-                return io.BufferedReader(window, _CHUNK), entry.size_bytes
+                extent = Extent(stream, self._offsets[at], entry.size_bytes)
+                return io.BufferedReader(extent, _CHUNK), entry.size_bytes
             if entry.kind == "hardlink":
                 at = entry.target
             elif entry.kind == "link":
@@ -154,29 +154,6 @@ class Archive:
         if name not in self._members:
             raise IntegrityError(f"the blob {digest} is missing in `{self.path}`")
         return self.open_member(name)[0]
-
-
-class _Window(io.RawIOBase):
-    """A part of a file as a file of its own."""
-
-    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
-        super().__init__()
-        self._stream = stream
-        self._left = size
-        stream.seek(offset)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        data = self._stream.read(min(len(buffer), self._left))
-        self._left -= len(data)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 def open_archive(

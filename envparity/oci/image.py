@@ -7,12 +7,11 @@ __all__ = ["BuiltImage", "Image", "Layer", "Place", "assemble", "load_image", "r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from envparity.codec import canonical
 from envparity.errors import IntegrityError, MalformedError, UnsupportedError
 from envparity.oci.entries import shown
-from envparity.oci.pack import BuiltLayer
 from envparity.oci.spec import (
     CONFIG_LIMIT,
     CONFIG_TYPES,
@@ -28,6 +27,9 @@ from envparity.oci.spec import (
     parse_platform,
     split_digest,
 )
+
+if TYPE_CHECKING:
+    from envparity.oci.pack import BuiltLayer
 
 CREATED = "1970-01-01T00:00:01Z"
 """The second of every member's time, and no other: the same lock gives the same image at any time."""

@@ -10,17 +10,19 @@ __all__ = ["Layout", "choose", "manifests", "open_layout", "write_layout"]
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from envparity import files
 from envparity.codec import canonical
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.oci.entries import shown
+from envparity.oci.extent import Extent
 from envparity.oci.image import BuiltImage, Image, Place, load_image, read_blob
 from envparity.oci.spec import (
     INDEX_TYPES,
@@ -68,7 +70,7 @@ class Layout:
                     f"`{part}` of the layout `{self.folder}` is a symbolic link, which is not followed"
                 )
         try:
-            return _open_file(self.folder / relative)
+            return cast(BinaryIO, io.BufferedReader(Extent(_open_file(self.folder / relative)), COPY_CHUNK))
         except FileNotFoundError as error:
             raise IntegrityError(f"the blob {digest} is missing in `{self.folder}`") from error
         except _NotAFile as error:

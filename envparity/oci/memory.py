@@ -20,7 +20,7 @@ from envparity.oci.image import Layer
 from envparity.oci.spec import split_digest
 from envparity.oci.table import Found, LayerTable, Node
 
-FORM = 1
+FORM = 2
 """Raised with every change of `Node`, or of how a layer is read."""
 
 
@@ -30,7 +30,7 @@ class _Note(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """One layer. `kept` has the content of members (base64 in JSON) by their number."""
+    """One layer, kept as MessagePack. `kept` has the content of members by their number."""
 
     nodes: tuple[Node, ...]
     twice: tuple[str, ...]
@@ -56,12 +56,12 @@ class CachedLayers:
     def recall(self, layer: Layer) -> Found | None:
         """What is known of a layer; None where it was not read yet, or what was noted is damaged."""
         note = self._cache.note(self._key(layer), _Note)
-        place = self._cache.checked_blob(note.sha256) if note is not None else None
-        if place is None:
+        data = self._cache.checked_bytes(note.sha256) if note is not None else None
+        if data is None:
             return None
         try:
-            record = msgspec.json.decode(place.read_bytes(), type=_Record)
-        except (OSError, msgspec.DecodeError):
+            record = msgspec.msgpack.decode(data, type=_Record)
+        except msgspec.DecodeError:
             return None
         return LayerTable(record.nodes, record.twice, record.codec, record.size_bytes), record.kept
 
@@ -69,9 +69,9 @@ class CachedLayers:
         """Note what a layer holds. That it cannot be noted (a full disk) is no reason to fail: it was read."""
         table, kept = found
         try:
-            data = msgspec.json.encode(_Record(table.nodes, table.twice, table.codec, table.size_bytes, kept))
+            data = msgspec.msgpack.encode(_Record(table.nodes, table.twice, table.codec, table.size_bytes, kept))
         except UnicodeEncodeError:
-            return  # a name that is no text; JSON cannot carry it
+            return  # a name that is no text; MessagePack cannot carry it
         sha256 = hashlib.sha256(data).hexdigest()
         try:
             self._cache.adopt([data], sha256=sha256, size_bytes=len(data), what="the table of a layer")

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -53,6 +52,8 @@ def current_packer(codec: str = "gzip") -> Packer:
     if codec == "none":
         return Packer(codec="none", library="", library_version="", level=0, member_bytes=0)
     _known(codec)
+    from importlib.metadata import version
+
     return Packer(codec="gzip", library="libdeflate", library_version=f"deflate-{version('deflate')}")
 
 

@@ -14,7 +14,6 @@ from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
 from envparity.oci.image import BuiltImage, Image
 from envparity.oci.layout import open_layout, write_layout
-from envparity.oci.registry import open_registry, parse_name
 from envparity.oci.spec import split_digest
 
 
@@ -46,6 +45,8 @@ def _open_archive(reference: ImageReference, platform: str, access: Access) -> I
 
 
 def _open_registry(reference: ImageReference, platform: str, access: Access) -> Image:
+    from envparity.oci.registry import open_registry, parse_name
+
     path = f"{reference.path}:{reference.tag}" if reference.tag else reference.path
     return open_registry(parse_name(path, reference.digest), f"registry:{path}", platform, access)
 

@@ -170,7 +170,7 @@ class Registry:
         """Remember a small document, checked by its caller, in the cache as well."""
         self._documents[digest] = data
         algorithm, encoded = split_digest(digest)
-        if self._access.cache is not None and algorithm == "sha256":
+        if self._access.cache is not None and algorithm == "sha256" and self._kept(digest) is None:
             with suppress(EnvparityError):  # a full disk; it is only fetched again then
                 self._access.cache.adopt([data], sha256=encoded, size_bytes=len(data), what=f"document {digest[:19]}")
 
@@ -253,8 +253,10 @@ class Registry:
         algorithm, encoded = split_digest(digest)
         if self._access.cache is None or algorithm != "sha256":
             return None
-        place = self._access.cache.checked_blob(encoded)
-        return place.read_bytes() if place is not None and place.stat().st_size <= 4 * MANIFEST_LIMIT else None
+        place = self._access.cache.blob(encoded)
+        if place is None or place.stat().st_size > 4 * MANIFEST_LIMIT:
+            return None
+        return self._access.cache.checked_bytes(encoded)
 
     def _fetch_manifest(self, descriptor: Descriptor) -> None:
         data = self._kept(descriptor.digest)

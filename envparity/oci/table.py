@@ -8,14 +8,16 @@ import fnmatch
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from typing import BinaryIO, Protocol, cast
 
 import msgspec
 
 from envparity.errors import MalformedError
 from envparity.oci.entries import Kind, shown
+from envparity.oci.extent import Extent
 from envparity.oci.image import Image, Layer
 from envparity.oci.tar import LIMITS, Limits, RawEntry, read_layer
 from envparity.oci.unpack import LayerStream
@@ -50,17 +52,48 @@ WANTED = (
 
 
 def one_of(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a path fits one of the shell's patterns, decided in one step: images have 100,000 of them."""
-    fits = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
-    return lambda path: fits(path) is not None
+    """
+    Whether a path fits one of the shell's patterns, decided as fast as it can be: images have 100,000 of them. A name,
+    an end and a part of a path are looked for as they are; only what is left takes a regular expression.
+    """
+    whole: set[str] = set()
+    ends: list[str] = []
+    parts: list[str] = []
+    others: list[str] = []
+    for pattern in patterns:
+        stars = pattern.strip("*")
+        if set(stars) & set("*?["):
+            others.append(pattern)
+        elif pattern == stars:
+            whole.add(pattern)
+        elif pattern == f"*{stars}":
+            ends.append(stars)
+        elif pattern == f"*{stars}*":
+            parts.append(stars)
+        else:
+            others.append(pattern)
+    end = tuple(ends)
+    fits = re.compile("|".join(fnmatch.translate(pattern) for pattern in others) or r"(?!)").match
 
+    def one(path: str) -> bool:
+        if path.endswith(end) or path in whole:
+            return True
+        for part in parts:
+            if part in path:
+                return True
+        return fits(path) is not None
 
-_WANTED = one_of(WANTED)
+    return one
 
 
 def wanted(path: str) -> bool:
     """Whether readers usually want the content of this file: metadata of packages and of the system, all small."""
-    return _WANTED(path)
+    return _usual()(path)
+
+
+@cache
+def _usual() -> Callable[[str], bool]:
+    return one_of(WANTED)
 
 
 class Node(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -130,34 +163,26 @@ def read_table(
     take: Callable[[int], bool] = lambda size: False,
     hashed: Callable[[str], bool] = lambda path: True,
     limits: Limits = LIMITS,
+    extent: Extent | None = None,
 ) -> tuple[LayerTable, dict[int, bytes]]:
     """
     Read one layer to its end: its table, with the sha256 of every file that is to be `hashed`, and the content of those
     to keep, by member. The layer as a whole is checked in any case.
 
+    Args:
+        extent: the same layer as it lies on this disk, which is read instead, and only as far as its content is wanted.
+            The stream is not touched: whoever gives an extent has the stream checked by another thread.
+
     Raises:
         IntegrityError, MalformedError: as `read_layer` and the stream itself say.
     """
-    nodes: list[Node] = []
-    kept: dict[int, bytes] = {}
-    seen: set[str] = set()
-    twice: list[str] = []
+    if extent is not None:
+        nodes, kept = _members(cast(BinaryIO, extent), index, name, keep, take, hashed, limits)
+        return LayerTable(nodes, _twice(nodes), stream.codec, extent.size_bytes), kept
     # Three small reads a member would otherwise go down through every layer of streams, and be hashed one by one.
     ahead = io.BufferedReader(stream, CHUNK)
     try:
-        for member, raw in enumerate(read_layer(ahead, layer=name, limits=limits)):
-            path = "/" + raw.entry.path
-            if path in seen:
-                twice.append(path)
-            seen.add(path)
-            sha256 = ""
-            if raw.entry.kind == "file":
-                keeping = raw.entry.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.entry.size_bytes)
-                if keeping or hashed(path):
-                    sha256, content = _hashed(raw, keeping)
-                    if keeping:
-                        kept[member] = content
-            nodes.append(_node(raw, path, sha256, index, member))
+        nodes, kept = _members(ahead, index, name, keep, take, hashed, limits)
         stream.drain()
     except MalformedError:
         # Damage of the stored bytes is told from a layer that was made wrong: the first is for the one who stores them.
@@ -165,35 +190,71 @@ def read_table(
         raise
     finally:
         ahead.detach()
-    return LayerTable(tuple(nodes), tuple(twice), stream.codec, stream.size_bytes), kept
+    return LayerTable(nodes, _twice(nodes), stream.codec, stream.size_bytes), kept
+
+
+def _members(
+    tar: BinaryIO,
+    index: int,
+    name: str,
+    keep: Callable[[str], bool],
+    take: Callable[[int], bool],
+    hashed: Callable[[str], bool],
+    limits: Limits,
+) -> tuple[tuple[Node, ...], dict[int, bytes]]:
+    nodes: list[Node] = []
+    kept: dict[int, bytes] = {}
+    for member, raw in enumerate(read_layer(tar, layer=name, limits=limits)):
+        path = "/" + raw.path
+        sha256 = ""
+        if raw.kind == "file":
+            keeping = raw.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.size_bytes)
+            if keeping or hashed(path):
+                sha256, content = _hashed(raw, keeping)
+                if keeping:
+                    kept[member] = content
+        nodes.append(
+            Node(
+                path,
+                raw.kind,
+                raw.mode,
+                raw.uid,
+                raw.gid,
+                raw.size_bytes,
+                sha256,
+                raw.target,
+                index,
+                member,
+                raw.mtime,
+                raw.xattrs,
+            )
+        )
+    return tuple(nodes), kept
+
+
+def _twice(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The paths that appear again, each time that they do."""
+    seen = {node.path for node in nodes}
+    if len(seen) == len(nodes):
+        return ()
+    seen.clear()
+    twice = []
+    for node in nodes:
+        if node.path in seen:
+            twice.append(node.path)
+        seen.add(node.path)
+    return tuple(twice)
 
 
 def _hashed(raw: RawEntry, keeping: bool) -> tuple[str, bytes]:
     found = hashlib.sha256()
     pieces: list[bytes] = []
-    while chunk := raw.reader.read(CHUNK):
+    reader = raw.reader
+    while chunk := reader.read(CHUNK):
         found.update(chunk)
         if keeping:
             pieces.append(chunk)
     return found.hexdigest(), b"".join(pieces)
-
-
-def _node(raw: RawEntry, path: str, sha256: str, layer: int, member: int) -> Node:
-    entry = raw.entry
-    return Node(
-        path=path,
-        kind=entry.kind,
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size_bytes=entry.size_bytes,
-        sha256=sha256,
-        target=entry.target,
-        layer=layer,
-        member=member,
-        mtime=raw.mtime,
-        xattrs=raw.xattrs,
-    )
 
 
 def layer_name(image: Image, layer: Layer) -> str:

@@ -8,7 +8,7 @@ everything else is removed before it is replaced. Links are followed inside the 
 
 from __future__ import annotations
 
-__all__ = ["ImageTree", "Merger", "Node", "merge", "wanted"]
+__all__ = ["ImageTree", "Merger", "Node", "merge", "merging", "wanted"]
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
@@ -26,7 +26,9 @@ from msgspec.structs import replace
 from envparity.collectors.tree import follow
 from envparity.errors import EnvparityError, IntegrityError, MalformedError
 from envparity.oci.entries import shown
+from envparity.oci.extent import Extent
 from envparity.oci.image import Image, Layer, Place
+from envparity.oci.proofs import Proofs
 from envparity.oci.table import CHUNK, Found, LayerTable, Memory, Node, layer_name, read_table, wanted
 from envparity.oci.tar import LIMITS, Limits, RawEntry, read_layer
 from envparity.oci.unpack import UNPACK_LIMITS, LayerStream, UnpackLimits, open_blob_checked, open_layer
@@ -34,11 +36,13 @@ from envparity.progress import SILENT, Progress
 
 KEEP_BYTES = 256 << 20
 ENTRIES_LIMIT = 1_000_000  # in all layers together
+_BEGUN_AT_ONCE = 16  # each has files open
 IMPLIED_LIMIT_BYTES = 64 << 20  # of the paths of folders that no layer mentions
 
 OPAQUE = ".wh..wh..opq"
 WHITEOUT = ".wh."
 AUFS = ".wh..wh."
+_WHITE = f"/{WHITEOUT}"
 
 _ROOT = Node("/", "folder", 0o755)
 
@@ -72,6 +76,37 @@ def merge(
     """
     Read every layer of an image once, check it, and lay the layers over each other.
 
+    Args: as of `merging`. Raises: the same.
+    """
+    with merging(
+        image,
+        keep=keep,
+        keep_limit_bytes=keep_limit_bytes,
+        hashed=hashed,
+        limits=limits,
+        unpack_limits=unpack_limits,
+        progress=progress,
+        memory=memory,
+    ) as tree:
+        return tree
+
+
+@contextmanager
+def merging(
+    image: Image,
+    *,
+    keep: Callable[[str], bool] = wanted,
+    keep_limit_bytes: int = KEEP_BYTES,
+    hashed: Callable[[str], bool] = lambda path: True,
+    limits: Limits = LIMITS,
+    unpack_limits: UnpackLimits = UNPACK_LIMITS,
+    progress: Progress = SILENT,
+    memory: Memory | None = None,
+) -> Iterator[ImageTree]:
+    """
+    The tree of an image within the block, after which every layer of it has been checked. Plain layers that lie on this
+    disk are still being hashed when the block begins: nothing that is made of the tree may leave it before its end.
+
     Args:
         keep: says of an absolute path whether its content stays in memory; any other file is read again when it is
             asked for, which streams its layer up to it.
@@ -88,44 +123,122 @@ def merge(
         UnsupportedError: a compression that is not read.
     """
     layers = image.layers()
-    budget, members = _Budget(keep_limit_bytes), _Budget(ENTRIES_LIMIT)
+    members = _Budget(ENTRIES_LIMIT)
     total = sum(layer.descriptor.size_bytes for layer in layers)
-    with progress.task(f"reading {shown(image.reference)}", total) as advance:
+    table = partial(read_table, keep=keep, take=_Budget(keep_limit_bytes).take, hashed=hashed, limits=limits)
+    with (
+        progress.task(f"reading {shown(image.reference)}", total) as advance,
+        Proofs(advance) as proofs,
+        closing(_Reader(image, table, unpack_limits, proofs, memory)) as reader,
+    ):
+        reader.begin(layers)
 
         def read(layer: Layer) -> Found:
-            name = layer_name(image, layer)
-            found = memory.recall(layer) if memory is not None else None
-            if found is not None:
-                if not getattr(image.place, "far", False):
-                    with open_blob_checked(image.place, layer.descriptor, name):
-                        pass
-                found = _numbered(found, layer.number - 1)
-            else:
-                with open_layer(
-                    image.place, layer.descriptor, layer.diff_id, name=name, limits=unpack_limits
-                ) as stream:
-                    found = read_table(
-                        stream, layer.number - 1, name=name, keep=keep, take=budget.take, hashed=hashed, limits=limits
-                    )
-                if memory is not None:
-                    memory.learn(layer, found)
+            found = reader.read(layer)
             if not members.take(len(found[0].nodes)):
                 raise MalformedError(f"{shown(image.name)} has more than {ENTRIES_LIMIT} members in its layers")
-            advance(layer.descriptor.size_bytes)
+            if not reader.is_unproven(layer):
+                advance(layer.descriptor.size_bytes)
             return found
 
         with _workers(image.place, min(os.cpu_count() or 1, 4)) as pool:
             read_layers = list(pool.map(read, layers))
-    merger = Merger(image)
-    for index, (table, _) in enumerate(read_layers):
-        merger.apply(index, table)
-    kept = {
-        (node.layer, node.member): read_layers[node.layer][1][node.member]
-        for node in merger.nodes.values()
-        if node.layer >= 0 and node.member in read_layers[node.layer][1]
-    }
-    tables = tuple(table for table, _ in read_layers)
-    return ImageTree(image, tables, merger.nodes, merger.children, kept, tuple(merger.notes), unpack_limits)
+        tables = tuple(table for table, _ in read_layers)
+        merger = Merger(image)
+        for index, of_layer in enumerate(tables):
+            merger.apply(index, of_layer)
+        kept = tuple(content for _, content in read_layers)
+        yield ImageTree(image, tables, merger.nodes, merger.children, kept, tuple(merger.notes), unpack_limits)
+    reader.learn()
+
+
+class _Reader:
+    """Reads the layers of one image, each from where that is fastest. Safe for several threads."""
+
+    def __init__(
+        self,
+        image: Image,
+        table: Callable[..., Found],
+        limits: UnpackLimits,
+        proofs: Proofs,
+        memory: Memory | None,
+    ) -> None:
+        self._image = image
+        self._table = table
+        self._limits = limits
+        self._proofs = proofs
+        self._memory = memory
+        self._walking = threading.Lock()
+        self._begun: dict[int, tuple[LayerStream, Extent | None]] = {}
+        self._unproven: dict[Layer, Found] = {}
+
+    def begin(self, layers: Iterable[Layer]) -> None:
+        """Begin to check the largest layers on this disk: how long that takes is how long all of it takes."""
+        if self._memory is not None or getattr(self._image.place, "far", False):
+            return
+        for layer in sorted(layers, key=lambda layer: -layer.descriptor.size_bytes)[:_BEGUN_AT_ONCE]:
+            with suppress(EnvparityError):  # it is raised again when its turn comes
+                self._begun[layer.number] = self._open(layer)
+
+    def close(self) -> None:
+        """Close what was begun and not read."""
+        for stream, extent in self._begun.values():
+            if extent is None:
+                stream.close()
+            else:
+                extent.close()
+
+    def _open(self, layer: Layer) -> tuple[LayerStream, Extent | None]:
+        """A layer as a stream; and where it lies plain on this disk, as that, while the stream is being checked."""
+        name = layer_name(self._image, layer)
+        stream = open_layer(self._image.place, layer.descriptor, layer.diff_id, name=name, limits=self._limits)
+        try:
+            extent = stream.extent
+        except BaseException:
+            stream.close()
+            raise
+        if extent is not None:
+            try:
+                self._proofs.begin(stream)
+            except BaseException:
+                extent.close()
+                raise
+        return stream, extent
+
+    def read(self, layer: Layer) -> Found:
+        """What a layer holds, from memory or read anew."""
+        place, name = self._image.place, layer_name(self._image, layer)
+        index = layer.number - 1
+        found = self._memory.recall(layer) if self._memory is not None else None
+        if found is not None:
+            if not getattr(place, "far", False):
+                with open_blob_checked(place, layer.descriptor, name):
+                    pass
+            return _numbered(found, index)
+        is_begun = layer.number in self._begun
+        stream, extent = self._begun.pop(layer.number) if is_begun else self._open(layer)
+        if extent is None:
+            with stream:
+                found = self._table(stream, index, name=name)
+            if self._memory is not None:
+                self._memory.learn(layer, found)
+            return found
+        # To walk and seek is work for Python alone: two threads at it would only get in each other's way.
+        with self._walking, extent:
+            found = self._table(stream, index, name=name, extent=extent)
+            extent.require_unchanged(name)
+        self._unproven[layer] = found
+        return found
+
+    def is_unproven(self, layer: Layer) -> bool:
+        """Whether a layer that was read is still being checked."""
+        return layer in self._unproven
+
+    def learn(self) -> None:
+        """Remember the layers that were proven since they were read."""
+        if self._memory is not None:
+            for layer, found in self._unproven.items():
+                self._memory.learn(layer, found)
 
 
 @contextmanager
@@ -174,17 +287,26 @@ class Merger:
         self._name = layer_name(self._image, self._image.layers()[index])
         self.notes.extend(f"{self._name} has `{shown(path)}` twice; the last one counts" for path in table.twice)
         # Whiteouts hide what is below this layer only, so that their place within it cannot matter: they go first.
-        plain = [node for node in table.nodes if not self._hide(node)]
+        plain = [node for node in table.nodes if _WHITE not in node.path or not self._hide(node)]
+        nodes, children = self.nodes, self.children
         for node in plain:
-            self._put(index, node)
+            path = node.path
+            folder, _, name = path.rpartition("/")
+            # A folder that has children is one in the view itself. Most members are new in such a folder.
+            beside = children.get(folder or "/")
+            if beside is None or path in nodes or node.kind == "hardlink":
+                self._put(index, node)
+                continue
+            nodes[path] = node
+            beside.add(name)
+            if node.kind == "folder":
+                children[path] = set()
 
     def _broken(self, node: Node, message: str) -> MalformedError:
         return MalformedError(f"{self._name}: `{shown(node.path)}` {message}")
 
     def _hide(self, node: Node) -> bool:
-        """Apply one whiteout; False when the node is none."""
-        if f"/{WHITEOUT}" not in node.path:
-            return False
+        """Apply one whiteout; False when the node is none after all."""
         parts = node.path[1:].split("/")
         folder, name = "/" + "/".join(parts[:-1]), parts[-1]
         if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
@@ -309,7 +431,7 @@ class ImageTree:
         tables: tuple[LayerTable, ...],
         nodes: dict[str, Node],
         children: dict[str, set[str]],
-        kept: dict[tuple[int, int], bytes],
+        kept: tuple[Mapping[int, bytes], ...],
         notes: tuple[str, ...],
         unpack_limits: UnpackLimits = UNPACK_LIMITS,
     ) -> None:
@@ -381,7 +503,7 @@ class ImageTree:
             OSError: it is no file. IntegrityError: the place changed since the layer was checked.
         """
         node = self._file(path)
-        kept = self._kept.get((node.layer, node.member))
+        kept = self._kept[node.layer].get(node.member)
         if kept is not None:
             return io.BytesIO(kept)
         stream = self._layer_stream(node.layer)
@@ -427,7 +549,7 @@ class ImageTree:
         wanted_by: dict[int, dict[int, list[tuple[str, Node]]]] = {}
         for path in paths:
             node = self._file(path)
-            kept = self._kept.get((node.layer, node.member))
+            kept = self._kept[node.layer].get(node.member)
             if kept is not None:
                 yield path, io.BytesIO(kept)
             else:
@@ -465,6 +587,9 @@ class ImageTree:
         return IntegrityError(f"{self._layer_name(node.layer)} changed while it was read: `{shown(node.path)}` is gone")
 
     def _at(self, path: str) -> Node:
+        node = self._nodes.get(path)
+        if node is not None and node.kind != "link":
+            return node  # the parents of what is in the table hold no link
         node = self._nodes.get(follow(path, self._link))
         if node is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)

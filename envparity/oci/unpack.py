@@ -17,10 +17,12 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from envparity.errors import IntegrityError, MalformedError, UnsupportedError
 from envparity.oci.entries import shown
+from envparity.oci.extent import Extent
 from envparity.oci.image import Place
 from envparity.oci.spec import Descriptor, split_digest
 
 CHUNK = 1 << 18
+_ROOM = 1 << 24  # a thread that hashes a piece of this size seldom waits for one that runs Python
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -117,9 +119,27 @@ class CheckedBlob:
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._ahead = b""
+        self._is_abandoned = False
         self.name = name
         self.digest = descriptor.digest
+        self.promised_bytes = descriptor.size_bytes
         self.read_bytes = 0
+
+    @property
+    def extent(self) -> Extent | None:
+        """The same bytes where they lie on this disk, to be read by another thread; None where they do not."""
+        raw = getattr(self._stream, "raw", None)
+        return raw.again() if isinstance(raw, Extent) else None
+
+    def require_unchanged(self) -> None:
+        """Raise IntegrityError where the file on this disk was written to since it was opened."""
+        raw = getattr(self._stream, "raw", None)
+        if isinstance(raw, Extent):
+            raw.require_unchanged(self.name)
+
+    def abandon(self) -> None:
+        """Let `require` in another thread fail soon, rather than read on for nobody."""
+        self._is_abandoned = True
 
     def peek(self) -> bytes:
         """The first bytes, which the next `read` gives again."""
@@ -137,18 +157,30 @@ class CheckedBlob:
     def _pull(self, size: int) -> bytes:
         data = self._stream.read(size)
         self._hash.update(data)
-        self.read_bytes += len(data)
+        self._count(len(data))
+        return data
+
+    def _pull_into(self, room: memoryview) -> int:
+        if self._is_abandoned:
+            raise IntegrityError(f"{self.name} is no longer wanted, and was not checked")
+        count = cast(io.BufferedReader, self._stream).readinto(room)
+        self._hash.update(room[:count])
+        self._count(count)
+        return count
+
+    def _count(self, more: int) -> None:
+        self.read_bytes += more
         if self.read_bytes > self._descriptor.size_bytes:
             raise IntegrityError(
                 f"{self.name}: blob {self._descriptor.digest} should have {self._descriptor.size_bytes} bytes "
                 "and has more"
             )
-        return data
 
     def require(self) -> None:
         """Read what is left, and raise IntegrityError unless size and digest are those that were promised."""
         self._ahead = b""
-        while self._pull(CHUNK):
+        room = memoryview(bytearray(_ROOM))
+        while self._pull_into(room):
             pass
         if self.read_bytes != self._descriptor.size_bytes:
             raise IntegrityError(
@@ -364,12 +396,35 @@ class LayerStream(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    @property
+    def extent(self) -> Extent | None:
+        """
+        The tar, where it lies as it is on this disk: it can be read there while another thread checks this stream by
+        `drain`. Raises MalformedError where it is larger than any layer may be.
+        """
+        extent = self._blob.extent if self._is_blob else None
+        if extent is not None and extent.size_bytes > self._limits.total_bytes:
+            extent.close()
+            raise self._too_large()
+        return extent
+
+    def require_unchanged(self) -> None:
+        """Raise IntegrityError where the file on this disk was written to since it was opened."""
+        self._blob.require_unchanged()
+
+    def abandon(self) -> None:
+        """Let `drain` in another thread fail soon."""
+        self._blob.abandon()
+
     def require_blob(self) -> None:
         """Check the stored bytes alone, after what they unpack to made no sense. Raises IntegrityError."""
         self._blob.require()
 
     def drain(self) -> None:
         """Read what is left, so that everything has been checked."""
+        if self._is_blob and self._blob.promised_bytes <= self._limits.total_bytes:
+            self._blob.require()
+            self.size_bytes = self._blob.read_bytes
         while self.read(CHUNK):
             pass
 
@@ -382,12 +437,16 @@ class LayerStream(io.RawIOBase):
     def _check_growth(self) -> None:
         limits = self._limits
         if self.size_bytes > limits.total_bytes:
-            raise MalformedError(f"{self._name} unpacks to more than {limits.total_bytes} bytes (limit `total_bytes`)")
+            raise self._too_large()
         if self.size_bytes > limits.ratio_from_bytes and self.size_bytes > limits.ratio * max(self._blob.read_bytes, 1):
             raise MalformedError(
                 f"{self._name} is a decompression bomb: {self.size_bytes} bytes out of {self._blob.read_bytes} "
                 f"(limit `ratio` {limits.ratio})"
             )
+
+    def _too_large(self) -> MalformedError:
+        limit = self._limits.total_bytes
+        return MalformedError(f"{self._name} unpacks to more than {limit} bytes (limit `total_bytes`)")
 
     def _finish(self) -> None:
         self._ended = True

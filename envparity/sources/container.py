@@ -12,7 +12,7 @@ from envparity import codec
 from envparity.collectors import variables
 from envparity.errors import EnvparityError, UnreachableError, UsageError
 from envparity.process import Completed
-from envparity.sources import image
+from envparity.sources import image, image_places
 from envparity.sources.live import PROBING, asked, elsewhere, last_line
 from envparity.sources.reading import Options, origin
 from envparity.values import Environment, Gap, GapKind
@@ -38,7 +38,7 @@ def read_container(reference: str, options: Options) -> Environment:
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", reference):
         raise UsageError(f"`container:{reference[:100]!a}` is not the name of a container", hint="see `docker ps`")
-    with image.access(options) as reach, connected(reach) as engine:
+    with image_places.access(options) as reach, connected(reach) as engine:
         found = engine.container(reference)
         if not found.running:
             raise UnreachableError(
@@ -101,7 +101,7 @@ def _state_after(engine: Engine, found: Container, *, killed: bool) -> Container
 
 
 def _of_image(reference: str, found: Container, options: Options) -> Environment:
-    environment = image.read_docker(found.image, options)
+    environment = image_places.read_docker(found.image, options)
     what = origin("image", f"container:{reference}@{found.image}")
     settings = variables.settings(_variables(found))
     reason = "it has no Python that could be asked: its image was read, and not what changed in it since it started"

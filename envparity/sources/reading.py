@@ -72,6 +72,11 @@ def origin(kind: str, reference: str) -> Origin:
     return Origin(kind=kind, reference=reference, taken_at=now, tool=f"envparity {__version__}")
 
 
+def image_origin(digest: str, reference: str) -> Origin:
+    """The same of an image: the reference without its own digest, and the digest that was found."""
+    return origin("image", f"{reference.partition('@sha256:')[0]}@{digest}")
+
+
 def not_recorded(sections: Iterable[str], reason: str) -> Iterator[Fact]:
     """One gap a section that this kind of source cannot carry."""
     return (gap(section, "not-recorded", reason) for section in sections)

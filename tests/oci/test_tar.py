@@ -5,14 +5,17 @@ import io
 import random
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from envparity.errors import IntegrityError, MalformedError, RefusedError
 from envparity.oci.entries import Entry, normal, shown
+from envparity.oci.extent import Extent
 from envparity.oci.tar import Limits, read_layer, write_layer
 from tests.oci import hostile
 from tests.tools import needs_tool
@@ -376,3 +379,108 @@ def test_no_flipped_byte_of_a_layer_ends_in_another_error(at: int, flip: int) ->
 def test_the_normal_form_of_a_normal_path_is_itself() -> None:
     assert normal("a/b") == "a/b"
     assert normal("./") == ""
+
+
+MIXED = hostile.tar(
+    hostile.folder("a"),
+    hostile.file("a/b", b"1" * 700),
+    hostile.pax(path=b"long", mtime=b"12.5"),
+    hostile.file("x", b"2"),
+    hostile.gnu_long(b"n" * 120),
+    hostile.file("n", b"3" * 512),
+    hostile.link("l", "a/b"),
+    hostile.hardlink("h", "a/b"),
+    hostile.file("z", b"4" * 5),
+)
+
+
+def outcome(stream: BinaryIO, ask: int) -> object:
+    """All that a reader learns of a layer who asks for the content of one member in `ask`; or that it is refused."""
+    found = []
+    try:
+        for number, raw in enumerate(read_layer(stream)):
+            content = raw.reader.read() if number % ask == 0 else b""
+            found.append((raw.entry, raw.offset, raw.mtime, raw.xattrs, content))
+    except MalformedError:
+        return "refused"
+    return found
+
+
+@given(st.integers(0, len(MIXED)), st.integers(0, len(MIXED) - 1), st.integers(0, 255), st.integers(1, 3))
+def test_a_layer_on_disk_is_what_it_is_as_a_stream(cut: int, at: int, flip: int, ask: int) -> None:
+    """Passing over what nobody asks for must not make a cut or damaged layer look whole."""
+    layer = bytearray(MIXED)
+    layer[at] ^= flip
+    layer = layer[: cut or len(layer)]
+    with tempfile.TemporaryFile() as file:
+        file.write(b"before" + layer + b"behind")
+        file.flush()
+        extent = Extent(cast(BinaryIO, file), 6, len(layer))
+
+        assert outcome(cast(BinaryIO, extent), ask) == outcome(io.BytesIO(layer), ask)
+
+
+PIECES = st.sampled_from([b"a", b"/", b"b/", b"./", b"../", b".", b"//", b"/./", b"/../", b"\xff", b"\0x"])
+
+
+@given(
+    st.lists(PIECES, min_size=1, max_size=5).map(b"".join),
+    st.sampled_from([b"0", b"5", b"0", b"5", b"2", b"1", b"\0", b"7"]),
+    st.sampled_from([b"ustar\00000", b"ustar  \0", bytes(8)]),
+    st.sampled_from([b"", b"", b"p", b"p/../.."]),
+    st.sampled_from([0o644, 0o100644, 0o4755]),
+    st.sampled_from([0, 0, 3]),
+    st.lists(st.tuples(st.integers(100, 511), st.integers(0, 255)), max_size=1),
+)
+@example(b"a/./b", b"0", b"ustar\00000", b"", 0o644, 0, [])
+@example(b"a/../b", b"5", b"ustar  \0", b"", 0o644, 0, [])
+def test_however_its_sum_is_spelled_a_header_says_the_same(
+    name: bytes, kind: bytes, magic: bytes, prefix: bytes, mode: int, size: int, changes: list[tuple[int, int]]
+) -> None:
+    """The usual spelling is read by the quick way, another by the careful one: they must agree about every header."""
+    block = bytearray(hostile.header(name, kind, size, target=b"t", magic=magic, prefix=prefix, mode=mode))
+    for at, value in changes:
+        block[at] = value
+    block[148:156] = b" " * 8
+    total = sum(block)
+    found = []
+    for spelled in (b"%06o\0 " % total, b"%07o\0" % total):
+        block[148:156] = spelled
+        found.append(outcome(io.BytesIO(bytes(block) + hostile.padded(b"x" * size) + bytes(1024)), 1))
+
+    assert found[0] == found[1]
+
+
+def test_a_sum_that_is_wrong_is_noticed_in_either_half_of_the_header() -> None:
+    good = hostile.header(b"name", b"0")
+    for at in (0, 99, 255, 256, 300, 511):
+        bad = bytearray(good)
+        bad[at] ^= 1
+        with pytest.raises(MalformedError, match="wrong checksum"):
+            read(bytes(bad) + bytes(1024))
+
+
+def test_content_that_nobody_asks_for_is_not_read_where_a_layer_lies_on_disk(tmp_path: Path) -> None:
+    """Seven files of 7 GiB each: to read them would take minutes."""
+    size = 7 << 30
+    at = 0
+    with (tmp_path / "layer").open("wb") as file:
+        for number in range(7):
+            at = file.write(hostile.header(b"big%d" % number, b"0", size)) + at + size
+            file.seek(at)
+        file.write(hostile.file("small", b"here") + bytes(1024))
+
+    with Extent((tmp_path / "layer").open("rb")) as extent:
+        found = {raw.path: raw.reader.read() for raw in read_layer(cast(BinaryIO, extent)) if raw.size_bytes < 10}
+
+    assert found == {"small": b"here"}
+
+
+def test_content_is_good_until_the_next_member_is_asked_for() -> None:
+    """Bytes of another file under this one's name would be worse than none."""
+    members = read_layer(io.BytesIO(hostile.tar(hostile.file("a", b"1"), hostile.file("b", b"2"))))
+    reader = next(members).reader
+    next(members)
+
+    with pytest.raises(ValueError, match="next member"):
+        reader.read()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from envparity.cache import Cache
 from envparity.errors import IntegrityError, MalformedError
+from envparity.oci.memory import CachedLayers
 from envparity.oci.places import open_image
-from envparity.oci.tree import ImageTree, merge, wanted
+from envparity.oci.tree import ImageTree, merge, merging, wanted
 from tests.oci import hostile
 from tests.oci.hostile import file, folder, hardlink, link, tar
 
@@ -281,3 +283,85 @@ def test_the_first_damaged_layer_stops_the_reading(tmp_path: Path) -> None:
     blob.write_bytes(blob.read_bytes().replace(b"zzz", b"zyz"))
     with pytest.raises(IntegrityError, match="layer 2/2: the blob is not what its digest says"):
         merge(open_image(reference))
+
+
+def blob_of(folder: Path, layer: bytes) -> Path:
+    return folder / "x" / "blobs" / "sha256" / hostile.digest(layer)[7:]
+
+
+def test_damage_where_nobody_looks_is_found_before_the_block_ends(tmp_path: Path) -> None:
+    """What is passed over is hashed all the same: a snapshot of a damaged image is none."""
+    reference = hostile.image(tmp_path / "x", BASE, tar(file("z", b"z" * 3000)))
+    blob = blob_of(tmp_path, tar(file("z", b"z" * 3000)))
+    blob.write_bytes(blob.read_bytes().replace(b"zzz", b"zyz"))
+    seen = []
+
+    with (
+        pytest.raises(IntegrityError, match="layer 2/2: the blob is not what its digest says"),
+        merging(open_image(reference), hashed=lambda path: False) as tree,
+    ):
+        seen.append(tree.entries("/"))
+
+    assert seen == [["d", "f", "z"]]
+
+
+def test_what_a_damaged_layer_looks_like_is_never_the_error(tmp_path: Path) -> None:
+    """Whoever stores the image is told that it is damaged, not that its maker made it wrong."""
+    reference = hostile.image(tmp_path / "x", BASE)
+    blob = blob_of(tmp_path, BASE)
+    blob.write_bytes(blob.read_bytes().replace(b"ustar", b"utsar"))
+    for error in (MalformedError("odd"), OSError("odd")):
+        with (
+            pytest.raises(IntegrityError, match="not what its digest says"),
+            merging(open_image(reference), hashed=lambda path: False),
+        ):
+            raise error
+
+
+def test_who_gives_up_is_not_kept_waiting_for_the_hashes(tmp_path: Path) -> None:
+    layer = tar(file("z", b"z" * 3000))
+    reference = hostile.image(tmp_path / "x", layer)
+    blob_of(tmp_path, layer).write_bytes(layer.replace(b"zzz", b"zyz"))
+
+    with pytest.raises(KeyboardInterrupt), merging(open_image(reference), hashed=lambda path: False):
+        raise KeyboardInterrupt
+
+
+def test_a_layer_that_is_written_to_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    """One thread has hashed the old bytes, another has read the new ones."""
+    layer = tar(file("a", b"1" * 3000), file("b", b"2"))
+    reference = hostile.image(tmp_path / "x", layer)
+    blob = blob_of(tmp_path, layer)
+    os.utime(blob, (1, 1))
+
+    def keep(path: str) -> bool:
+        blob.write_bytes(layer)
+        return True
+
+    with pytest.raises(IntegrityError, match="layer 1/1 changed while it was read"):
+        merge(open_image(reference), keep=keep)
+
+
+def test_a_layer_is_remembered_once_it_is_proven_and_not_before(tmp_path: Path) -> None:
+    """A damaged layer that is remembered would be believed for the rest of the machine's life."""
+    reference = hostile.image(tmp_path / "x", BASE)
+    blob = blob_of(tmp_path, BASE)
+    cache = Cache(tmp_path / "cache")
+    blob.write_bytes(BASE.replace(b"\0" * 511, b"\1" + b"\0" * 510, 1))
+    with pytest.raises(IntegrityError):
+        merge(open_image(reference), memory=CachedLayers(cache, "rule"), hashed=lambda path: False)
+    assert not (tmp_path / "cache").exists()
+
+    blob.write_bytes(BASE)
+    tree = merge(open_image(reference), memory=CachedLayers(cache, "rule"), hashed=lambda path: False)
+
+    found = CachedLayers(cache, "rule").recall(tree.image.layers()[0])
+    assert found is not None
+    assert found[0].nodes == tree.layer_entries(0)
+
+
+def test_an_image_of_more_plain_layers_than_are_checked_at_once_is_read(tmp_path: Path) -> None:
+    layers = [tar(file(f"f{number}", b"%d" % number)) for number in range(150)]
+    tree = merged(tmp_path, *layers, hashed=lambda path: False)
+
+    assert view(tree) == {f"/f{number}": str(number) for number in range(150)}
