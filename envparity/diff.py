@@ -15,7 +15,7 @@ from envparity import files
 from envparity import policy as policies
 from envparity.codec import UnknownKeysWarning, content_digest, load_environment
 from envparity.collectors.halves import Halves
-from envparity.compare import compare_all, smallest, unmet
+from envparity.compare import compare_all, overview, smallest, unmet
 from envparity.errors import EnvparityError, ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
@@ -113,6 +113,7 @@ def between(
         notes=notes,
         pins=remedy.pins if remedy is not None else (),
         left=len(remedy.left) if remedy is not None else 0,
+        layers=overview(before, after),
     )
 
 

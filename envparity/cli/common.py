@@ -163,14 +163,39 @@ def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return with_options
 
 
+def reports_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same, each repeatable, for a command that renders in several formats at once; it receives `wanted`."""
+
+    def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def with_wanted(**arguments: Any) -> Any:
+            from envparity.cli.wanted import wanted
+
+            chosen = wanted(arguments.pop("format"), arguments.pop("output"), tuple(report.FORMATS[kind]))
+            return function(wanted=chosen, **arguments)
+
+        formats = click.Choice(list(report.FORMATS[kind]))
+        places = output_option(
+            "Write it there; - is standard output. Repeatable: each takes the format that its name ends with "
+            "(.html, .md, .sarif, .xml, .json), else the next --format.",
+            multiple=True,
+        )
+        return click.option("--format", type=formats, multiple=True, help="Repeatable. [default: text]")(
+            places(with_wanted)
+        )
+
+    return with_options
+
+
 def output_option(help: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`-o FILE`; where no file can be written there, it is said before any work."""
 
-    def check(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    def check(context: click.Context, option: click.Parameter, value: Any) -> Any:
         from envparity import files
 
-        if value is not None and value != "-":
-            files.check_target(value)
+        for place in value if more.get("multiple") else (value,):
+            if place is not None and place != "-":
+                files.check_target(place)
         return value
 
     return click.option("-o", "--output", metavar="FILE", callback=check, help=help, **more)

@@ -127,6 +127,12 @@ def defaults(found: Settings, verb: str, command: click.Command, verbs: list[str
         if isinstance(parameter, click.Option) and not parameter.hidden
         for name in parameter.opts
     }
+    several = {
+        name.lstrip("-")
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.multiple
+        for name in parameter.opts
+    }
     for other in found.options:
         if other not in verbs:
             raise _unknown(found, f"options.{other}", f"there is no command `{other}`", other, verbs)
@@ -135,7 +141,8 @@ def defaults(found: Settings, verb: str, command: click.Command, verbs: list[str
         if name not in options:
             where = f"options.{verb}.{name}"
             raise _unknown(found, where, f"`{verb}` has no option `--{name}`", name, list(options))
-        values[str(options[name])] = value
+        repeatable = name in several and not isinstance(value, list)
+        values[str(options[name])] = [value] if repeatable else value
     if found.policy and "policy" in options:
         values.setdefault("policy", found.policy)
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,10 +13,13 @@ from envparity.cli.common import (
     common_options,
     emit,
     fail_on_option,
-    report_options,
+    reports_options,
     style,
     target_options,
 )
+
+if TYPE_CHECKING:
+    from envparity.cli.wanted import Wanted
 
 _FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
 """Where a stated severity is weaker than that of a policy."""
@@ -31,7 +34,7 @@ _FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
 @click.option("--many", metavar="FOLDER", help="Compare every *.env.json below it with the one target that is named.")
 @click.option("--host", metavar="FILE", help="A snapshot of the host that RIGHT will run on.")
 @fail_on_option
-@report_options("diff")
+@reports_options("diff")
 @target_options
 @common_options
 def command(
@@ -43,8 +46,7 @@ def command(
     many: str | None,
     host: str | None,
     fail_on: str,
-    format: str,
-    output: str | None,
+    wanted: tuple[Wanted, ...],
     target: Target,
     common: Common,
 ) -> int:
@@ -61,6 +63,7 @@ def command(
       envparity diff model.env.json oci:image --format json
       envparity diff model.env.json staging prod --policy parity.yaml
       envparity diff model.env.json oci:image --host node.env.json
+      envparity diff model.env.json prod.txt --format text -o report.html
     """
     import sys
     from dataclasses import asdict
@@ -88,13 +91,16 @@ def command(
     }
     node = sources.read(host, options=options) if host else None
     if many is not None:
+        odd = [form for form, _ in wanted if form not in report.FORMATS["many"]]
+        if odd:
+            raise UsageError(f"`--many` has no report in {odd[0]}", hint=f"it has {', '.join(report.FORMATS['many'])}")
         targets = ([left] if left else []) + list(right) or [configured.default_target()]
         if len(targets) > 1 or write_baseline:
             raise UsageError("`--many` takes one target, and writes no baseline", hint=f"`--many {many} {targets[0]}`")
         after = sources.read(configured.named(targets[0]), options=options)
         after = sources.on_host(after, node) if node is not None else after
         standings = diff.many(_snapshots(many), after, targets[0], **judging)
-        emit(report.rendered("many", format, standings, style(output), verbose=common.verbose), output)
+        _emit("many", standings, wanted, common)
         return int(worst(*(standing.status for standing in standings)))
     left = left or sources.active_reference(options)
     right = right or (configured.default_target(),)
@@ -104,18 +110,24 @@ def command(
         after = sources.on_host(after, node) if node is not None else after
         results.append(diff.between(before, after, labels=(left, label), **judging))
     reports = diff.across(results)
-    look = style(output)
-    if format == "text" and len(reports) > 1:
-        emit(report.rendered("matrix", format, reports, look, verbose=common.verbose), output)
+    if len(reports) == 1:
+        _emit("diff", reports[0], wanted, common)
     else:
-        texts = [report.rendered("diff", format, result, look, verbose=common.verbose) for result in reports]
-        # Several reports are one document for a program, and one page for a person.
-        emit(f"[\n{','.join(texts)}]\n" if format == "json" and len(texts) > 1 else "\n".join(texts), output)
+        _emit("matrix", reports, wanted, common)
     if write_baseline:
         configured.save_baseline(write_baseline, reports)
         common.say(f"wrote {write_baseline}: what is found now is accepted, by `--baseline {write_baseline}`")
         return int(worst(*(status for status in (result.status for result in reports) if status != 1)))
     return int(worst(*(result.status for result in reports)))
+
+
+def _emit(kind: str, value: object, wanted: tuple[Wanted, ...], common: Common) -> None:
+    """Every report that was asked for, once all of them are made."""
+    from envparity import report
+
+    texts = [report.rendered(kind, form, value, style(place), verbose=common.verbose) for form, place in wanted]
+    for (_, place), text in zip(wanted, texts, strict=True):
+        emit(text, place)
 
 
 def _snapshots(folder: str) -> list[str]:

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from envparity.report.text import Style
 
 FORMATS: dict[str, dict[str, str]] = {
-    "diff": {"text": "diff:text", "json": "diff:json"},
+    "diff": {"text": "diff:text", "json": "diff:json", "markdown": "markdown:markdown"},
     "many": {"text": "many:text", "json": "many:json"},
-    "matrix": {"text": "matrix:text"},
+    "matrix": {"text": "matrix:text", "json": "diff:jsons", "markdown": "markdown:several"},
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},
     "rules": {"text": "rules:several", "json": "rules:json"},
     "rule": {"text": "rules:one", "json": "rules:json"},
 }
-"""Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`."""
+"""
+Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`. The value of `matrix` is
+several Reports, one for each target; it has every format that `diff` has.
+"""
 
 
 def rendered(kind: str, form: str, value: object, style: Style, *, verbose: bool = False) -> str:

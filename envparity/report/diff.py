@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from envparity.errors import ExitStatus
-from envparity.report.text import Style, counted, finding_block, finding_line, listed, set_aside, subject
+from envparity.report.outcome import Outcome, judged, matters, of_policy, outcome, remedy, status, verdict
+from envparity.report.text import NAME, Style, bounded, counted, finding_block, finding_line, listed, set_aside, subject
 from envparity.report.unknown import unknown_lines
 from envparity.values import Change, Finding, Report, Severity
 
 _MANY = 5
+_MOST_IN_FULL = 100
 
 
 def text(report: Report, style: Style | None = None, *, verbose: bool = False) -> str:
@@ -25,11 +26,14 @@ def text(report: Report, style: Style | None = None, *, verbose: bool = False) -
     """
     style = style or Style()
     lines = [*_head(report, style)]
-    judged = [finding for finding in report.findings if finding.difference.change is not Change.UNKNOWN]
-    full = [finding for finding in judged if _in_full(finding, report.fail_on)]
-    for finding in full:
+    known = judged(report)
+    full = [finding for finding in known if matters(finding, report.fail_on)]
+    shown = full if verbose else full[:_MOST_IN_FULL]
+    for finding in shown:
         lines += ["", *finding_block(finding, style)]
-    lesser = [finding for finding in judged if finding not in full]
+    if len(full) > len(shown):
+        lines += ["", f"and {len(full) - len(shown):,} more that matter (-v lists them)"]
+    lesser = [finding for finding in known if not matters(finding, report.fail_on)]
     smaller = [*_smaller(lesser, style, verbose)]
     if smaller:
         lines += ["", style.bold("Smaller differences"), *smaller]
@@ -37,7 +41,7 @@ def text(report: Report, style: Style | None = None, *, verbose: bool = False) -
         *unknown_lines(report.findings, report.gaps_before, report.gaps_after, (report.before, report.after), style)
     ]
     if unknown:
-        count = len(report.findings) - len(judged)
+        count = len(report.findings) - len(known)
         title = (
             f"Not known ({counted(count, 'fact')} of one side only, neither equal nor different)"
             if count
@@ -48,38 +52,12 @@ def text(report: Report, style: Style | None = None, *, verbose: bool = False) -
     return "\n".join(lines) + "\n"
 
 
-def _in_full(finding: Finding, fail_on: Severity) -> bool:
-    severity = finding.severity
-    if severity is Severity.INFO:
-        return False
-    if severity.at_least(Severity.HIGH) or (severity is Severity.MEDIUM and bool(finding.rule)):
-        return True
-    # Hundreds of OS packages that only the general order speaks of are a line together, however strict the caller is.
-    return severity.at_least(fail_on) and finding.difference.section != "os_packages"
-
-
 def _head(report: Report, style: Style) -> Iterator[str]:
     arrow = "->" if style.ascii else "→"
-    yield from (style.faint(line) for line in style.wrapped(f"{report.before} {arrow} {report.after}"))
-    known = [finding for finding in report.findings if finding.difference.change is not Change.UNKNOWN]
-    over = [finding for finding in known if finding.severity.at_least(report.fail_on)]
-    total = counted(len(known), "difference")
-    if over:
-        counts = Counter(finding.severity for finding in over)
-        what = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
-        verdict, code = f"DIFFERENT: {what}, of {total}", "1;31"
-    elif report.blocked:
-        verdict, code = f"INCOMPLETE: no answer; {total} in what could be compared", "1;33"
-    elif known:
-        verdict, code = f"OK: none of {total} is {_or_worse(report.fail_on)}", "1;32"
-    else:
-        unknown = f"; {len(report.findings)} known on one side only" if report.findings else ""
-        verdict, code = f"OK: no difference in {counted(report.compared, 'fact')}{unknown}", "1;32"
-    yield from (style.paint(line, code) for line in style.wrapped(verdict))
-
-
-def _or_worse(severity: Severity) -> str:
-    return str(severity) if severity is Severity.CRITICAL else f"{severity} or worse"
+    sides = f"{bounded(report.before, NAME)} {arrow} {bounded(report.after, NAME)}"
+    yield from (style.faint(line) for line in style.wrapped(sides))
+    code = {Outcome.DIFFERENT: "1;31", Outcome.INCOMPLETE: "1;33", Outcome.OK: "1;32"}[outcome(report)]
+    yield from (style.paint(line, code) for line in style.wrapped(verdict(report)))
 
 
 def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[str]:
@@ -104,7 +82,9 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
             continue
         names = listed((subject(finding.difference, style) for finding in members), 3)
         name = f"{severity:<8}"
-        line = style.clipped(f"  {name}{len(members)} {section.replace('_', ' ')} ({names})  {style.plain(reason)}")
+        line = style.clipped(
+            f"  {name}{len(members)} {section.replace('_', ' ')} ({names})  {style.plain(bounded(reason))}"
+        )
         yield f"  {style.severity(severity, name)}{line[10:]}" if style.colour else line
     if noted:
         names = listed((subject(finding.difference, style) for finding in noted), 3)
@@ -115,22 +95,10 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
 def ending(report: Report, style: Style) -> Iterator[str]:
     """The smallest change that would do, what the policy left to be said, and what the exit status means."""
     if report.pins:
-        first = f"To pass, serve with {listed(report.pins, 12)}"
-        rest = f"; what is left then ({counted(report.left, 'finding')}) no pin clears" if report.left else ""
-        yield from style.wrapped(f"{first}{rest}.")
-    for note in report.notes:
-        yield from style.wrapped(f"policy: {note}")
-    for entry in report.unused:
-        yield from style.wrapped(f"policy: {entry} matched nothing; remove it")
-    compared = f"{counted(report.compared, 'fact')} compared"
-    match report.status:
-        case ExitStatus.FINDINGS:
-            because = f"a finding is {_or_worse(report.fail_on)} (--fail-on)"
-        case ExitStatus.UNFINISHED:
-            because = "; ".join(report.blocked)
-        case _:
-            because = f"nothing is {_or_worse(report.fail_on)} (--fail-on)"
-    yield from style.wrapped(f"{compared}. Exit status {int(report.status)}: {because}.")
+        yield from style.wrapped(remedy(report))
+    for said in of_policy(report):
+        yield from style.wrapped(f"policy: {said}")
+    yield from style.wrapped(status(report))
 
 
 def json(report: Report, style: Style | None = None, *, verbose: bool = False) -> str:
@@ -152,6 +120,11 @@ def json(report: Report, style: Style | None = None, *, verbose: bool = False) -
         "findings": [finding_object(finding) for finding in report.findings],
     }
     return encoded(body)
+
+
+def jsons(reports: Sequence[Report], style: Style | None = None, *, verbose: bool = False) -> str:
+    """Several comparisons: one list for a program."""
+    return f"[\n{','.join(json(report, style, verbose=verbose) for report in reports)}]\n"
 
 
 def encoded(body: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -17,6 +18,9 @@ _COLOURS = {
     Severity.LOW: "36",
     Severity.INFO: "2",
 }
+
+# RFC 3986: what a URL is written with. A quote, an angle bracket or a backslash would end it in some medium.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:[/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]*)?")
 
 
 def printable(text: str, *, ascii: bool = False) -> str:
@@ -48,6 +52,33 @@ def cells(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
+
+
+NAME = 160
+"""How many characters of a name or a version are shown."""
+
+SENTENCE = 1_000
+"""How many of a reason, a remedy, or what a proof says."""
+
+
+def bounded(text: str, limit: int = SENTENCE) -> str:
+    """The text, cut after so many characters with a mark that says how long it was."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def sentence(text: str) -> str:
+    """A sentence of data, bounded and without a character that could be obeyed; its medium still has to escape it."""
+    return printable(bounded(text))
+
+
+def name(text: str) -> str:
+    """The same for a name, a version or a label."""
+    return printable(bounded(text, NAME))
+
+
+def link(url: str) -> str:
+    """The address if a reader may be led there: https or http, made of a URL's own characters; else nothing."""
+    return url if len(url) <= SENTENCE and _ADDRESS.fullmatch(url) else ""
 
 
 class Style(NamedTuple):
@@ -93,8 +124,7 @@ class Style(NamedTuple):
             if line:
                 lines.append(line)
             line = word
-            while cells(line) > room:
-                cut = _cut(line, room)
+            while (cut := _cut(line, room)) < len(line):
                 lines.append(line[:cut])
                 line = line[cut:]
         lines.append(line)
@@ -136,7 +166,7 @@ def subject(difference: Difference, style: Style) -> str:
     if not difference.item:
         return style.plain(difference.section.replace("_", " "))
     # Letters of other alphabets look like ours: a name of a distribution is ASCII, so all others are escaped.
-    item = printable(difference.item, ascii=style.ascii or difference.section == "distributions")
+    item = printable(bounded(difference.item, NAME), ascii=style.ascii or difference.section == "distributions")
     if difference.section in {"python", "system", "cpu"}:
         item = _SUBJECTS[difference.section]
     field = "" if difference.section == "artifacts" else _WORDS.get(difference.field, difference.field)
@@ -161,7 +191,7 @@ def change(difference: Difference, style: Style) -> str:
 def _short(text: str) -> str:
     if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):
         return text[:12]
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return bounded(text, NAME)
 
 
 def finding_block(finding: Finding, style: Style) -> Iterator[str]:
@@ -171,7 +201,7 @@ def finding_block(finding: Finding, style: Style) -> Iterator[str]:
     lines = style.wrapped(head, first=f"{name} ", indent=" " * 10)
     lines[0] = style.severity(finding.severity, lines[0][: len(name)]) + style.bold(lines[0][len(name) :])
     yield from lines
-    yield from style.wrapped(finding.reason, first=" " * 2, indent="  ")
+    yield from style.wrapped(bounded(finding.reason), first=" " * 2, indent="  ")
     for label, text in _details(finding):
         # An address is only of use in one piece, so a long one begins further to the left.
         fits = label or cells(text) <= style.width - 12
@@ -183,22 +213,22 @@ def finding_block(finding: Finding, style: Style) -> Iterator[str]:
 def _details(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "effect", str(finding.effect)
     for evidence in finding.evidence:
-        yield evidence.kind, evidence.gist
+        yield evidence.kind, bounded(evidence.gist)
         if evidence.url:
-            yield "", evidence.url
+            yield "", bounded(evidence.url)
     if finding.fix:
-        yield "fix", finding.fix
+        yield "fix", bounded(finding.fix)
     if finding.policy:
-        yield "policy", f"{finding.policy} (was {finding.was})"
+        yield "policy", f"{bounded(finding.policy)} (was {finding.was})"
     if finding.rule:
-        yield "rule", " ".join((finding.rule, *(f"(also {rule})" for rule in finding.also)))
+        yield "rule", bounded(" ".join((finding.rule, *(f"(also {rule})" for rule in finding.also))))
 
 
 def finding_line(finding: Finding, style: Style) -> str:
     """One finding on one line."""
     head = f"{subject(finding.difference, style)} {change(finding.difference, style)}"
     name = f"{finding.severity:<8}"
-    line = style.clipped(f"  {name}{head}  {style.plain(finding.reason)}")
+    line = style.clipped(f"  {name}{head}  {style.plain(bounded(finding.reason))}")
     return f"  {style.severity(finding.severity, name)}{line[10:]}" if style.colour else line
 
 
@@ -220,4 +250,4 @@ def set_aside(finding: Finding, style: Style) -> Iterator[str]:
     name = f"{finding.severity:<8}"
     line = style.clipped(f"  {name}{head}  (was {finding.was})")
     yield f"  {style.severity(finding.severity, name)}{line[10:]}" if style.colour else line
-    yield from style.wrapped(finding.policy, first=" " * 10, indent=" " * 10)
+    yield from style.wrapped(bounded(finding.policy), first=" " * 10, indent=" " * 10)

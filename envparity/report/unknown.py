@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from envparity.report.text import Style, counted, listed, subject
+from envparity.report.text import NAME, Style, bounded, counted, listed, subject
 from envparity.values import Change, Difference, Finding, Gap, GapKind
 
 _PLURAL = {"distributions": "distribution", "os_packages": "OS package", "settings": "variable", "artifacts": "file"}
+
+
+class Unknown(NamedTuple):
+    """What one side (or both, or the only one, whose name is then empty) does not say, for one reason."""
+
+    unread: bool
+    side: str
+    reason: str
+    names: tuple[str, ...]
+
+    def title(self, most: int) -> str:
+        """Whose it is, and what, as one text for people."""
+        side = f"{bounded(self.side, NAME)}: " if self.side else ""
+        return f"{'could not be read: ' if self.unread else ''}{side}{listed(self.names, most)}"
 
 
 def unknown_lines(
@@ -20,6 +35,19 @@ def unknown_lines(
     """
     For each reason one entry: of which side, what is not known, and why. What could not be read comes first.
     """
+    for entry in unknown(findings, gaps_before, gaps_after, labels, style):
+        yield from style.wrapped(entry.title(6), first="  ", indent="  ")
+        yield from (style.faint(line) for line in style.wrapped(bounded(entry.reason), first="    ", indent="    "))
+
+
+def unknown(
+    findings: Iterable[Finding],
+    gaps_before: Iterable[Gap],
+    gaps_after: Iterable[Gap],
+    labels: tuple[str, str],
+    style: Style,
+) -> list[Unknown]:
+    """The same as values, for other formats."""
     groups: dict[tuple[bool, str, str], list[str]] = {}
     facts: dict[tuple[str, str, str, str], list[Difference]] = {}
     for finding in findings:
@@ -39,13 +67,12 @@ def unknown_lines(
         if any((label, gap.reason, gap.section) in told for label in labelled):
             continue
         side = labelled[0] if len(labelled) == 1 else "both"
-        name = gap.section.replace("_", " ") + (f" {gap.item}" if gap.item else "")
+        name = gap.section.replace("_", " ") + (f" {bounded(gap.item, NAME)}" if gap.item else "")
         groups.setdefault((gap.kind is not GapKind.UNREAD, side, gap.reason), []).append(style.plain(name))
-    for (readable, side, reason), names in sorted(groups.items()):
-        mark = "" if readable else "could not be read: "
-        text = f"{mark}{f'{side}: ' if side else ''}{listed(dict.fromkeys(names), 6)}"
-        yield from style.wrapped(text, first="  ", indent="  ")
-        yield from (style.faint(line) for line in style.wrapped(reason, first="    ", indent="    "))
+    return [
+        Unknown(not readable, side, reason, tuple(dict.fromkeys(names)))
+        for (readable, side, reason), names in sorted(groups.items())
+    ]
 
 
 def _named(field: str, differences: list[Difference], style: Style) -> str:

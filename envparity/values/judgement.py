@@ -125,12 +125,32 @@ class Standing(Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: str = ""
 
 
+class Layer(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One layer of two runtimes (`Python`, `C library`), each side in few words; empty where it does not say."""
+
+    name: str
+    before: str = ""
+    after: str = ""
+
+
+class Place(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    Where a file names what a finding is about. `path` is relative to the working directory where the file lies below
+    it. `lines` are pairs of an item and the line, counted from 1, that names it.
+    """
+
+    path: str
+    lines: tuple[tuple[str, int], ...] = ()
+
+
 class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What a comparison found. `before` and `after` are labels for people; `compared` counts the facts that both sides
     know. `status` is the exit status that it stands for, at `fail_on`; `blocked` says why it is not a full answer.
     `unused` are the entries of the policy that matched nothing; `notes` say what else a reader must know of it. `pins`
     are the fewest changes of what is served after which nothing fails but the `left` findings, which no pin clears.
+    `layers` sum up the two sides, from the model down to the processor. `place` is the file to be changed, where a side
+    is a file.
     """
 
     before: str
@@ -149,3 +169,5 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     notes: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
     left: int = 0
+    layers: tuple[Layer, ...] = ()
+    place: Place | None = None

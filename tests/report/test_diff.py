@@ -20,6 +20,7 @@ from envparity.values import (
     Report,
     Severity,
 )
+from tests.report.hostile import HUGE, hostile, large
 
 MODEL = Artifact(
     kind="model",
@@ -143,3 +144,19 @@ def test_json_has_the_same_keys_for_every_finding() -> None:
     assert document["after"]["gaps"] == [
         {"section": "artifacts", "item": "", "kind": "not-recorded", "reason": "no model was named"}
     ]
+
+
+def test_a_hundred_thousand_findings_are_counted_and_the_first_are_shown() -> None:
+    """Somebody else's snapshot must not fill the terminal, or the log of a pipeline."""
+    lines = shown(large())
+
+    assert lines[1] == "DIFFERENT: 100000 critical, of 100,000 differences"
+    assert "and 99,900 more that matter (-v lists them)" in lines
+    assert len(lines) < 1_500
+
+
+def test_a_name_of_a_megabyte_is_cut_and_said_to_be_long() -> None:
+    lines = shown(hostile(HUGE), verbose=True)
+
+    assert "(1,000,000 characters)" in " ".join(lines)
+    assert len("\n".join(lines)) < 65_536

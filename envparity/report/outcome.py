@@ -1,0 +1,130 @@
+"""What a comparison comes to, in the words that every format uses: the verdict, why, what matters and who can act."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from envparity.errors import ExitStatus
+from envparity.report.text import NAME, bounded, counted, listed
+from envparity.values import Change, Effect, Finding, Report, Severity
+
+
+class Outcome(StrEnum):
+    """The three answers that there are."""
+
+    DIFFERENT = "different"
+    INCOMPLETE = "incomplete"
+    OK = "ok"
+
+
+def outcome(report: Report) -> Outcome:
+    """Which of the answers it is. What is over the threshold weighs more than what is missing."""
+    if any(finding.severity.at_least(report.fail_on) for finding in judged(report)):
+        return Outcome.DIFFERENT
+    return Outcome.INCOMPLETE if report.blocked else Outcome.OK
+
+
+def judged(report: Report) -> list[Finding]:
+    """The findings that both sides know of."""
+    return [finding for finding in report.findings if finding.difference.change is not Change.UNKNOWN]
+
+
+def unjudged(report: Report) -> list[Finding]:
+    """The findings that one side alone knows of."""
+    return [finding for finding in report.findings if finding.difference.change is Change.UNKNOWN]
+
+
+def verdict(report: Report) -> str:
+    """The answer in one line: `DIFFERENT: 1 critical, of 132 differences`."""
+    known = judged(report)
+    total = counted(len(known), "difference")
+    match outcome(report):
+        case Outcome.DIFFERENT:
+            counts = Counter(finding.severity for finding in known if finding.severity.at_least(report.fail_on))
+            what = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
+            return f"DIFFERENT: {what}, of {total}"
+        case Outcome.INCOMPLETE:
+            return f"INCOMPLETE: no answer; {total} in what could be compared"
+    if known:
+        return f"OK: none of {total} is {or_worse(report.fail_on)}"
+    unknown = f"; {len(report.findings)} known on one side only" if report.findings else ""
+    return f"OK: no difference in {counted(report.compared, 'fact')}{unknown}"
+
+
+def status(report: Report) -> str:
+    """What was compared, and why the exit status is what it is. It holds the names of the two sides."""
+    match report.status:
+        case ExitStatus.FINDINGS:
+            because = f"a finding is {or_worse(report.fail_on)} (--fail-on)"
+        case ExitStatus.UNFINISHED:
+            because = "; ".join(bounded(reason, 600) for reason in report.blocked)
+        case _:
+            because = f"nothing is {or_worse(report.fail_on)} (--fail-on)"
+    return f"{counted(report.compared, 'fact')} compared. Exit status {int(report.status)}: {because}."
+
+
+def remedy(report: Report) -> str:
+    """The smallest change after which it passes, or nothing where no pin helps."""
+    if not report.pins:
+        return ""
+    pins = listed((bounded(pin, NAME) for pin in report.pins), 12)
+    rest = f"; what is left then ({counted(report.left, 'finding')}) no pin clears" if report.left else ""
+    return f"To pass, serve with {pins}{rest}."
+
+
+def of_policy(report: Report) -> list[str]:
+    """What the policy left to be said."""
+    unused = (f"{entry} matched nothing; remove it" for entry in report.unused)
+    return [bounded(said) for said in (*report.notes, *unused)]
+
+
+def or_worse(severity: Severity) -> str:
+    """`high or worse`; nothing is worse than critical."""
+    return str(severity) if severity is Severity.CRITICAL else f"{severity} or worse"
+
+
+def matters(finding: Finding, fail_on: Severity) -> bool:
+    """Whether a finding is shown in full: it is grave, or a rule speaks, or it is over the threshold."""
+    severity = finding.severity
+    if severity is Severity.INFO:
+        return False
+    if severity.at_least(Severity.HIGH) or (severity is Severity.MEDIUM and bool(finding.rule)):
+        return True
+    # Hundreds of OS packages that only the general order speaks of are a line together, however strict the caller is.
+    return severity.at_least(fail_on) and finding.difference.section != "os_packages"
+
+
+EFFECTS = {
+    Effect.LOAD_FAILURE: "the model does not load, or its first prediction fails",
+    Effect.SILENT_NUMERIC: "other numbers, and no error",
+    Effect.BEHAVIOUR: "other behaviour",
+    Effect.PERFORMANCE: "slower, or more memory",
+    Effect.SECURITY: "open to attack",
+    Effect.COSMETIC: "only how things look",
+    Effect.UNKNOWN: "not known",
+}
+"""What an effect means, for people who do not program."""
+
+_BUILDER = "whoever builds the image, or installs the servers"
+_OWNERS = {
+    "distributions": "whoever keeps the requirements or the image of production",
+    "conda_packages": "whoever keeps the conda environment of production",
+    "python": _BUILDER,
+    "system": _BUILDER,
+    "os_packages": _BUILDER,
+    "native_libraries": _BUILDER,
+    "numerics": "whoever sets the variables and the hosts of production",
+    "cpu": "whoever chooses the hosts of production",
+    "accelerators": "whoever runs the hosts with accelerators",
+    "settings": "whoever deploys, and sets its variables",
+    "source_code": "whoever writes the code that serves the model",
+    "artifacts": "whoever trains the model, and hands it over",
+}
+
+
+def owner(finding: Finding) -> str:
+    """By whom it can be cleared, in words for people who know each other's trades and not the tools."""
+    named = _OWNERS.get(finding.difference.section, "whoever keeps the environment of production")
+    trained = _OWNERS["artifacts"]
+    return f"{named}; or {trained}" if "train again" in finding.fix and named != trained else named
