@@ -13,7 +13,7 @@ from tests.values import training
 def test_the_layers_go_from_the_model_down_to_the_processor() -> None:
     found = {layer.name: layer.before for layer in overview(training(), training())}
 
-    assert list(found)[0] == "Model"
+    assert next(iter(found)) == "Model"
     assert found["Python"] == "3.11.7 cpython"
     assert found["C library"] == "glibc 2.36"
     assert found["Operating system"].startswith("debian 12 x86_64")
@@ -34,7 +34,7 @@ def test_a_side_that_does_not_say_is_empty() -> None:
     assert found["Python libraries"].after == "1 declared"
 
 
-@given(environments, environments)
+@given(environments(), environments())
 def test_swapping_the_sides_swaps_the_words(a: Environment, b: Environment) -> None:
     swapped = tuple(Layer(name=layer.name, before=layer.after, after=layer.before) for layer in overview(b, a))
 

@@ -13,9 +13,19 @@ if TYPE_CHECKING:
     from envparity.report.text import Style
 
 FORMATS: dict[str, dict[str, str]] = {
-    "diff": {"text": "diff:text", "json": "diff:json", "markdown": "markdown:markdown"},
+    "diff": {
+        "text": "diff:text",
+        "json": "diff:json",
+        "markdown": "markdown:markdown",
+        "html": "html:html",
+    },
     "many": {"text": "many:text", "json": "many:json"},
-    "matrix": {"text": "matrix:text", "json": "diff:jsons", "markdown": "markdown:several"},
+    "matrix": {
+        "text": "matrix:text",
+        "json": "diff:jsons",
+        "markdown": "markdown:several",
+        "html": "html:several",
+    },
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},
     "rules": {"text": "rules:several", "json": "rules:json"},
