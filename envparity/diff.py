@@ -6,6 +6,7 @@ import datetime
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +22,9 @@ from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
 from envparity.values import Change, Difference, Environment, Finding, Gap, GapKind, Report, Severity, Standing
 
-__all__ = ["across", "between", "many"]
+__all__ = ["across", "between", "many", "placed"]
+
+_NAMED_IN_FILES = {"distributions", "conda_packages", "python"}
 
 
 def between(
@@ -149,6 +152,21 @@ def across(reports: Sequence[Report]) -> tuple[Report, ...]:
     return tuple(
         replace(report, unused=tuple(entry for entry in report.unused if entry in everywhere)) for report in reports
     )
+
+
+def placed(report: Report, before: str, after: str, *, base_dir: Path | None = None) -> Report:
+    """
+    The same report, with the file and the lines that a pipeline can point at: those of `after`, which is the side that
+    will be changed, else of `before`. Where neither reference is a file of text, it is returned as it is.
+    """
+    from envparity.sources import places
+
+    items = {finding.difference.item for finding in report.findings if finding.difference.section in _NAMED_IN_FILES}
+    for reference in (after, before):
+        found = places.place(reference, items, base_dir or Path())
+        if found is not None:
+            return replace(report, place=found)
+    return report
 
 
 def _unknown(change: Change) -> bool:

@@ -110,6 +110,8 @@ def command(
         after = sources.on_host(after, node) if node is not None else after
         results.append(diff.between(before, after, labels=(left, label), **judging))
     reports = diff.across(results)
+    if any(form in report.LOCATED for form, _ in wanted):
+        reports = tuple(diff.placed(each, named[0], after) for each, after in zip(reports, named[1:], strict=True))
     if len(reports) == 1:
         _emit("diff", reports[0], wanted, common)
     else:

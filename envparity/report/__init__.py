@@ -18,14 +18,20 @@ FORMATS: dict[str, dict[str, str]] = {
         "json": "diff:json",
         "markdown": "markdown:markdown",
         "html": "html:html",
+        "sarif": "sarif:sarif",
+        "junit": "junit:junit",
+        "github": "github:github",
     },
-    "many": {"text": "many:text", "json": "many:json"},
     "matrix": {
         "text": "matrix:text",
         "json": "diff:jsons",
         "markdown": "markdown:several",
         "html": "html:several",
+        "sarif": "sarif:several",
+        "junit": "junit:several",
+        "github": "github:several",
     },
+    "many": {"text": "many:text", "json": "many:json"},
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},
     "rules": {"text": "rules:several", "json": "rules:json"},
@@ -35,6 +41,9 @@ FORMATS: dict[str, dict[str, str]] = {
 Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`. The value of `matrix` is
 several Reports, one for each target; it has every format that `diff` has.
 """
+
+LOCATED = frozenset({"sarif", "github"})
+"""The formats that point at a line of a file, where a Report has a `place`."""
 
 
 def rendered(kind: str, form: str, value: object, style: Style, *, verbose: bool = False) -> str:

@@ -26,7 +26,8 @@ _ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:[/?#][A-Za-z0-9._~
 def printable(text: str, *, ascii: bool = False) -> str:
     r"""
     The text with everything escaped that a terminal could obey: control characters, escapes, what turns the direction
-    of writing, line breaks, and bytes that are no text. With `ascii`, every other letter too (`\u0441`).
+    of writing, line breaks, and bytes that are no text; and what a pipeline that keeps the output could obey. With
+    `ascii`, every other letter too (`\u0441`).
     """
     out = []
     for character in text:
@@ -36,7 +37,8 @@ def printable(text: str, *, ascii: bool = False) -> str:
             out.append(_escaped(character))
         else:
             out.append(character)
-    return "".join(out)
+    # A runner of workflows obeys a line of a log that begins with `::`, and one that holds `##[`.
+    return "".join(out).replace("::", r":\x3a").replace("##[", r"#\x23[")
 
 
 def _escaped(character: str) -> str:
