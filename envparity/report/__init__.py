@@ -38,8 +38,8 @@ FORMATS: dict[str, dict[str, str]] = {
     "rule": {"text": "rules:one", "json": "rules:json"},
 }
 """
-Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`. The value of `matrix` is
-several Reports, one for each target; it has every format that `diff` has.
+Kind of value -> format -> `file:function`; a function takes the value, a `Style` and `verbose`. The value of
+`matrix` is several Reports, one for each target; it has every format that `diff` has.
 """
 
 LOCATED = frozenset({"sarif", "github"})

@@ -62,7 +62,8 @@ def _head(report: Report, style: Style) -> Iterator[str]:
 
 def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[str]:
     if verbose:
-        yield from (finding_line(finding, style) for finding in findings)
+        for finding in findings:
+            yield from set_aside(finding, style) if finding.policy else [finding_line(finding, style)]
         return
     groups: dict[tuple[Severity, str, str], list[Finding]] = {}
     noted: list[Finding] = []

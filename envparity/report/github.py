@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envparity.report.outcome import Outcome, judged, outcome, status, verdict
+from envparity.report.outcome import Outcome, judged, of_policy, outcome, status, verdict
 from envparity.report.sarif import named_lines
 from envparity.report.text import Style, change, name, sentence, subject
 from envparity.values import Finding, Report, Severity
@@ -49,6 +49,8 @@ def several(reports: Sequence[Report], style: Style | None = None, *, verbose: b
         words = f"{verdict(order[0])}. {status(order[0])}"
     if left_out:
         words += f" {left_out:,} more are left out here: GitHub shows {MOST} of a level."
+    if len(order) == 1:
+        words += "".join(f" Policy: {said}." for said in of_policy(order[0])[:MOST])
     summary = _command("notice", "envparity diff", sentence(words), None)
     return "\n".join((*lines["error"], *lines["warning"], *lines["notice"], summary)) + "\n"
 

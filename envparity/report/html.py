@@ -21,8 +21,10 @@ from envparity import __version__, resources
 from envparity.report.outcome import (
     EFFECTS,
     Outcome,
+    decided,
     judged,
     matters,
+    of_policy,
     or_worse,
     outcome,
     owner,
@@ -118,6 +120,7 @@ def _page(report: Report) -> dict[str, Any]:
         "unknown": [
             {"title": sentence(entry.title(6)), "reason": sentence(entry.reason)} for entry in entries[:MOST_UNKNOWN]
         ],
+        "policy": [sentence(said) for said in of_policy(report)[:MOST_UNKNOWN]],
         "unknown_left_out": _left_out(len(entries) - MOST_UNKNOWN, "reason"),
         "status": f"{sentence(verdict(report))}. {sentence(status(report))}",
     }
@@ -156,6 +159,7 @@ def _words(finding: Finding) -> dict[str, Any]:
         "effect": EFFECTS[finding.effect],
         "reason": sentence(finding.reason),
         "fix": sentence(finding.fix),
+        "policy": sentence(decided(finding)),
     }
 
 

@@ -12,14 +12,27 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from envparity.report.outcome import EFFECTS, Outcome, judged, matters, outcome, owner, status, unjudged, verdict
-from envparity.report.text import Style, change, counted, link, name, sentence, subject
+from envparity.report.outcome import (
+    EFFECTS,
+    Outcome,
+    decided,
+    judged,
+    matters,
+    of_policy,
+    outcome,
+    owner,
+    status,
+    unjudged,
+    verdict,
+)
+from envparity.report.text import Style, bounded, change, counted, link, name, sentence, subject
 from envparity.report.unknown import unknown
 from envparity.values import Finding, Report
 
 LIMIT = 65_536
 _LEAST = 3_000
 _NOTE = 160
+_MOST_OF_POLICY = 5
 _STYLE = Style()
 _SIGNS = {Outcome.DIFFERENT: "❌", Outcome.INCOMPLETE: "⚠️", Outcome.OK: "✅"}
 
@@ -105,7 +118,10 @@ def _page(report: Report, room: int) -> str:
         f"### {_SIGNS[outcome(report)]} {escaped(verdict(report))}\n\n"
         f"{code(name(report.before))} → {code(name(report.after))}\n"
     )
-    foot = f"\n{escaped(sentence(status(report)))}\n"
+    said = "".join(
+        f"- policy: {escaped(sentence(bounded(text, 300)))}\n" for text in of_policy(report)[:_MOST_OF_POLICY]
+    )
+    foot = f"\n{said}\n{escaped(sentence(status(report)))}\n" if said else f"\n{escaped(sentence(status(report)))}\n"
     page = head
     for part in _parts(report):
         page += part.within(room - _size(page) - _size(foot))
@@ -148,13 +164,18 @@ def _what(finding: Finding) -> str:
 
 
 def _row(finding: Finding) -> str:
-    effect = f"**{EFFECTS[finding.effect]}**: {escaped(sentence(finding.reason))}"
+    effect = f"**{EFFECTS[finding.effect]}**: {_reason(finding)}"
     fix = escaped(sentence(finding.fix))
     return f"| **{finding.severity}** | {_what(finding)} | {effect} | {fix} | {owner(finding)} |\n"
 
 
 def _line(finding: Finding) -> str:
-    return f"| {finding.severity} | {_what(finding)} | {escaped(sentence(finding.reason))} |\n"
+    return f"| {finding.severity} | {_what(finding)} | {_reason(finding)} |\n"
+
+
+def _reason(finding: Finding) -> str:
+    policy = f" Policy: {escaped(sentence(decided(finding)))}" if finding.policy else ""
+    return f"{escaped(sentence(finding.reason))}{policy}"
 
 
 def _proofs(finding: Finding) -> Iterable[str]:

@@ -73,6 +73,11 @@ def remedy(report: Report) -> str:
     return f"To pass, serve with {pins}{rest}."
 
 
+def decided(finding: Finding) -> str:
+    """What a policy made of a finding, or nothing."""
+    return f"{finding.policy} (was {finding.was})" if finding.policy else ""
+
+
 def of_policy(report: Report) -> list[str]:
     """What the policy left to be said."""
     unused = (f"{entry} matched nothing; remove it" for entry in report.unused)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from envparity import __version__
 from envparity.report.diff import encoded
-from envparity.report.outcome import EFFECTS, Outcome, judged, outcome
+from envparity.report.outcome import EFFECTS, Outcome, decided, judged, of_policy, outcome
 from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.values import Finding, Report, Severity
 
@@ -65,6 +65,7 @@ def _invocation(report: Report, over: int, noted: int) -> dict[str, object]:
         said.append(
             ("note", f"{counted(noted, 'harmless difference')} left out here; the JSON report has all of them.")
         )
+    said += [("note", f"policy: {sentence(text)}") for text in of_policy(report)]
     return {
         "executionSuccessful": outcome(report) is not Outcome.INCOMPLETE,
         "exitCode": int(report.status),
@@ -116,7 +117,11 @@ def _result(
         "message": {"text": escaped(text)},
         "locations": [_location(report, finding, lines)],
         "partialFingerprints": {"envparity/v1": _fingerprint(report, finding)},
-        "properties": {"severity": str(finding.severity), "effect": str(finding.effect)},
+        "properties": {
+            "severity": str(finding.severity),
+            "effect": str(finding.effect),
+            **({"policy": sentence(decided(finding))} if finding.policy else {}),
+        },
     }
 
 

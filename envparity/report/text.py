@@ -37,8 +37,8 @@ def printable(text: str, *, ascii: bool = False) -> str:
             out.append(_escaped(character))
         else:
             out.append(character)
-    # A runner of workflows obeys a line of a log that begins with `::`, and one that holds `##[`.
-    return "".join(out).replace("::", r":\x3a").replace("##[", r"#\x23[")
+    # A runner of workflows obeys a line of a log that begins with `::`, indented or not, and one that holds `##[`.
+    return re.sub(r"(?<!\S)::", r"\\x3a:", "".join(out)).replace("##[", r"#\x23[")
 
 
 def _escaped(character: str) -> str:
@@ -128,7 +128,7 @@ class Style(NamedTuple):
             line = word
             while (cut := _cut(line, room)) < len(line):
                 lines.append(line[:cut])
-                line = line[cut:]
+                line = re.sub("^::", r"\\x3a:", line[cut:])
         lines.append(line)
         begin = first.ljust(len(indent)) if first.strip() or not first else first
         return [f"{indent if index else begin}{line}" for index, line in enumerate(lines)]

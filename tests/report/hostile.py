@@ -65,6 +65,8 @@ def finding(text: str, severity: Severity = Severity.CRITICAL, change: Change = 
         rule=text,
         evidence=(Evidence(kind="cited", gist=text, url=text, read_on=text),),
         also=(text,),
+        policy=text,
+        was=Severity.HIGH,
     )
 
 
@@ -82,6 +84,8 @@ def report_of(*findings: Finding, text: str = "prod.txt", blocked: bool = False)
         status=1 if findings else 3 if blocked else 0,
         blocked=(text,) if blocked else (),
         gaps_before=(Gap(section="cpu", kind=GapKind.UNREAD, reason=text, item=text),),
+        notes=(text,),
+        unused=(text,),
         layers=(Layer(name="Python", before=text, after=text),),
         place=Place(path=text, lines=((text, 3),)),
     )
