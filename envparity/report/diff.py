@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from envparity.report.document import DiffDocument, FindingObject, GapObject
 from envparity.report.outcome import Outcome, judged, matters, of_policy, outcome, remedy, status, verdict
 from envparity.report.text import NAME, Style, bounded, counted, finding_block, finding_line, listed, set_aside, subject
 from envparity.report.unknown import unknown_lines
-from envparity.values import Change, Finding, Report, Severity
+from envparity.values import Change, Finding, Gap, Report, Severity
 
 _MANY = 5
 _MOST_IN_FULL = 100
@@ -105,19 +106,19 @@ def ending(report: Report, style: Style) -> Iterator[str]:
 def json(report: Report, style: Style | None = None, *, verbose: bool = False) -> str:
     """For a program: every finding and gap, with keys that are always there."""
     counts = Counter(finding.severity for finding in report.findings)
-    body = {
+    body: DiffDocument = {
         "schema": 1,
         "kind": "diff",
         "status": int(report.status),
         "complete": report.complete,
         "blocked": list(report.blocked),
-        "fail_on": str(report.fail_on),
+        "fail_on": report.fail_on,
         "compared": report.compared,
         "before": {"label": report.before, "digest": report.before_digest, "gaps": gaps(report.gaps_before)},
         "after": {"label": report.after, "digest": report.after_digest, "gaps": gaps(report.gaps_after)},
         "remedy": {"pins": list(report.pins), "left": report.left},
         "policy": {"notes": list(report.notes), "unused": list(report.unused)},
-        "counts": {str(severity): counts[severity] for severity in Severity},
+        "counts": {severity: counts[severity] for severity in Severity},
         "findings": [finding_object(finding) for finding in report.findings],
     }
     return encoded(body)
@@ -144,31 +145,30 @@ def _clean(value: object) -> object:
     return value
 
 
-def gaps(found: tuple[object, ...]) -> list[dict[str, str]]:
+def gaps(found: Sequence[Gap]) -> list[GapObject]:
     """Gaps with every key, empty or not."""
-    keys = ("section", "item", "kind", "reason")
-    return [{key: str(getattr(gap, key)) for key in keys} for gap in found]
+    return [{"section": gap.section, "item": gap.item, "kind": gap.kind, "reason": gap.reason} for gap in found]
 
 
-def finding_object(finding: Finding) -> dict[str, object]:
+def finding_object(finding: Finding) -> FindingObject:
     """A finding with every key, empty or not."""
     difference = finding.difference
     return {
-        "severity": str(finding.severity),
-        "effect": str(finding.effect),
+        "severity": finding.severity,
+        "effect": finding.effect,
         "rule": finding.rule,
         "also": list(finding.also),
         "section": difference.section,
         "item": difference.item,
         "field": difference.field,
-        "change": str(difference.change),
+        "change": difference.change,
         "before": difference.before,
         "after": difference.after,
         "note": difference.note,
         "reason": finding.reason,
         "fix": finding.fix,
         "policy": finding.policy,
-        "was": str(finding.was or finding.severity),
+        "was": finding.was or finding.severity,
         "evidence": [
             {"kind": proof.kind, "gist": proof.gist, "url": proof.url, "read_on": proof.read_on}
             for proof in finding.evidence
