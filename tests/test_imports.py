@@ -32,7 +32,6 @@ LIBRARIES = {
     "installer": ("image/wheels.py",),
     "isal": ("oci/",),
     "jinja2": ("report/html.py",),
-    "markupsafe": ("report/html.py",),  # jinja2's own word for what is escaped already
     "msgspec": ("",),  # anywhere: the values are made of it
     "packaging": ("",),  # anywhere: versions, markers and tags are words of the whole project
     "platformdirs": ("cache.py",),

@@ -15,7 +15,6 @@ from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from envparity import __version__, resources
 from envparity.report.outcome import (
@@ -63,9 +62,8 @@ def several(reports: Sequence[Report], style: Style | None = None, *, verbose: b
     )
     return page.render(
         version=__version__,
-        # The two files are ours, and their text is no HTML: `<` in them must stay what it is.
-        style=Markup(css),  # noqa: S704
-        script=Markup(js),  # noqa: S704
+        style=css,
+        script=js,
         style_hash=_digest(css),
         script_hash=_digest(js),
         title=f"{_ANSWERS[outcome(order[0])]}: {name(order[0].before)} → {name(order[0].after)}",
@@ -114,8 +112,9 @@ def _page(report: Report) -> dict[str, Any]:
         "before_digest": name(report.before_digest),
         "after_digest": name(report.after_digest),
         "blocked": [sentence(reason) for reason in report.blocked],
-        "matters": [_item(finding) for finding in full[:MOST_IN_FULL]],
+        "matters": [_item(finding, report.fail_on) for finding in full[:MOST_IN_FULL]],
         "matters_left_out": _left_out(len(full) - MOST_IN_FULL, "difference that matters", "differences that matter"),
+        "differs": bool(judged(report)),
         "layers": list(_layers(report)),
         "unknown": [
             {"title": sentence(entry.title(6)), "reason": sentence(entry.reason)} for entry in entries[:MOST_UNKNOWN]
@@ -163,7 +162,7 @@ def _words(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _item(finding: Finding) -> dict[str, Any]:
+def _item(finding: Finding, fail_on: Severity) -> dict[str, Any]:
     effect = EFFECTS[finding.effect]
     proofs = [
         {
@@ -176,8 +175,13 @@ def _item(finding: Finding) -> dict[str, Any]:
         for proof in finding.evidence
     ]
     rule = name(" ".join((finding.rule, *(f"(also {rule})" for rule in finding.also))))
-    own = {"effect": effect[0].upper() + effect[1:], "owner": owner(finding), "proofs": proofs, "rule": rule}
-    return _words(finding) | own
+    return _words(finding) | {
+        "effect": effect[0].upper() + effect[1:],
+        "decides": finding.severity.at_least(fail_on),
+        "owner": owner(finding),
+        "proofs": proofs,
+        "rule": rule,
+    }
 
 
 def _row(finding: Finding, report: Report | None) -> dict[str, Any]:

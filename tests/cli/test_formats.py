@@ -89,3 +89,31 @@ def test_several_comparisons_are_one_document(world: World) -> None:
     done = envparity("diff", world.snapshot, world.snapshot, world.snapshot, "--format", "json")
 
     assert [each["status"] for each in json.loads(done.stdout)] == [0, 0]
+
+
+def test_many_comparisons_have_no_report_in_every_format(world: World) -> None:
+    arguments = ("diff", world.snapshot, "--many", world.snapshot.parent, "--format", "sarif")
+
+    refused(*arguments, status=2, says="`--many` has no report in sarif")
+
+
+def test_a_default_of_the_settings_is_one_format_or_several(world: World, tmp_path: Path) -> None:
+    for stated in ("github", "[github]"):
+        (tmp_path / "envparity.yaml").write_text(f"options:\n  diff: {{format: {stated}}}\n", "utf-8")
+
+        done = envparity("diff", world.snapshot, world.snapshot, cwd=tmp_path)
+
+        assert done.stdout.startswith("::notice title=envparity diff::OK: no difference")
+
+
+def test_a_finding_of_a_named_target_is_shown_at_the_line_of_its_file(world: World, tmp_path: Path) -> None:
+    """A pipeline compares with `prod`; the annotation stands in the file that prod is made of."""
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "prod.txt").write_text("# what is served\ndemo==99\n", "utf-8")
+    (tmp_path / "envparity.yaml").write_text("targets: {prod: deploy/prod.txt}\n", "utf-8")
+
+    done = envparity(
+        *("diff", world.snapshot, "prod", "--format", "github", "--fail-on", "low"), status=1, cwd=tmp_path
+    )
+
+    assert "::error file=deploy/prod.txt,line=2,title=" in done.stdout

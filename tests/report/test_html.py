@@ -69,6 +69,18 @@ def test_there_are_three_answers(report: object, answer: str) -> None:
     assert word == answer
 
 
+def test_what_matters_and_does_not_decide_is_told_from_what_does() -> None:
+    """Somebody who reads "why not" must not send a team after what nobody asked for."""
+    source = html.html(hostile("x"))
+
+    cards = re.findall('<li class="(\\w+)">(.*?)</li>\n', source, re.DOTALL)
+    assert {severity: "does not decide" in card for severity, card in cards if "badge" in card} == {
+        "critical": False,
+        "high": False,
+        "medium": True,
+    }
+
+
 def test_the_page_is_whole_by_itself() -> None:
     """It is opened from a mail, in a train: what it needed from a network would be missing."""
     page = Page(html.html(between(TRAINED, SERVED)))
