@@ -59,5 +59,5 @@ def _shown(path: Path, base_dir: Path) -> str:
     """Relative to the working directory where it lies below it, as a repository is checked out."""
     try:
         return Path(os.path.abspath(path)).relative_to(os.path.abspath(base_dir)).as_posix()  # noqa: PTH100
-    except ValueError:
+    except (ValueError, OSError):  # it lies elsewhere, or the working directory was removed
         return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100

@@ -78,6 +78,20 @@ def test_a_file_outside_of_the_working_directory_is_named_in_full(tmp_path: Path
     assert found.path == (tmp_path / "prod.txt").as_posix()
 
 
+def test_a_working_directory_that_was_removed_matters_only_to_relative_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prod.txt").write_text("numpy\n", "utf-8")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    found = places.place(str(tmp_path / "prod.txt"), ["numpy"], Path())
+
+    assert found is not None
+    assert found.path == str(tmp_path / "prod.txt")
+
+
 @given(st.text(max_size=200))
 def test_a_line_is_one_of_the_file(text: str) -> None:
     for _, line in places._lines(text, {"a": "a", "0": "0"}):
