@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envparity.report.outcome import Outcome, judged, of_policy, outcome, status, verdict
+from envparity.report.outcome import Outcome, judged, of_policy, outcome, remedy, status, verdict
 from envparity.report.sarif import named_lines
 from envparity.report.text import Style, change, name, sentence, subject
 from envparity.values import Finding, Report, Severity
@@ -46,7 +46,7 @@ def several(reports: Sequence[Report], style: Style | None = None, *, verbose: b
                 left_out += 1
     words = "; ".join(f"{name(report.after)}: {verdict(report)}" for report in order[:MOST])
     if len(order) == 1:
-        words = f"{verdict(order[0])}. {status(order[0])}"
+        words = " ".join(filter(None, (f"{verdict(order[0])}.", remedy(order[0]), status(order[0]))))
     if left_out:
         words += f" {left_out:,} more are left out here: GitHub shows {MOST} of a level."
     if len(order) == 1:

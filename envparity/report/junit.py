@@ -10,7 +10,7 @@ from html import escape
 from itertools import chain, islice
 from typing import NamedTuple
 
-from envparity.report.outcome import EFFECTS, decided, judged, of_policy, owner, status, unjudged
+from envparity.report.outcome import EFFECTS, decided, judged, of_policy, owner, remedy, status, unjudged
 from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.values import Change, Finding, Report
 
@@ -53,7 +53,11 @@ class _Case(NamedTuple):
 
 def _suite(report: Report, cases: list[_Case]) -> str:
     title = escape(f"{name(report.before)} → {name(report.after)}")
-    words = [*(f"policy: {sentence(said)}" for said in of_policy(report)[:100]), sentence(status(report))]
+    words = [
+        *filter(None, (sentence(remedy(report)),)),
+        *(f"policy: {sentence(said)}" for said in of_policy(report)[:100]),
+        sentence(status(report)),
+    ]
     said = f"<system-out>{escape(chr(10).join(words))}</system-out>\n"
     return f'<testsuite name="{title}" {_counts(cases)}>\n{"".join(case.xml() for case in cases)}{said}</testsuite>\n'
 

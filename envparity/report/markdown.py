@@ -21,6 +21,7 @@ from envparity.report.outcome import (
     of_policy,
     outcome,
     owner,
+    remedy,
     status,
     unjudged,
     verdict,
@@ -114,15 +115,14 @@ def _size(text: str) -> int:
 
 
 def _page(report: Report, room: int) -> str:
-    head = (
-        f"### {_SIGNS[outcome(report)]} {escaped(verdict(report))}\n\n"
-        f"{code(name(report.before))} → {code(name(report.after))}\n"
-    )
-    said = "".join(
-        f"- policy: {escaped(sentence(bounded(text, 300)))}\n" for text in of_policy(report)[:_MOST_OF_POLICY]
-    )
-    foot = f"\n{said}\n{escaped(sentence(status(report)))}\n" if said else f"\n{escaped(sentence(status(report)))}\n"
-    page = head
+    head = [
+        f"### {_SIGNS[outcome(report)]} {escaped(verdict(report))}",
+        f"{code(name(report.before))} → {code(name(report.after))}",
+        *([f"**{escaped(sentence(remedy(report)))}**"] if report.pins else []),
+    ]
+    said = [f"- policy: {escaped(sentence(bounded(text, 300)))}\n" for text in of_policy(report)[:_MOST_OF_POLICY]]
+    foot = "".join(("\n", *said, "\n" if said else "", escaped(sentence(status(report))), "\n"))
+    page = "\n\n".join(head) + "\n"
     for part in _parts(report):
         page += part.within(room - _size(page) - _size(foot))
     return page + foot

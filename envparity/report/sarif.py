@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from envparity import __version__
 from envparity.report.diff import encoded
-from envparity.report.outcome import EFFECTS, Outcome, decided, judged, of_policy, outcome
+from envparity.report.outcome import EFFECTS, Outcome, decided, judged, of_policy, outcome, remedy
 from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.values import Finding, Report, Severity
 
@@ -65,6 +65,8 @@ def _invocation(report: Report, over: int, noted: int) -> dict[str, object]:
         said.append(
             ("note", f"{counted(noted, 'harmless difference')} left out here; the JSON report has all of them.")
         )
+    if report.pins:
+        said.append(("note", sentence(remedy(report))))
     said += [("note", f"policy: {sentence(text)}") for text in of_policy(report)]
     return {
         "executionSuccessful": outcome(report) is not Outcome.INCOMPLETE,

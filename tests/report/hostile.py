@@ -85,6 +85,7 @@ def report_of(*findings: Finding, text: str = "prod.txt", blocked: bool = False)
         blocked=(text,) if blocked else (),
         gaps_before=(Gap(section="cpu", kind=GapKind.UNREAD, reason=text, item=text),),
         notes=(text,),
+        pins=(text,) if findings else (),
         unused=(text,),
         layers=(Layer(name="Python", before=text, after=text),),
         place=Place(path=text, lines=((text, 3),)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import msgspec
 import pytest
 
 from envparity import report
@@ -38,11 +40,19 @@ def test_what_a_policy_set_aside_is_said_with_its_reason_and_what_it_was(form: s
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_a_policy_leaves_to_be_said_is_in_every_format(form: str) -> None:
-    import msgspec
-
     found = msgspec.structs.replace(report_of(), notes=("an exception has expired",), unused=())
 
     assert "an exception has expired" in report.rendered("diff", form, found, Style())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_smallest_change_that_would_do_is_in_every_format(form: str) -> None:
+    found = msgspec.structs.replace(report_of(ACCEPTED), pins=("numpy 1.26.4",), left=2)
+
+    text = report.rendered("diff", form, found, Style(width=200))
+
+    assert "numpy 1.26.4" in text
+    assert "no pin clears" in text or json.loads(text)["remedy"]["left"] == 2
 
 
 @pytest.mark.parametrize("form", FORMATS)
