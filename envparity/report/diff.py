@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from envparity.report.document import DiffDocument, FindingObject, GapObject
 from envparity.report.outcome import Outcome, judged, matters, of_policy, outcome, remedy, status, verdict
 from envparity.report.text import NAME, Style, bounded, counted, finding_block, finding_line, listed, set_aside, subject
 from envparity.report.unknown import unknown_lines
 from envparity.values import Change, Finding, Gap, Report, Severity
+
+if TYPE_CHECKING:
+    from envparity.report.document import DiffDocument, FindingObject, GapObject
 
 _MANY = 5
 _MOST_IN_FULL = 100

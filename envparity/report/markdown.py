@@ -77,7 +77,7 @@ def code(text: str) -> str:
 
 # `www.` and `://` begin a link, `:word:` is a picture, `- `, `+ ` and `1. ` begin a list where they begin a text.
 _MARKUP = re.compile(r"[\\`*_{}\[\]()<>#!|~&$]|:(?!\s|$)|(?<=www)\.|^[-+=\s]|^\d(?=\d*[.)](?:\s|$))", re.IGNORECASE)
-_REFERENCE = re.compile(r"@|&#35;(?=\w)|\bgh-(?=\d)|!(?=\d)|%(?=\w)", re.IGNORECASE)
+_REFERENCE = re.compile(r"@|&#35;(?=\w)|\bgh-(?=\d)|&#33;(?=\d)|%(?=\w)", re.IGNORECASE)
 
 
 class _Part(NamedTuple):
