@@ -34,9 +34,9 @@ def _libraries(environment: Environment, other: Environment) -> str:
     if environment.distributions is not None:
         found = effective(environment, other)
         declared = any(item.basis is Basis.DECLARED for item in found.values())
-        words.append(f"{len(found):,} {'declared' if declared else 'distributions'}")
+        words.append(f"{len(found):,} declared" if declared else _counted(len(found), "distribution"))
     if environment.conda_packages is not None:
-        words.append(f"{sum(not item.virtual for item in environment.conda_packages):,} conda packages")
+        words.append(_counted(sum(not item.virtual for item in environment.conda_packages), "conda package"))
     return ", ".join(words)
 
 
@@ -59,13 +59,17 @@ def _system(environment: Environment) -> str:
     system = environment.system
     words = [" ".join(filter(None, (machine.release(system) or system.os, system.machine)))] if system else []
     if environment.os_packages is not None:
-        words.append(f"{len(environment.os_packages):,} packages")
+        words.append(_counted(len(environment.os_packages), "package"))
     return ", ".join(filter(None, words))
 
 
 def _processor(environment: Environment) -> str:
     cpu = environment.cpu
     return ", ".join(filter(None, (cpu.model or cpu.vendor, cpu.isa_level))) if cpu else ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def _first(names: list[str]) -> str:

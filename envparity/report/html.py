@@ -114,7 +114,7 @@ def _page(report: Report) -> dict[str, Any]:
         "after_digest": name(report.after_digest),
         "remedy": sentence(remedy(report)),
         "blocked": [sentence(reason) for reason in report.blocked],
-        "matters": [_item(finding, report.fail_on) for finding in full[:MOST_IN_FULL]],
+        "matters": [_card(alike, report.fail_on) for alike in _alike(full[:MOST_IN_FULL])],
         "matters_left_out": _left_out(len(full) - MOST_IN_FULL, "difference that matters", "differences that matter"),
         "differs": bool(judged(report)),
         "layers": list(_layers(report)),
@@ -164,7 +164,18 @@ def _words(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _item(finding: Finding, fail_on: Severity) -> dict[str, Any]:
+def _alike(findings: list[Finding]) -> list[list[Finding]]:
+    """The findings that say the same of several items, together: a page of equal sentences is not read."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        said = (finding.severity, finding.difference.section, finding.effect, finding.reason, finding.policy)
+        known = (finding.rule, finding.also, finding.evidence, owner(finding))
+        groups.setdefault(said + known, []).append(finding)
+    return list(groups.values())
+
+
+def _card(alike: list[Finding], fail_on: Severity) -> dict[str, Any]:
+    finding = alike[0]
     effect = EFFECTS[finding.effect]
     proofs = [
         {
@@ -179,6 +190,8 @@ def _item(finding: Finding, fail_on: Severity) -> dict[str, Any]:
     rule = name(" ".join((finding.rule, *(f"(also {rule})" for rule in finding.also))))
     return _words(finding) | {
         "effect": effect[0].upper() + effect[1:],
+        "members": [_words(each) for each in alike],
+        "title": f"{len(alike)} {name(finding.difference.section).replace('_', ' ')}",
         "decides": finding.severity.at_least(fail_on),
         "owner": owner(finding),
         "proofs": proofs,

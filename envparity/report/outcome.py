@@ -101,7 +101,7 @@ def matters(finding: Finding, fail_on: Severity) -> bool:
 
 
 EFFECTS = {
-    Effect.LOAD_FAILURE: "the model does not load, or its first prediction fails",
+    Effect.LOAD_FAILURE: "the model may not load, or fail at its first prediction",
     Effect.SILENT_NUMERIC: "other numbers, and no error",
     Effect.BEHAVIOUR: "other behaviour",
     Effect.PERFORMANCE: "slower, or more memory",

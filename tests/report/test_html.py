@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -12,7 +13,7 @@ from envparity import resources
 from envparity.diff import between
 from envparity.report import html
 from envparity.report.text import printable
-from tests.report.hostile import ATTACKS, HUGE, hostile, large, report_of, texts
+from tests.report.hostile import ATTACKS, HUGE, finding, hostile, large, report_of, texts
 from tests.report.test_diff import SERVED, TRAINED
 
 
@@ -79,6 +80,20 @@ def test_what_matters_and_does_not_decide_is_told_from_what_does() -> None:
         "high": False,
         "medium": True,
     }
+
+
+def test_what_is_said_of_several_items_is_said_once() -> None:
+    """Fourteen equal cards hide the fifteenth, which is another one."""
+    plain = {"reason": "It is gone.", "evidence": (), "also": (), "rule": "", "policy": ""}
+    names = [f"package-{number}" for number in range(14)]
+    same = [msgspec.structs.replace(finding(name), fix=f"install {name}", **plain) for name in names]
+
+    source = html.html(report_of(*same, finding("another")))
+
+    cards = source.partition('<ol class="reasons">')[2].partition("</ol>")[0]
+    assert cards.count("<h3>") == 2
+    assert "<h3>14 distributions</h3>" in cards
+    assert all(f"install {name}<" in cards for name in names)
 
 
 def test_the_page_is_whole_by_itself() -> None:
