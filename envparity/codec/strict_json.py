@@ -13,6 +13,7 @@ from envparity.files import decoded
 
 MOST_BYTES = 200 << 20
 DEEPEST = 40
+_CONTAINERS = (dict, list)
 
 
 def load_json(data: bytes, what: str, *, limit: int = MOST_BYTES) -> Any:
@@ -60,13 +61,17 @@ def _not_json(error: json.JSONDecodeError, text: str, what: str) -> MalformedErr
 
 
 def _refuse_depth(document: Any, what: str) -> None:
-    level, depth = [document], 0
+    level, depth = [document] if type(document) in _CONTAINERS else [], 0
     while level:
         depth += 1
         if depth > DEEPEST:
             raise MalformedError(f"{what} is nested deeper than {DEEPEST} levels")
-        held = (value.values() if isinstance(value, dict) else value for value in level)
-        level = [inner for values in held if not isinstance(values, str | int | float | None) for inner in values]
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if type(value) is dict else value)
+            if type(inner) in _CONTAINERS
+        ]
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

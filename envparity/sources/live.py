@@ -193,13 +193,8 @@ def probe(
     command = _command(interpreter, options, nonce, bundle.importing_program if is_compiled else bundle.program)
     from envparity.sources import running
 
-    with started(command) as finish:
-        # While it works: what only running code knows; and what is needed for its answer takes as long to import as the
-        # answer to be made.
-        if inside is not None:
-            known = inside()
-        else:
-            known = running.deep(interpreter.executable, options) if options.deep else running.not_asked()
+    with started(command) as finish, running.beside(interpreter.executable, options, inside) as known:
+        # While it works: what is needed for its answer takes as long to import as the answer to be made.
         from envparity.sources import target  # noqa: F401 (what selects from files is asked last)
         from envparity.sources.observed import observed
         from envparity.sources.virtual import with_virtual_packages
@@ -208,10 +203,11 @@ def probe(
             # Once in the life of an installation: Python keeps the byte code, and the next start is faster.
             importlib.import_module("envparity.collectors.probe")
         completed = finish()
-    if completed.status != 0:
-        raise _failure(interpreter, completed, command)
+        if completed.status != 0:
+            raise _failure(interpreter, completed, command)
+        running_facts = known()
     facts = [
-        *running.together(_answer(str(interpreter.executable), completed, nonce), known),
+        *running.together(_answer(str(interpreter.executable), completed, nonce), running_facts),
         *_of_variables(options.environ),
         *_without_models(),
     ]

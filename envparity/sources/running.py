@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from envparity.collectors import bundle
 from envparity.collectors.tree import gap
 from envparity.errors import TimeLimitError, UnreachableError
-from envparity.process import Command, run
+from envparity.process import Command, Completed, started
 from envparity.sources.reading import Fact, Options, not_recorded
 
 SECTIONS = ("numerics", "modules")
@@ -27,10 +28,30 @@ def not_asked() -> list[Fact]:
     return list(not_recorded(SECTIONS, HOW))
 
 
-def deep(executable: Path, options: Options) -> list[Fact]:
+@contextmanager
+def beside(
+    executable: Path, options: Options, inside: Callable[[], Iterable[Fact]] | None
+) -> Iterator[Callable[[], Iterable[Fact]]]:
+    """
+    What only running code knows, asked while the block runs: of this process by `inside`, at once, since it imports
+    more as it goes on; else of a second start of the target, with `deep`; else the gaps of what was not asked.
+    """
+    if inside is not None:
+        facts = list(inside())
+        yield lambda: facts
+    elif options.deep:
+        with deep(executable, options) as told:
+            yield told
+    else:
+        yield not_asked
+
+
+@contextmanager
+def deep(executable: Path, options: Options) -> Iterator[Callable[[], list[Fact]]]:
     """
     Start an interpreter with its own site, our environment variables and our working directory; let it import its
-    numeric libraries and the modules that are wanted, and tell what is loaded.
+    numeric libraries and the modules that are wanted, and tell what is loaded. It works while the block runs; the
+    function that the block gets waits for it.
 
     It writes no byte code. Where it does not start, breaks down or takes too long, each section is an unread gap: what
     files say is worth having without it.
@@ -42,18 +63,31 @@ def deep(executable: Path, options: Options) -> list[Fact]:
         env=options.environ,
         timeout_s=options.timeout_s,
     )
+    with ExitStack() as stack:
+        try:
+            finish = stack.enter_context(started(command))
+        except UnreachableError as error:
+            unread = _unread(str(error))
+            yield lambda: unread
+        else:
+            yield lambda: _told(finish, nonce)
+
+
+def _told(finish: Callable[[], Completed], nonce: str) -> list[Fact]:
     try:
-        completed = run(command)
+        completed = finish()
         if completed.status == 0:
             return list(bundle.parse_answer(completed.stdout, nonce, completed.stderr))
-        lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
-        ended = f"signal {-completed.status}" if completed.status < 0 else f"status {completed.status}"
-        reason = f"--deep: it ended with {ended} while its libraries were imported" + (
-            f": {lines[-1][:200]}" if lines else ""
-        )
     except (TimeLimitError, UnreachableError, ValueError) as error:
-        reason = f"--deep: {error}"
-    return [gap(section, "unread", reason) for section in SECTIONS]
+        return _unread(str(error))
+    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    ended = f"signal {-completed.status}" if completed.status < 0 else f"status {completed.status}"
+    last = f": {lines[-1][:200]}" if lines else ""
+    return _unread(f"it ended with {ended} while its libraries were imported{last}")
+
+
+def _unread(reason: str) -> list[Fact]:
+    return [gap(section, "unread", f"--deep: {reason}") for section in SECTIONS]
 
 
 def together(files: Iterable[Fact], running: Iterable[Fact]) -> Iterator[Fact]:

@@ -152,6 +152,56 @@ def running(folder: Path, uv: str, runs: int) -> None:
         print(f"| {name} | {statistics.median(processor_ms(argv, folder) for _ in range(runs)):.0f} |", flush=True)
 
 
+READ_TWO = "import json, sys; [json.load(open(name)) for name in sys.argv[1:]]"
+IN_PROCESS = """
+import statistics, sys, time, msgspec
+from envparity.codec import load_environment
+from envparity.diff import between
+from envparity.knowledge import load_rules
+before, after = (load_environment(open(name, "rb").read(), name) for name in sys.argv[1:3])
+rules = load_rules()
+other = lambda rule, n: msgspec.structs.replace(rule, id=f"{rule.id}-{n}", when=msgspec.structs.replace(
+    rule.when, distribution=rule.when.distribution and f"{rule.when.distribution}-{n}",
+    section=rule.when.section and f"{rule.when.section}-{n}"))
+many = rules + tuple(other(rule, n) for n in range(9) for rule in rules)
+for title, known in (("in process", rules), (f"in process, ten times the rules ({len(many):,})", many)):
+    taken = []
+    for _ in range(21):
+        began = time.perf_counter()
+        between(before, after, rules=known)
+        taken.append((time.perf_counter() - began) * 1000)
+    print(f"{title}|{statistics.median(taken):.1f}")
+"""
+
+
+def diffs(folder: Path, runs: int) -> None:
+    """Two environments of 235 distributions, of which every seventh is another version; and a thousand of them."""
+    envparity = str(BIN / "envparity")
+    made.distributions(made_venv(folder, "left"), 235)
+    take = [envparity, "snapshot", "venv:left", "-o", "left.env.json"]
+    subprocess.run(take, cwd=folder, check=True, capture_output=True)
+    document = json.loads((folder / "left.env.json").read_bytes())
+    document.pop("content_digest", None)
+    for number, item in enumerate(document["distributions"]):
+        item["version"] += ".1" if number % 7 == 0 else ""
+    (folder / "many").mkdir()
+    text = json.dumps(document)
+    (folder / "right.env.json").write_text(text)
+    for number in range(1000):
+        (folder / f"many/{number:04}.env.json").write_text(text.replace("1.0.1", f"1.0.{number}"))
+    sides = ["left.env.json", "right.env.json"]
+    rows = [
+        ("both read as JSON, and no more", [sys.executable, "-I", "-c", READ_TWO, *sides]),
+        ("`envparity diff`", [envparity, "diff", *sides, "-o", "diff.json"]),
+        ("`envparity diff --many`, 1,000 snapshots", [envparity, "diff", "--many", "many", sides[0], "-o", "many.txt"]),
+    ]
+    table("Two environments of 235 distributions", rows, min(runs, 5), folder)
+    told = subprocess.run([sys.executable, "-c", IN_PROCESS, *sides], cwd=folder, check=True, capture_output=True)
+    print("\n| comparing | ms |\n| --- | ---: |")
+    for line in told.stdout.decode().splitlines():
+        print("| {} | {} |".format(*line.split("|")), flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
@@ -172,6 +222,8 @@ def main() -> int:
             verifying(folder, arguments.runs)
         if "images" in only:
             images(folder, arguments.runs)
+        if "diff" in only:
+            diffs(folder, arguments.runs)
         if "running" in only:
             running(folder, uv, arguments.runs)
         if not only & {"start", "reading", "story"}:
