@@ -176,12 +176,13 @@ def test_a_terminal_that_goes_away_ends_it_and_nohup_does_not(tmp_path: Path) ->
     sleeper.write_text(f"#!/bin/sh\n[ $1 = -V ] && exit 1\necho $$ > {fifo}\nread line < {fifo}\nexit 7\n")
     sleeper.chmod(0o755)
 
-    with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
-        fifo.read_text()
-        assert ended(process, signal.SIGHUP)[0] == 128 + signal.SIGHUP
-
-    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what `nohup` leaves to the program that it starts
+    old = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
     try:
+        with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
+            fifo.read_text()
+            assert ended(process, signal.SIGHUP)[0] == 128 + signal.SIGHUP
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what `nohup` leaves to the program that it starts
         with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
             fifo.read_text()
             process.send_signal(signal.SIGHUP)
