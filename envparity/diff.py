@@ -39,6 +39,7 @@ def between(
     policy: Policy | None = None,
     baseline: Baseline | None = None,
     today: datetime.date | None = None,
+    brief: bool = False,
 ) -> Report:
     """
     Every difference between two Environments, and what the served one needs and its place does not have: judged, worst
@@ -55,6 +56,7 @@ def between(
         policy: what the team decided of findings. Its `fail_on` is the caller's to ask for.
         baseline: findings that are accepted, for a target of the second label.
         today: the day on which exceptions are looked at; else this one.
+        brief: without what only a page for a person shows: digests, layers, the smallest change that would do.
 
     Raises:
         IncompleteError: there is not one fact that both sides know, so that there is no answer at all.
@@ -86,7 +88,7 @@ def between(
 
     findings, unused, notes = judged(after, differences)
     over = any(_fails(finding, fail_on) for finding in findings)
-    remedy = smallest(before, after, failing) if over else None
+    remedy = smallest(before, after, failing) if over and not brief else None
     blocked: list[str] = []
     for name, side, other in zip(names, (before, after), (after, before), strict=True):
         if side.origin.kind == "image" and side.distributions is None and other.distributions and not allow_incomplete:
@@ -100,8 +102,8 @@ def between(
     return Report(
         before=names[0],
         after=names[1],
-        before_digest=content_digest(before),
-        after_digest=content_digest(after),
+        before_digest="" if brief else content_digest(before),
+        after_digest="" if brief else content_digest(after),
         findings=findings,
         compared=count,
         complete=before.complete and after.complete,
@@ -116,7 +118,7 @@ def between(
         notes=notes,
         pins=remedy.pins if remedy is not None else (),
         left=len(remedy.left) if remedy is not None else 0,
-        layers=overview(before, after),
+        layers=() if brief else overview(before, after),
     )
 
 
@@ -203,7 +205,7 @@ def _standing(path: str, after: Environment, label: str, options: Mapping[str, A
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownKeysWarning)
             before = load_environment(files.read_bytes(path, what="snapshot"), path)
-        report = between(before, after, labels=(path, label), **options)
+        report = between(before, after, labels=(path, label), brief=True, **options)
     except EnvparityError as error:
         return Standing(label=path, status=int(error.status), error=str(error))
     counts = Counter(str(finding.severity) for finding in report.findings if not _unknown(finding.difference.change))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from envparity import markers
 from envparity.compare import families
@@ -25,7 +27,8 @@ def place(environment: Environment, other: Environment | None) -> dict[str, str]
     )
 
 
-def effective(environment: Environment, other: Environment | None = None) -> dict[str, Distribution]:
+@lru_cache(maxsize=16)
+def effective(environment: Environment, other: Environment | None = None) -> Mapping[str, Distribution]:
     """
     What an import can find, by normalised name: no tooling, no copy out of reach, no line that its marker excludes.
 
@@ -33,7 +36,7 @@ def effective(environment: Environment, other: Environment | None = None) -> dic
     for one name are one, with all their versions: never "the last one wins". What the `other` side has under another
     name of the same family (`opencv-python-headless`) has one name on both sides.
     """
-    return {name: _one(entries) for name, entries in _entries(environment, other)[0].items()}
+    return MappingProxyType({name: _one(entries) for name, entries in _entries(environment, other)[0].items()})
 
 
 def _entries(

@@ -13,6 +13,9 @@ from envparity.values import Artifact, Change, CondaPackage, Difference, OsPacka
 
 def os_packages(sides: Sides, left: tuple[OsPackage, ...], right: tuple[OsPackage, ...]) -> Iterator[Fact]:
     """Versions by name; by name and architecture where a side has several."""
+    if left == right:  # hundreds, of one base
+        yield from [None] * len({(package.name, package.architecture) for package in left})
+        return
     several: set[str] = set()
     for packages in (left, right):
         architectures: dict[str, set[str]] = {}

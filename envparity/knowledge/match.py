@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from envparity.compare import first_of
@@ -77,7 +77,7 @@ def severity(rule: Rule, model: Model, import_names: tuple[str, ...]) -> Severit
     return rule.elsewhere if model.known else rule.without_model
 
 
-def met(requirement: str, *sides: dict[str, Distribution]) -> bool:
+def met(requirement: str, *sides: Mapping[str, Distribution]) -> bool:
     """Whether at least one side has a distribution that meets the requirement."""
     from packaging.requirements import Requirement
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from envparity import markers
@@ -50,8 +51,8 @@ class Roles(NamedTuple):
     """What each distribution is to the model: one of the roles of the general order."""
 
     model: Model
-    before: dict[str, Distribution]
-    after: dict[str, Distribution]
+    before: Mapping[str, Distribution]
+    after: Mapping[str, Distribution]
     general: General
     referred: frozenset[str]
     required: frozenset[str]
@@ -109,7 +110,7 @@ class Roles(NamedTuple):
 
 
 def _import_names(
-    name: str, sides: tuple[dict[str, Distribution], dict[str, Distribution]], general: General
+    name: str, sides: tuple[Mapping[str, Distribution], Mapping[str, Distribution]], general: General
 ) -> tuple[str, ...]:
     recorded = {top for side in sides if name in side for top in side[name].import_names}
     if recorded:
