@@ -16,7 +16,7 @@ from envparity import files
 from envparity import policy as policies
 from envparity.codec import UnknownKeysWarning, content_digest, load_environment
 from envparity.collectors.halves import Halves
-from envparity.compare import compare_all, overview, smallest, unmet
+from envparity.compare import compare_all, overview, same, smallest, unmet
 from envparity.errors import EnvparityError, ExitStatus, IncompleteError, worst
 from envparity.knowledge import Rule, judge
 from envparity.policy import Baseline, Policy
@@ -119,6 +119,9 @@ def between(
         pins=remedy.pins if remedy is not None else (),
         left=len(remedy.left) if remedy is not None else 0,
         layers=() if brief else overview(before, after),
+        same=() if brief else same(before, after, differences),
+        origin_before=before.origin,
+        origin_after=after.origin,
     )
 
 

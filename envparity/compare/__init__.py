@@ -18,6 +18,7 @@ __all__ = [
     "first_of",
     "overview",
     "place",
+    "same",
     "same_version",
     "smallest",
     "unmet",
@@ -31,7 +32,7 @@ from envparity.compare.distributions import distributions, effective, place
 from envparity.compare.families import first_of
 from envparity.compare.machine import FLAG_FAMILIES
 from envparity.compare.needs import unmet
-from envparity.compare.overview import overview
+from envparity.compare.overview import overview, same
 from envparity.compare.remedy import smallest
 from envparity.compare.sides import Fact, Sides, unknown, why
 from envparity.compare.versions import Stated, same_version

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from envparity.compare import machine
 from envparity.compare.distributions import effective
 from envparity.compare.versions import Stated
-from envparity.values import Basis, Environment, Layer
+from envparity.values import Basis, Difference, Environment, Layer
 
 _FIRST = 3
 
@@ -14,6 +16,13 @@ def overview(before: Environment, after: Environment) -> tuple[Layer, ...]:
     """The layers that at least one side knows. It sums up and compares nothing: `1.0` and `1.0.0` are two texts."""
     left, right = _layers(before, after), _layers(after, before)
     return tuple(Layer(name=name, before=left[name], after=right[name]) for name in left if left[name] or right[name])
+
+
+def same(before: Environment, after: Environment, differences: Iterable[Difference]) -> tuple[str, ...]:
+    """The libraries of both sides of which none of the differences speaks, each with its version: `numpy 1.26.4`."""
+    have, want = effective(before, after), effective(after, before)
+    told = {difference.item for difference in differences if difference.section == "distributions"}
+    return tuple(f"{name} {Stated.of(have[name]).text}".strip() for name in sorted((have.keys() & want.keys()) - told))
 
 
 def _layers(environment: Environment, other: Environment) -> dict[str, str]:
@@ -34,7 +43,7 @@ def _libraries(environment: Environment, other: Environment) -> str:
     if environment.distributions is not None:
         found = effective(environment, other)
         declared = any(item.basis is Basis.DECLARED for item in found.values())
-        words.append(f"{len(found):,} declared" if declared else _counted(len(found), "distribution"))
+        words.append(_counted(len(found), "library", "libraries") + (", declared" if declared else ""))
     if environment.conda_packages is not None:
         words.append(_counted(sum(not item.virtual for item in environment.conda_packages), "conda package"))
     return ", ".join(words)
@@ -68,8 +77,8 @@ def _processor(environment: Environment) -> str:
     return ", ".join(filter(None, (cpu.model or cpu.vendor, cpu.isa_level))) if cpu else ""
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+def _counted(number: int, noun: str, plural: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _first(names: list[str]) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from envparity.report.outcome import Outcome, judged, matters, of_policy, outcome, remedy, status, verdict
 from envparity.report.text import NAME, Style, bounded, counted, finding_block, finding_line, listed, set_aside, subject
 from envparity.report.unknown import unknown_lines
+from envparity.report.words import things
 from envparity.values import Change, Finding, Gap, Report, Severity
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def _smaller(findings: list[Finding], style: Style, verbose: bool) -> Iterator[s
             continue
         names = listed((subject(finding.difference, style) for finding in members), 3)
         name = f"{severity:<8}"
-        line = style.clipped(
-            f"  {name}{len(members)} {section.replace('_', ' ')} ({names})  {style.plain(bounded(reason))}"
-        )
+        line = style.clipped(f"  {name}{things(section, len(members))} ({names})  {style.plain(bounded(reason))}")
         yield f"  {style.severity(severity, name)}{line[10:]}" if style.colour else line
     if noted:
         names = listed((subject(finding.difference, style) for finding in noted), 3)

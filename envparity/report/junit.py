@@ -10,7 +10,7 @@ from html import escape
 from itertools import chain, islice
 from typing import NamedTuple
 
-from envparity.report.outcome import EFFECTS, decided, judged, of_policy, owner, remedy, status, unjudged
+from envparity.report.outcome import decided, effect, judged, of_policy, owner, remedy, status, unjudged
 from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.values import Change, Finding, Report
 
@@ -95,7 +95,7 @@ def _case(report: Report, finding: Finding) -> _Case:
 
 
 def _lines(finding: Finding) -> Iterator[str]:
-    yield f"{finding.severity}: {EFFECTS[finding.effect]}"
+    yield f"{finding.severity}: {effect(finding)}"
     yield sentence(finding.reason)
     if finding.fix:
         yield f"to do: {sentence(finding.fix)}"

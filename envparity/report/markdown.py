@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from envparity.report.outcome import (
-    EFFECTS,
     Outcome,
     decided,
+    effect,
     judged,
     matters,
     of_policy,
@@ -164,9 +164,9 @@ def _what(finding: Finding) -> str:
 
 
 def _row(finding: Finding) -> str:
-    effect = f"**{EFFECTS[finding.effect]}**: {_reason(finding)}"
+    said = f"**{effect(finding)}**: {_reason(finding)}"
     fix = escaped(sentence(finding.fix))
-    return f"| **{finding.severity}** | {_what(finding)} | {effect} | {fix} | {owner(finding)} |\n"
+    return f"| **{finding.severity}** | {_what(finding)} | {said} | {fix} | {owner(finding)} |\n"
 
 
 def _line(finding: Finding) -> str:

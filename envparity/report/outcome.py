@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from enum import StrEnum
+from typing import NamedTuple
 
 from envparity.errors import ExitStatus
 from envparity.report.text import NAME, bounded, counted, listed
@@ -102,7 +104,7 @@ def matters(finding: Finding, fail_on: Severity) -> bool:
 
 EFFECTS = {
     Effect.LOAD_FAILURE: "the model may not load, or fail at its first prediction",
-    Effect.SILENT_NUMERIC: "other numbers, and no error",
+    Effect.SILENT_NUMERIC: "other answers, without an error",
     Effect.BEHAVIOUR: "other behaviour",
     Effect.PERFORMANCE: "slower, or more memory",
     Effect.SECURITY: "open to attack",
@@ -110,6 +112,14 @@ EFFECTS = {
     Effect.UNKNOWN: "not known",
 }
 """What an effect means, for people who do not program."""
+
+
+def effect(finding: Finding) -> str:
+    """The same of one finding: the answers of a small one are other ones, those of a grave one are wrong."""
+    if finding.effect is Effect.SILENT_NUMERIC and finding.severity.at_least(Severity.HIGH):
+        return "wrong answers, without an error"
+    return EFFECTS[finding.effect]
+
 
 _BUILDER = "whoever builds the image, or installs the servers"
 _OWNERS = {
@@ -128,8 +138,46 @@ _OWNERS = {
 }
 
 
+def _keeper(section: str) -> str:
+    return _OWNERS.get(section, "whoever keeps the environment of production")
+
+
 def owner(finding: Finding) -> str:
     """By whom it can be cleared, in words for people who know each other's trades and not the tools."""
-    named = _OWNERS.get(finding.difference.section, "whoever keeps the environment of production")
+    named = _keeper(finding.difference.section)
     trained = _OWNERS["artifacts"]
     return f"{named}; or {trained}" if "train again" in finding.fix and named != trained else named
+
+
+class Way(NamedTuple):
+    """One way out: what is done, by whom, and whether it belongs to the smallest change of the report."""
+
+    what: str
+    who: str
+    smallest: bool
+
+
+def ways(finding: Finding, report: Report) -> list[Way]:
+    """The ways out of a finding, each with who goes it. Who trains again is another one."""
+    difference = finding.difference
+    first, again, second = finding.fix.partition(", or train again")
+    pinned = any(_pinned(pin) == difference.item for pin in report.pins)
+    smallest = pinned and (difference.before in first if difference.before else not again)
+    who = keeper(finding, report)
+    if "train again" in first:
+        who = _OWNERS["artifacts"] if first.startswith("train again") else f"{who}; and {_OWNERS['artifacts']}"
+    found = [Way(first, who, smallest)] if first else []
+    return [*found, Way(f"train again{second}", _OWNERS["artifacts"], False)] if again else found
+
+
+def keeper(finding: Finding, report: Report) -> str:
+    """Who keeps the part of production that a finding is about; the keeper of a file by the name of the file."""
+    section, origin = finding.difference.section, report.origin_after
+    if section == "distributions" and origin is not None and origin.kind == "requirements":
+        return f"whoever keeps {bounded(report.after, NAME)}"
+    return _keeper(section)
+
+
+def _pinned(pin: str) -> str:
+    found = re.match(r"(?:without )?([A-Za-z0-9._-]+)", pin)
+    return found[1] if found else ""

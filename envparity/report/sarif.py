@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from envparity import __version__
+from envparity.report import words
 from envparity.report.diff import encoded
-from envparity.report.outcome import EFFECTS, Outcome, decided, judged, of_policy, outcome, remedy
+from envparity.report.outcome import Outcome, decided, effect, judged, of_policy, outcome, remedy
 from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.values import Finding, Report, Severity
 
@@ -90,12 +91,12 @@ def _rules(findings: list[Finding]) -> Iterator[dict[str, object]]:
             continue
         seen.add(identity)
         proofs = [f"{name(proof.kind)}: {sentence(proof.gist)} {link(proof.url)}".strip() for proof in finding.evidence]
-        section = name(finding.difference.section).replace("_", " ")
+        section = name(words.section(finding.difference.section))
         reason = sentence(finding.reason) if finding.rule else f"The general order, for {section} that no rule names."
         rule: dict[str, object] = {
             "id": identity,
             "shortDescription": {"text": escaped(reason)},
-            "fullDescription": {"text": escaped(f"{reason} What it may do: {EFFECTS[finding.effect]}.")},
+            "fullDescription": {"text": escaped(f"{reason} What it may do: {effect(finding)}.")},
             "help": {"text": escaped("\n\n".join((reason, *proofs)))},
             "defaultConfiguration": {"level": _LEVELS[finding.severity]},
         }

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from envparity.report.words import section
 from envparity.values import Change, Difference, Finding, Severity
 
 _ASCII = {"→": "->", "…": "...", "·": "-", "–": "-", "’": "'"}
@@ -166,7 +167,7 @@ _SUBJECTS = {"python": "Python", "system": "", "cpu": "CPU", "os_packages": ""}
 def subject(difference: Difference, style: Style) -> str:
     """What a difference speaks of, in few words: `scikit-learn`, `Python`, `CPU level`, `libc`."""
     if not difference.item:
-        return style.plain(difference.section.replace("_", " "))
+        return style.plain(section(difference.section))
     # Letters of other alphabets look like ours: a name of a distribution is ASCII, so all others are escaped.
     item = printable(bounded(difference.item, NAME), ascii=style.ascii or difference.section == "distributions")
     if difference.section in {"python", "system", "cpu"}:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from envparity.report.text import NAME, Style, bounded, counted, listed, subject
+from envparity.report.text import NAME, Style, bounded, listed, subject
+from envparity.report.words import section as words
+from envparity.report.words import things
 from envparity.values import Change, Difference, Finding, Gap, GapKind
-
-_PLURAL = {"distributions": "distribution", "os_packages": "OS package", "settings": "variable", "artifacts": "file"}
 
 
 class Unknown(NamedTuple):
@@ -46,8 +46,9 @@ def unknown(
     gaps_after: Iterable[Gap],
     labels: tuple[str, str],
     style: Style,
+    most: int = 3,
 ) -> list[Unknown]:
-    """The same as values, for other formats."""
+    """The same as values, for other formats; of many like facts the first `most` are named."""
     groups: dict[tuple[bool, str, str], list[str]] = {}
     facts: dict[tuple[str, str, str, str], list[Difference]] = {}
     for finding in findings:
@@ -61,13 +62,17 @@ def unknown(
             sides.setdefault(gap, []).append(label)
     unread = {(gap.section, gap.reason) for gap in sides if gap.kind is GapKind.UNREAD}
     for (side, note, section, field), differences in facts.items():
-        groups.setdefault((((section, note) not in unread), side, note), []).append(_named(field, differences, style))
+        groups.setdefault((((section, note) not in unread), side, note), []).append(
+            _named(field, differences, style, most)
+        )
     told = {(side, note, section) for side, note, section, _ in facts}
     for gap, labelled in sides.items():
         if any((label, gap.reason, gap.section) in told for label in labelled):
             continue
         side = labelled[0] if len(labelled) == 1 else "both"
-        name = gap.section.replace("_", " ") + (f" {bounded(gap.item, NAME)}" if gap.item else "")
+        # Of the files of a model, the item says all: `data`.
+        whole = "" if gap.item and gap.section == "artifacts" else words(gap.section)
+        name = f"{whole} {bounded(gap.item, NAME)}".strip()
         groups.setdefault((gap.kind is not GapKind.UNREAD, side, gap.reason), []).append(style.plain(name))
     return [
         Unknown(not readable, side, reason, tuple(dict.fromkeys(names)))
@@ -75,9 +80,9 @@ def unknown(
     ]
 
 
-def _named(field: str, differences: list[Difference], style: Style) -> str:
+def _named(field: str, differences: list[Difference], style: Style, most: int) -> str:
     if len(differences) == 1:
         return subject(differences[0], style)
-    what = counted(len(differences), _PLURAL.get(differences[0].section, "fact"))
-    names = listed((subject(difference, style).split(" ")[0] for difference in differences), 3)
+    what = things(differences[0].section, len(differences))
+    names = listed((subject(difference, style).split(" ")[0] for difference in differences), most)
     return f"{field.replace('_', ' ') + ' of ' if field and field != 'version' else ''}{what} ({names})"

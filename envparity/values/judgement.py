@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from envparity.values.environment import Gap
+from envparity.values.environment import Gap, Origin
 
 
 class Change(StrEnum):
@@ -149,8 +149,9 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     know. `status` is the exit status that it stands for, at `fail_on`; `blocked` says why it is not a full answer.
     `unused` are the entries of the policy that matched nothing; `notes` say what else a reader must know of it. `pins`
     are the fewest changes of what is served after which nothing fails but the `left` findings, which no pin clears.
-    `layers` sum up the two sides, from the model down to the processor. `place` is the file to be changed, where a side
-    is a file.
+    `layers` sum up the two sides, from the model down to the processor; `same` names the libraries that are equal, with
+    their version; `origin_before` and `origin_after` say when and from what the sides were read. `place` is the file to
+    be changed, where a side is a file.
     """
 
     before: str
@@ -170,4 +171,7 @@ class Report(Struct, frozen=True, omit_defaults=True, kw_only=True):
     pins: tuple[str, ...] = ()
     left: int = 0
     layers: tuple[Layer, ...] = ()
+    same: tuple[str, ...] = ()
+    origin_before: Origin | None = None
+    origin_after: Origin | None = None
     place: Place | None = None

@@ -1,6 +1,7 @@
 "use strict";
 // Filters and searches the rows of this page. Without it the page shows every row, and is complete.
 (() => {
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
   const form = document.querySelector("form.filter");
   const rows = [...document.querySelectorAll("table.findings tbody tr")];
   if (!form || !rows.length) return;
@@ -28,6 +29,5 @@
   form.addEventListener("input", apply);
   form.addEventListener("reset", () => setTimeout(apply));
   form.addEventListener("submit", (event) => event.preventDefault());
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
   apply();
 })();
