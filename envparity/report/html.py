@@ -35,7 +35,7 @@ from envparity.report.outcome import (
     ways,
 )
 from envparity.report.scope import after_the_pins, next_step, passing, read_from, silences
-from envparity.report.text import Style, change, counted, link, listed, name, sentence, subject
+from envparity.report.text import Style, change, counted, link, name, sentence, subject
 from envparity.report.unknown import unknown
 from envparity.report.words import section, things
 from envparity.values import Change, Finding, Report, Severity
@@ -169,7 +169,7 @@ def _page(report: Report) -> dict[str, Any]:
         "after": name(report.after),
         "before_is": name(read_from(report.origin_before)),
         "after_is": name(read_from(report.origin_after)),
-        "silences": [{"side": name(side), "what": sentence(listed(what, 6))} for side, what in silences(report)],
+        "silences": [{"side": name(side), "what": sentence(", ".join(what))} for side, what in silences(report)],
         "next_step": next_step(report),
         "before_digest": name(report.before_digest),
         "after_digest": name(report.after_digest),
@@ -184,8 +184,7 @@ def _page(report: Report) -> dict[str, Any]:
         "compared_layers": [layer for layer in layers if layer["state"] != "unknown"],
         "other_layers": [layer for layer in layers if layer["state"] == "unknown"],
         "same": [name(item) for item in report.same[:MOST_NAMES]],
-        "same_count": things("distributions", len(report.same)),
-        "same_are": "is" if len(report.same) == 1 else "are",
+        "same_words": _same(report),
         "same_left_out": len(report.same[MOST_NAMES:]),
         "unknown": [
             {
@@ -199,6 +198,17 @@ def _page(report: Report) -> dict[str, Any]:
         "unknown_left_out": _left_out(len(entries) - MOST_UNKNOWN, "reason"),
         "status": f"{sentence(verdict(report))}. {sentence(status(report))}",
     }
+
+
+def _same(report: Report) -> str:
+    differ = {
+        difference.item
+        for difference in (finding.difference for finding in judged(report))
+        if difference.section == "distributions" and difference.before and difference.after
+    }
+    same = len(report.same)
+    of = f"{same:,} of {things('distributions', same + len(differ))}"
+    return f"{of} on both sides {'is' if same == 1 else 'are'} the same"
 
 
 def _answer(report: Report) -> str:
@@ -262,10 +272,7 @@ def _alike(findings: list[Finding]) -> list[list[Finding]]:
 def _card(alike: list[Finding], report: Report) -> dict[str, Any]:
     finding = alike[0]
     said = effect(finding)
-    out = [
-        {"what": sentence(way.what), "who": sentence(way.who), "smallest": way.smallest}
-        for way in ways(finding, report)
-    ]
+    found = ways(finding, report)
     proofs = [
         {
             "kind": name(proof.kind),
@@ -279,12 +286,12 @@ def _card(alike: list[Finding], report: Report) -> dict[str, Any]:
     rule = name(" ".join((finding.rule, *(f"(also {rule})" for rule in finding.also))))
     return _words(finding) | {
         "effect": said[0].upper() + said[1:],
-        "ways": out,
+        "ways": [{"what": sentence(way.what), "who": sentence(way.who), "smallest": way.smallest} for way in found],
         "alone": len(report.pins) == 1 and not report.left,
         "members": [_words(each) for each in alike],
         "title": name(things(finding.difference.section, len(alike))),
         "decides": finding.severity.at_least(report.fail_on),
-        "owner": sentence("; or ".join([way["who"] for way in out] or [keeper(finding, report)])),
+        "owner": sentence("; or ".join([way.who for way in found] or [keeper(finding, report)])),
         "proofs": proofs,
         "rule": rule,
     }

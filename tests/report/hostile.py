@@ -13,6 +13,7 @@ from envparity.values import (
     Gap,
     GapKind,
     Layer,
+    Origin,
     Place,
     Report,
     Severity,
@@ -87,7 +88,10 @@ def report_of(*findings: Finding, text: str = "prod.txt", blocked: bool = False)
         notes=(text,),
         pins=(text,) if findings else (),
         unused=(text,),
-        layers=(Layer(name="Python", before=text, after=text),),
+        layers=(Layer(name="Python", before=text, after=text), Layer(name="Model", before=text)),
+        same=(text,),
+        origin_before=Origin(kind="live", reference=text, taken_at=text),
+        origin_after=Origin(kind="requirements", reference=text, taken_at=text),
         place=Place(path=text, lines=((text, 3),)),
     )
 

@@ -64,7 +64,7 @@ def test_131_harmless_changes_do_not_bury_the_one_that_matters() -> None:
     assert lines[3] == "CRITICAL  scikit-learn 1.4.2 → 1.5.2"
     assert len(lines) <= 30
     assert any(
-        line.startswith("  medium  90 os packages (package-0, package-1, package-10 and 87 more)") for line in lines
+        line.startswith("  medium  90 OS packages (package-0, package-1, package-10 and 87 more)") for line in lines
     )
     assert any("41 harmless ones" in line for line in lines)
     assert lines[-1].startswith("133 facts compared. Exit status 1: a finding is high or worse")
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_shown_with_its_reason() -> None:
     text = "\n".join(shown(between(TRAINED, SERVED)))
 
     assert "Not known (1 fact of one side only" in text
-    assert "  prod: artifacts\n    no model was named" in text
+    assert "  prod: model and data files\n    no model was named" in text
 
 
 def test_parity_is_said_in_one_line() -> None:
@@ -100,7 +100,7 @@ def test_what_could_not_be_read_comes_with_its_mark_and_status() -> None:
     lines = shown(between(TRAINED, damaged))
 
     assert lines[1] == "INCOMPLETE: no answer; 0 differences in what could be compared"
-    assert any(line.startswith("  could not be read: prod: distributions") for line in lines)
+    assert any(line.startswith("  could not be read: prod: libraries") for line in lines)
     assert "Exit status 3" in lines[-2] + lines[-1]
 
 

@@ -74,7 +74,7 @@ def test_a_person_sees_everything_that_matters_on_one_screen() -> None:
     assert "  written by scikit-learn 1.4.2" in lines
     assert "  says opset 17" in lines
     assert "  refers to sklearn.pipeline:Pipeline" in lines
-    assert lines[-2:] == ["  numerics", "    only running code knows it"]
+    assert lines[-2:] == ["  numeric kernels and switches", "    only running code knows it"]
 
 
 def test_all_of_it_is_listed_when_it_is_asked_for() -> None:

@@ -41,7 +41,7 @@ def test_the_verdict_stands_first_and_what_matters_is_a_table() -> None:
     assert lines[2] == "<code>model.env.json</code> → <code>prod.txt</code>"
     assert lines[4] == "**To pass, serve with scikit-learn==1.4.2.**"
     assert lines[8].startswith(
-        "| **critical** | <code>scikit-learn</code> <code>1.4.2 → 1.5.2</code> | **other numbers"
+        "| **critical** | <code>scikit-learn</code> <code>1.4.2 → 1.5.2</code> | **wrong answers, without an error"
     )
     assert "<summary>131 smaller differences</summary>" in lines
 
