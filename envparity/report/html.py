@@ -207,8 +207,8 @@ def _same(report: Report) -> str:
         if difference.section == "distributions" and difference.before and difference.after
     }
     same = len(report.same)
-    of = f"{same:,} of {things('distributions', same + len(differ))}"
-    return f"{of} on both sides {'is' if same == 1 else 'are'} the same"
+    both = things("distributions", same + len(differ))
+    return f"Of {both} on both sides, {same:,} {'is' if same == 1 else 'are'} the same"
 
 
 def _answer(report: Report) -> str:

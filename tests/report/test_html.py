@@ -164,7 +164,7 @@ def test_the_model_the_sides_and_their_days_stand_in_the_head() -> None:
 def test_what_is_equal_is_listed_and_what_one_side_does_not_say_is_one_line() -> None:
     source = html.html(between(SNAPSHOT, LIST, labels=FILES))
 
-    assert "2 of 3 libraries on both sides are the same joblib 1.4.2, numpy 1.26.4" in read(source)
+    assert "Of 3 libraries on both sides, 2 are the same joblib 1.4.2, numpy 1.26.4" in read(source)
     assert "Not compared, since one side does not say: Model, Python" in read(source)
     assert source.count('<div class="stack-row differs critical"') == 1
     assert source.count('<div class="stack-row unknown') == 0
