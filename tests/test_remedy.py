@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from envparity.diff import between
 from envparity.errors import IncompleteError
+from envparity.report.outcome import remedy
 from envparity.values import Change, Distribution, Environment, Finding, Origin, Severity, System
 from tests.strategies import environments
 
@@ -59,3 +60,14 @@ def test_with_its_pins_nothing_fails_but_what_it_counts(a: Environment, b: Envir
     assert report.left <= len(failures(report, Severity.MEDIUM))
     if report.pins:
         assert report.left < len(failures(report, Severity.MEDIUM)), "a pin that clears nothing"
+
+
+def test_it_is_said_as_a_person_would() -> None:
+    whole = between(BEFORE, BEFORE)
+    said = {
+        ("numpy==1.26.4",): "To pass, serve with numpy==1.26.4.",
+        ("without torch",): "To pass, serve without torch.",
+        ("without torch", "zlib==1"): "To pass, serve with zlib==1, without torch.",
+    }
+
+    assert {pins: remedy(replace(whole, pins=pins)) for pins in said} == said

@@ -70,9 +70,10 @@ def remedy(report: Report) -> str:
     """The smallest change after which it passes, or nothing where no pin helps."""
     if not report.pins:
         return ""
-    pins = listed((bounded(pin, NAME) for pin in report.pins), 12)
+    pins = sorted((bounded(pin, NAME) for pin in report.pins), key=lambda pin: pin.startswith("without "))
+    serve = "serve " if pins[0].startswith("without ") else "serve with "
     rest = f"; what is left then ({counted(report.left, 'finding')}) no pin clears" if report.left else ""
-    return f"To pass, serve with {pins}{rest}."
+    return f"To pass, {serve}{listed(pins, 12)}{rest}."
 
 
 def decided(finding: Finding) -> str:
