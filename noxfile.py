@@ -278,6 +278,14 @@ def bench(session):
 
 
 @nox.session
+def lab(session):
+    """What the releases of a library make of each other's models, into docs/lab/. `-- scikit-learn` measures one."""
+    session.install("-e", ".")
+    environment = {"PATH": path_with(pythons().values())}
+    session.run("python", "tests/lab/run.py", "--uv", uv_program(session), *session.posargs, env=environment)
+
+
+@nox.session
 def build(session):
     """sdist and wheel, in dist/."""
     session.run(uv_program(session), "build", "--out-dir", "dist", external=True)
