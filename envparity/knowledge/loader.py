@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
+import msgspec
+
 from envparity.codec import document
 from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
@@ -54,13 +56,26 @@ def parse_rules(data: bytes, what: str) -> tuple[Rule, ...]:
     Raises:
         MalformedError: not the schema (the place is named: `rules[3].when.before`), or a rule that breaks a law.
     """
-    rules = document(data, what, RuleFile).rules
+    file = document(data, what, RuleFile)
+    rules = tuple(_with_sets(rule, file.sets, f"rules[{index}]", what) for index, rule in enumerate(file.rules))
     _unique((rule.id for rule in rules), what)
     for index, rule in enumerate(rules):
         fault = _fault(rule)
         if fault:
             raise MalformedError(f"{what} is not valid: rule `{rule.id}` {fault}", where=f"rules[{index}]")
     return rules
+
+
+def _with_sets(rule: Rule, sets: dict[str, tuple[str, ...]], where: str, what: str) -> Rule:
+    """The rule, with the classes of a set in the place of its name."""
+    if not any(name.startswith("@") for name in rule.only_these):
+        return rule
+    found: list[str] = []
+    for name in rule.only_these:
+        if name.startswith("@") and name[1:] not in sets:
+            raise MalformedError(f"{what} is not valid: it has no set `{name[1:]}`", where=f"{where}.only_these")
+        found += sets[name[1:]] if name.startswith("@") else (name,)
+    return msgspec.structs.replace(rule, only_these=tuple(found))
 
 
 def _unique(ids: Iterable[str], what: str) -> None:
@@ -104,6 +119,8 @@ def _fault(rule: Rule) -> str:
         return "is unverified, and then it must rank low"
     if any(proof.kind == "cited" and not proof.url for proof in rule.evidence):
         return "cites something without an address"
+    if any(bool(proof.cell) != bool(proof.digest) or (proof.cell and proof.kind == "cited") for proof in rule.evidence):
+        return "has a proof with half of a measurement: a cell of the lab and its digest belong together"
     if not fits(when, example_difference(rule, rule.example)):
         return "does not fire on its own example"
     if fits(when, example_difference(rule, rule.counterexample)):

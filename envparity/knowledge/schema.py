@@ -51,12 +51,19 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Proof(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a rule is known: `measured` with its setting, or `cited` with a public address."""
+    """
+    How a rule is known: `measured` with its setting, or `cited` with a public address.
+
+    A measured one names its `cell` in `docs/lab/` (`LIBRARY/CASE/BEFORE->AFTER`; the case `*` is every case), and the
+    first digits of the `digest` that the case has there.
+    """
 
     kind: Annotated[str, Meta(pattern="^(measured|cited)$")]
     gist: Text
     read_on: Annotated[str, Meta(pattern="^20[0-9]{2}-[0-9]{2}-[0-9]{2}$")]
     url: Annotated[str, Meta(pattern="^(https://.+)?$")] = ""
+    cell: Annotated[str, Meta(pattern=r"^([a-z0-9-]+/([A-Za-z0-9_.-]+|\*)/[^/\s]+->[^/\s]+)?$")] = ""
+    digest: Annotated[str, Meta(pattern="^([0-9a-f]{12,64})?$")] = ""
 
     @property
     def evidence(self) -> Evidence:
@@ -98,10 +105,11 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One file of rules."""
+    """One file of rules. `sets` are lists of classes, which `only_these` names as `@NAME`."""
 
     schema: int = 1
     rules: tuple[Rule, ...]
+    sets: dict[str, tuple[str, ...]] = {}
 
 
 class Level(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

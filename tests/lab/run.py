@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -199,14 +200,29 @@ def measure(lab: Lab, jobs: int) -> Measured:
         for before, after in pairs:
             outcome, warns = cell(name, pickled[name], made, loaded, before, after)
             if before != after:
-                cells[name, before, after] = Cell(*outcome, warns)
+                cells[name, before, after] = Cell(outcome.word, without_place(outcome.note), warns)
             elif outcome.word not in (IDENTICAL, NOT_THERE):
-                unsteady.setdefault(name, []).append(f"{before}: {outcome.word} {outcome.note}".strip())
+                told = f"{before}: {outcome.word} {without_place(outcome.note)}".strip()
+                unsteady.setdefault(name, []).append(told)
     classes = {name: classes_of(lab, name) for name, has in sorted(pickled.items()) if has}
     environments = {
         release: {"python": lab.pythons[release], "distributions": lab.frozen[release]} for release in library.releases
     }
     return Measured(library.name, library.distribution, environments, pickled, classes, cells, unsteady)
+
+
+_OF_THIS_RUN = (
+    (r"\[[0-2]\d:\d\d:\d\d\] ", ""),
+    (r"\b0x[0-9a-f]{6,}", "0x…"),
+    (r"(?<![\w.])/(?:[\w.@+-]+/)+", ""),
+)
+
+
+def without_place(note: str) -> str:
+    """A note without what is of this machine or of this one run: the time, addresses, folders."""
+    for pattern, other in _OF_THIS_RUN:
+        note = re.sub(pattern, other, note)
+    return note
 
 
 def cell(
@@ -216,7 +232,7 @@ def cell(
     first = made[before][name]
     if "broken" in first:
         return Outcome(NOT_THERE, first["broken"]), ""
-    if "absent" in first or "absent" in made[after][name]:
+    if "absent" in first or (not pickled and "absent" in made[after][name]):
         return compare(first, made[after][name]), ""
     # A pickle is compared with what its own release makes of it: writing and reading it can move last bits by itself.
     second = loaded[before, after][name] if pickled else made[after][name]

@@ -259,37 +259,6 @@ compute(
     values=lambda: np.array(["2026-03-01", "2024-02-29"], dtype="datetime64[D]").astype(str),
     days=lambda: np.busday_count("2026-01-01", "2026-12-31"),
 )
-compute(
-    "names",
-    values=lambda: [
-        name
-        for name in (
-            "in1d",
-            "trapz",
-            "product",
-            "cumproduct",
-            "alltrue",
-            "sometrue",
-            "float_",
-            "unicode_",
-            "NaN",
-            "Inf",
-            "row_stack",
-            "round_",
-            "asfarray",
-            "bool8",
-            "find_common_type",
-            "msort",
-            "bool",
-            "long",
-            "trapezoid",
-            "isin",
-            "astype",
-            "matvec",
-        )
-        if hasattr(np, name)
-    ],
-)
 
 
 def _saved():
