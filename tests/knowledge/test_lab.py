@@ -1,9 +1,9 @@
-"""The rules and the lab say the same: each rule that was measured names a cell of `docs/lab/`, and agrees with its row."""
+"""The rules and the lab say the same: a rule that was measured names a cell of `docs/lab/`, and agrees with its row."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from envparity.knowledge import Direction, Rule, judge, load_general, load_rules
 from envparity.knowledge.match import fits
 from envparity.values import Artifact, Change, Difference, Distribution, Environment, Finding, Origin, Severity
-from tests.lab.written import Cell, cells, digest_of
+from tests.lab.written import Cell, cells, digest_of, digest_of_all
 
 FOLDER = Path(__file__).parents[2] / "docs" / "lab"
 LIBRARIES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -94,8 +94,7 @@ def import_names(distribution: str) -> tuple[str, ...]:
 def test_a_rule_that_was_measured_names_a_cell_that_is_there_and_has_its_digest(item: Cited) -> None:
     """Whoever measures again and finds something else must look at the rule again."""
     if item.case == "*":
-        of_cases = "".join(case["digest"] for _, case in sorted(data(item.library)["cases"].items()))
-        found = hashlib.sha256(of_cases.encode()).hexdigest()
+        found = digest_of_all(data(item.library))
         assert any(key[1:] == (item.before, item.after) for key in measured(item.library))
     else:
         found = digest_of(data(item.library), item.case)
@@ -103,6 +102,21 @@ def test_a_rule_that_was_measured_names_a_cell_that_is_there_and_has_its_digest(
 
     assert found.startswith(item.digest)
     assert speaks_of(item.rule, item.before, item.after)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_case_that_does_not_agree_with_itself_proves_nothing(library: str) -> None:
+    """Last digits may move by writing and reading alone; a case that moves more depends on chance."""
+    for name, case in data(library)["cases"].items():
+        if any("last bits" not in line for line in case["unsteady"]):
+            assert not [item.rule.id for item in CITED if (item.library, item.case) == (library, name)]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_data_name_nothing_of_the_machine_that_measured(library: str) -> None:
+    text = (FOLDER / f"{library}.json").read_text(encoding="utf-8")
+
+    assert not re.search(r"site-packages/|/(tmp|home|root|work|workspace)/|\b0x[0-9a-f]{8,}", text)
 
 
 @pytest.mark.parametrize("item", CITED, ids=named)
@@ -204,13 +218,14 @@ def models(library: str) -> list[tuple[tuple[str, str, str], Cell]]:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_nothing_that_was_measured_to_do_harm_ranks_below_high(library: str) -> None:
-    mild = [
-        (key, cell.word)
-        for key, cell in models(library)
-        if cell.word in HARMFUL and not judged(library, *key).severity.at_least(Severity.HIGH)
-    ]
+    """But for harm by a setting that no class tells: there a rule that fits names the very case."""
+    named_by = {(item.rule.id, item.case) for item in CITED}
+    found = [(key, judged(library, *key)) for key, cell in models(library) if cell.word in HARMFUL]
 
-    assert mild == []
+    mild = [(key, finding) for key, finding in found if not finding.severity.at_least(Severity.HIGH)]
+    untold = [key for key, one in mild if not any((rule, key[0]) in named_by for rule in (one.rule, *one.also))]
+
+    assert untold == []
 
 
 @pytest.mark.parametrize("library", ["scikit-learn"])

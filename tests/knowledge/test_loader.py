@@ -66,22 +66,18 @@ def test_a_truth_value_where_a_text_is_due_is_refused() -> None:
         ("severity: high", "severity: low\n    elsewhere: high", "worse for a model"),
         ("severity: high", "severity: info\n    model_refers_to: [numpy]", "says SAFE"),
         ("direction: upgrade", "direction: upgrade, changed_by: epoch", "none of major"),
-<<<<<<< HEAD
         ("severity: high", "severity: medium\n    unverified: true", "unverified, and then it must rank low"),
         ("severity: high", "severity: info\n    unverified: true", "unverified, and then it must rank low"),
-=======
         ("gist: seen", "gist: seen, cell: numpy/sort/1.26.4->2.0.2", "half of a measurement"),
         ("gist: seen", "gist: seen, cell: sort, digest: 0123456789ab", "rules[0].evidence[0].cell"),
         ("gist: seen", "gist: seen, cell: a/b/1->2, digest: xyz", "rules[0].evidence[0].digest"),
         ("severity: high", "severity: info\n    only_these: ['@arrays']", "it has no set `arrays`"),
->>>>>>> 26c1805 (Knowledge: the rules about scikit-learn cite cells of the lab, and a test holds them to it)
     ],
 )
 def test_a_rule_that_breaks_a_law_is_refused(old: str, new: str, said: str) -> None:
     assert said in str(refused(GOOD.replace(old, new)))
 
 
-<<<<<<< HEAD
 def test_a_rule_that_nobody_has_verified_may_rank_low() -> None:
     (rule,) = parse_rules(GOOD.replace("severity: high", "severity: low\n    unverified: true").encode(), "mine.yaml")
 
@@ -100,7 +96,8 @@ def difference(item: str) -> Difference:
     return Difference(
         section="native_libraries", item=item, field="version", change=Change.CHANGED, before="1.26.4", after="2.0"
     )
-=======
+
+
 def test_the_classes_of_a_set_stand_in_the_place_of_its_name() -> None:
     rule = "severity: info\n    only_these: ['@arrays', 'numpy:dtype']"
     sets = "sets:\n  arrays: ['numpy:ndarray', 'numpy._core.multiarray:_reconstruct']\n"
@@ -108,7 +105,6 @@ def test_the_classes_of_a_set_stand_in_the_place_of_its_name() -> None:
     (read,) = parse_rules((sets + GOOD.lstrip().replace("severity: high", rule)).encode(), "mine.yaml")
 
     assert read.only_these == ("numpy:ndarray", "numpy._core.multiarray:_reconstruct", "numpy:dtype")
->>>>>>> 26c1805 (Knowledge: the rules about scikit-learn cite cells of the lab, and a test holds them to it)
 
 
 def test_two_rules_of_one_id_are_refused() -> None:

@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
+from cite import cite  # noqa: E402
 from compare import FAILS_AT_LOAD, FAILS_AT_PREDICT, IDENTICAL, NOT_THERE, Outcome, compare  # noqa: E402
 from written import Cell, Measured, write  # noqa: E402
 
@@ -134,6 +135,17 @@ class Lab:
             (place / "key").write_text(key)
         return _answers(place / "made.jsonl")
 
+    def again(self, release: str) -> dict[str, dict[str, Any]]:
+        """What the same release makes, in another process, of what is only computed: a case must agree with itself."""
+        place = self.folder / "again" / release
+        key, computed = self.key(release), [name for name, pickled in self.listed().items() if not pickled]
+        if computed and (not (place / "key").exists() or (place / "key").read_text() != key):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            self._run(release, place / "made.jsonl", computed, "make", str(place))
+            (place / "key").write_text(key)
+        return _answers(place / "made.jsonl") if computed else {}
+
     def loaded(self, before: str, after: str) -> dict[str, dict[str, Any]]:
         """What one release makes of the pickles of another."""
         place = self.folder / "loaded"
@@ -141,19 +153,23 @@ class Lab:
         result, stamp = place / f"{before}--{after}.jsonl", place / f"{before}--{after}.key"
         key = self.key(before, after)
         if not stamp.exists() or stamp.read_text() != key:
-            result.unlink(missing_ok=True)
+            result.write_text("")
             self._work(after, result, "load", str(self.folder / "made" / before), str(result))
             stamp.write_text(key)
         return _answers(result)
 
     def _work(self, release: str, result: Path, *argv: str) -> None:
-        """Run the worker; where a case takes it down, blame that case and go on with the rest."""
+        """Every case; to load, those that the other release has made."""
         made = _answers(self.folder / "made" / Path(argv[1]).name / "made.jsonl") if argv[0] == "load" else {}
         waiting = [
             name
             for name, pickled in self.listed().items()
             if argv[0] == "make" or (pickled and not {"absent", "broken"} & made.get(name, {"absent": 1}).keys())
         ]
+        self._run(release, result, waiting, *argv)
+
+    def _run(self, release: str, result: Path, waiting: list[str], *argv: str) -> None:
+        """Run the worker; where a case takes it down, blame that case and go on with the rest."""
         while waiting:
             command = [str(self.python(release)), "-I", str(WORKER), str(self.library.cases), *argv, *waiting]
             environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | THREADS
@@ -188,6 +204,7 @@ def measure(lab: Lab, jobs: int) -> Measured:
     pairs = [(before, after) for before in library.releases for after in library.releases]
     with ThreadPoolExecutor(jobs) as pool:
         made = dict(zip(library.releases, pool.map(lab.made, library.releases), strict=True))
+        again = dict(zip(library.releases, pool.map(lab.again, library.releases), strict=True))
         jobs_done = [(pair, pool.submit(lab.loaded, *pair)) for pair in pairs]
         loaded = {}
         for number, (pair, job) in enumerate(jobs_done, 1):
@@ -198,7 +215,8 @@ def measure(lab: Lab, jobs: int) -> Measured:
     unsteady: dict[str, list[str]] = {}
     for name in sorted(pickled):
         for before, after in pairs:
-            outcome, warns = cell(name, pickled[name], made, loaded, before, after)
+            second = again if before == after and not pickled[name] else made
+            outcome, warns = cell(name, pickled[name], made, second, loaded, before, after)
             if before != after:
                 cells[name, before, after] = Cell(outcome.word, without_place(outcome.note), warns)
             elif outcome.word not in (IDENTICAL, NOT_THERE):
@@ -226,16 +244,22 @@ def without_place(note: str) -> str:
 
 
 def cell(
-    name: str, pickled: bool, made: dict[str, Any], loaded: dict[Any, Any], before: str, after: str
+    name: str,
+    pickled: bool,
+    made: dict[str, Any],
+    other: dict[str, Any],
+    loaded: dict[Any, Any],
+    before: str,
+    after: str,
 ) -> tuple[Outcome, str]:
-    """One cell of the matrix: the outcome, and the warnings that were shown."""
+    """One cell of the matrix: the outcome, and the warnings that were shown. `other` is what `after` makes itself."""
     first = made[before][name]
     if "broken" in first:
         return Outcome(NOT_THERE, first["broken"]), ""
-    if "absent" in first or (not pickled and "absent" in made[after][name]):
-        return compare(first, made[after][name]), ""
+    if "absent" in first or (not pickled and "absent" in other[after][name]):
+        return compare(first, other[after][name]), ""
     # A pickle is compared with what its own release makes of it: writing and reading it can move last bits by itself.
-    second = loaded[before, after][name] if pickled else made[after][name]
+    second = loaded[before, after][name] if pickled else other[after][name]
     if pickled and before != after and "load" not in loaded[before, before][name]:
         first = loaded[before, before][name]
     if "broken" in second:
@@ -281,7 +305,7 @@ def show(lab: Lab, before: str, after: str, case: str) -> None:
     pickled = lab.listed()
     made = {release: lab.made(release) for release in {before, after}}
     loaded = {pair: lab.loaded(*pair) for pair in {(before, before), (before, after)}}
-    outcome, warns = cell(case, pickled[case], made, loaded, before, after)
+    outcome, warns = cell(case, pickled[case], made, made, loaded, before, after)
     print(f"{lab.library.name}/{case}/{before}->{after}: {outcome.word}")
     for line in filter(None, (outcome.note, f"warnings: {warns}" if warns else "")):
         print(f"  {line}")
@@ -299,7 +323,14 @@ def main() -> None:
     parser.add_argument("--before", help="show one cell: the release that pickles")
     parser.add_argument("--after", help="show one cell: the release that loads")
     parser.add_argument("--case", help="show one cell: the case")
+    parser.add_argument(
+        "--cite", action="store_true", help="measure nothing: bring the digests in the rules up to date"
+    )
     given = parser.parse_args()
+    if given.cite:
+        for changed in cite(given.out, ROOT / "envparity" / "knowledge"):
+            print(changed)
+        return
     for name in given.library:
         if name not in table:
             parser.error(f"no library `{name}`; there are {', '.join(table)}")

@@ -113,6 +113,11 @@ def digest_of(data: dict[str, Any], case: str) -> str:
     return _digest([case, data["cases"][case]["notes"], data["rows"][case], data["environments"]])
 
 
+def digest_of_all(data: dict[str, Any]) -> str:
+    """The digest of every case together: that of the digests, in the order of names."""
+    return hashlib.sha256("".join(data["cases"][name]["digest"] for name in sorted(data["cases"])).encode()).hexdigest()
+
+
 def cells(data: dict[str, Any]) -> dict[tuple[str, str, str], Cell]:
     """The cells of a file: (case, the release that makes, the one that loads) -> what was found."""
     found = {}

@@ -89,9 +89,9 @@ def gpt2():
 def llama(prefix=True):
     import re
 
-    # The parameter has another name from 0.15 on.
+    # The parameter has another name from 0.19 on.
     numbers = tuple(int(part) for part in re.findall(r"\d+", tokenizers.__version__)[:2])
-    options = {"add_prefix_space": prefix} if numbers < (0, 15) else {"prepend_scheme": "always" if prefix else "never"}
+    options = {"add_prefix_space": prefix} if numbers < (0, 19) else {"prepend_scheme": "always" if prefix else "never"}
     return trained(
         models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True),
         trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False),
