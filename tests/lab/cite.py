@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from written import digest_of, digest_of_all
+from tests.lab.written import digest_of, digest_of_all
 
 _CITED = re.compile(r'cell: "(?P<library>[^/"]+)/(?P<case>[^/"]+)/(?P<pair>[^"]+)", digest: "(?P<digest>[0-9a-f]+)"')
 

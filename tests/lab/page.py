@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from written import cells
+from tests.lab.written import cells
 
 HERE = Path(__file__).resolve().parent
 

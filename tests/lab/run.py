@@ -32,11 +32,11 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(ROOT))
 
-from cite import cite  # noqa: E402
-from compare import FAILS_AT_LOAD, FAILS_AT_PREDICT, IDENTICAL, NOT_THERE, Outcome, compare  # noqa: E402
-from written import Cell, Measured, write  # noqa: E402
+from tests.lab.cite import cite  # noqa: E402
+from tests.lab.compare import FAILS_AT_LOAD, FAILS_AT_PREDICT, IDENTICAL, NOT_THERE, Outcome, compare  # noqa: E402
+from tests.lab.written import Cell, Measured, write  # noqa: E402
 
 WORKER = HERE / "worker.py"
 # One thread each: sums in another order would be told as a difference between releases.
@@ -346,7 +346,7 @@ def main() -> None:
     for name in given.library or table:
         found = measure(Lab(table[name], given.work, given.uv), given.jobs)
         write(found, given.out, machine(), today, table[name].as_of)
-    from page import render
+    from tests.lab.page import render
 
     render(given.out)
 
