@@ -166,7 +166,7 @@ def test_a_rule_says_safe_for_no_model_that_was_measured_to_differ(item: Cited) 
 
 @pytest.mark.parametrize("item", [item for item in RULES if item.rule.model_refers_to], ids=named)
 def test_every_class_that_a_rule_names_is_written_by_a_release_in_its_range(item: Cited) -> None:
-    """A class that no pickle names would make a rule that never speaks. A rule about code has a word for `elsewhere`."""
+    """A class that no pickle names makes a rule that never speaks. A rule about code has a word for `elsewhere`."""
     rule = item.rule
     if rule.elsewhere is not None:
         assert all(name.partition(".")[0] in import_names(rule.when.distribution) for name in rule.model_refers_to)
