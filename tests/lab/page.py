@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 from tests.lab.written import cells
@@ -35,13 +36,16 @@ def _drawn(data: dict[str, Any]) -> dict[str, Any]:
             "unsteady": case["unsteady"],
             "notes": case["notes"],
             "grid": "".join(letters[cell.word] if cell else " " for cell in pairs),
+            "warned": "".join(
+                ascii_letters[data["warnings"].index(cell.warns)] if cell and cell.warns else " " for cell in pairs
+            ),
             "numbers": [case["notes"].index(cell.note) if cell and cell.note else -1 for cell in pairs],
         }
     beside = {
         release: ", ".join([f"Python {facts['python']}", *map(" ".join, sorted(facts["distributions"].items()))])
         for release, facts in data["environments"].items()
     }
-    kept = ("measured_on", "packages_as_of", "machine", "totals")
+    kept = ("measured_on", "packages_as_of", "machine", "totals", "warnings")
     return {"releases": releases, "environments": beside, "cases": cases} | {key: data[key] for key in kept}
 
 
