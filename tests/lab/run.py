@@ -178,6 +178,8 @@ class Lab:
                 return
             lines = result.read_text(encoding="utf-8").splitlines() if result.exists() else []
             last = json.loads(lines[-1]) if lines else {}
+            if waiting[-1] == last.get("case"):
+                return  # every case is answered: it was only the end of the process that failed
             if "begin" not in last:
                 raise SystemExit(f"error: {self.library.name} {release}: {done.stderr.strip()[-2000:]}")
             blamed = last["begin"]
@@ -303,6 +305,8 @@ def show(lab: Lab, before: str, after: str, case: str) -> None:
     for release in {before, after}:
         lab.environment(release)
     pickled = lab.listed()
+    if case not in pickled:
+        raise SystemExit(f"error: {lab.library.name} has no case `{case}`; there are {', '.join(sorted(pickled))}")
     made = {release: lab.made(release) for release in {before, after}}
     loaded = {pair: lab.loaded(*pair) for pair in {(before, before), (before, after)}}
     outcome, warns = cell(case, pickled[case], made, made, loaded, before, after)
@@ -340,7 +344,11 @@ def main() -> None:
     if any(one):
         if not all(one) or len(given.library) != 1:
             parser.error("one cell needs one LIBRARY, --before, --after and --case")
-        show(Lab(table[given.library[0]], given.work, given.uv), *one)
+        library = table[given.library[0]]
+        for release in one[:2]:
+            if release not in library.releases:
+                parser.error(f"{library.name} {release} is not measured; there are {', '.join(library.releases)}")
+        show(Lab(library, given.work, given.uv), *one)
         return
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     for name in given.library or table:

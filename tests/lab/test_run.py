@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.cite import cite
 from tests.lab.page import render
-from tests.lab.run import Lab, Library, cell, without_place
+from tests.lab.run import Lab, Library, cell, show, without_place
 from tests.lab.written import Cell, Measured, cells, digest_of, write
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -57,6 +57,14 @@ def test_a_case_that_takes_the_process_down_is_blamed_and_the_rest_goes_on(lab: 
     assert set(made) == {"sum", "list", "crash", "absent", "last"}
 
 
+def test_a_library_that_fails_when_the_process_ends_has_answered_all_the_same(lab: Lab) -> None:
+    ending = CASES.replace("import os\n", "import atexit, os\natexit.register(lambda: os._exit(3))\n")
+    lab.library.cases.write_text(ending.replace('"crash": (lambda: [1]', '"calm": (lambda: [1]'), encoding="utf-8")
+    lab.listed = lambda: dict.fromkeys(("list", "last"), True)  # type: ignore[method-assign]
+
+    assert set(lab.made("1.0")) == {"list", "last"}
+
+
 def test_what_was_made_is_loaded_by_another_release_and_not_what_was_not(lab: Lab) -> None:
     lab.made("1.0")
 
@@ -96,6 +104,23 @@ def test_a_worker_that_cannot_begin_ends_the_run_with_its_own_words(lab: Lab) ->
 
     with pytest.raises(SystemExit, match="no_such_library"):
         lab.made("1.0")
+
+
+def test_a_cell_is_shown_with_the_way_in_which_it_fails(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.environment = lambda release: None  # type: ignore[method-assign]
+
+    show(lab, "1.0", "2.0", "list")
+
+    said = capsys.readouterr().out
+    assert said.startswith("few/list/1.0->2.0: identical\n")
+    assert "ValueError: two" in said
+
+
+def test_a_case_that_nobody_wrote_is_refused_with_those_that_are_there(lab: Lab) -> None:
+    lab.environment = lambda release: None  # type: ignore[method-assign]
+
+    with pytest.raises(SystemExit, match="few has no case `tree`; there are absent, crash, last, list, sum"):
+        show(lab, "1.0", "2.0", "tree")
 
 
 def test_a_note_names_nothing_of_the_machine() -> None:
@@ -156,6 +181,10 @@ def test_a_rule_is_given_the_digest_of_today(measured: Path, tmp_path: Path) -> 
     [
         (["no-such-library", "--uv", "uv"], "no library `no-such-library`"),
         (["numpy", "--uv", "uv", "--before", "1.26.4"], "one cell needs one LIBRARY"),
+        (
+            ["numpy", "--uv", "uv", "--before", "1.0", "--after", "2.0.2", "--case", "sort"],
+            "numpy 1.0 is not measured; there are 1.23.5",
+        ),
     ],
 )
 def test_a_command_that_cannot_be_meant_is_refused(argv: list[str], said: str) -> None:
