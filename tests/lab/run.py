@@ -232,6 +232,7 @@ def measure(lab: Lab, jobs: int) -> Measured:
 
 
 _OF_THIS_RUN = (
+    (r" from '/[^';]*(?:'>?)?", ">"),  # where a module lies; a long path may be cut before it ends
     (r"\[[0-2]\d:\d\d:\d\d\] ", ""),
     (r"\b0x[0-9a-f]{6,}", "0x…"),
     (r"(?<![\w.])/(?:[\w.@+-]+/)+", ""),

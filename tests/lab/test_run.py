@@ -123,10 +123,18 @@ def test_a_case_that_nobody_wrote_is_refused_with_those_that_are_there(lab: Lab)
         show(lab, "1.0", "2.0", "tree")
 
 
-def test_a_note_names_nothing_of_the_machine() -> None:
-    note = "[04:38:22] AttributeError: 'x' on <module 'few' from '/home/me/site-packages/few/a.py'> at 0x7f00deadbeef"
-
-    assert without_place(note) == "AttributeError: 'x' on <module 'few' from 'a.py'> at 0x…"
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("[04:38:22] ValueError: <few.A object at 0x7f00deadbeef>", "ValueError: <few.A object at 0x…>"),
+        ("no 'x' on <module 'few' from '/home/me/site-packages/few/a.py'>", "no 'x' on <module 'few'>"),
+        ("a: no 'x' on <module 'few' from '/home/me/si; b: no 'y'", "a: no 'x' on <module 'few'>; b: no 'y'"),
+        ("../src/objective.cc:26: /workspace/src/a.cc:1: unknown", "../src/objective.cc:26: a.cc:1: unknown"),
+        ("1/2 of predict/proba", "1/2 of predict/proba"),
+    ],
+)
+def test_a_note_names_nothing_of_the_machine(note: str, told: str) -> None:
+    assert without_place(note) == told
 
 
 FOUND = {
