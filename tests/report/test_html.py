@@ -83,7 +83,7 @@ def test_the_page_answers_may_it_why_not_what_to_do_and_by_whom() -> None:
         "lose their IDF weights",
         "Either serve with scikit-learn 1.4.2 (the smallest change; then nothing else fails). By whoever keeps the ",
         "Or train again with 1.5.2. By whoever trains the model",
-        "214 of 1,000 labels flip",
+        "107 of 1,000 labels flip",
         "42 libraries",
     )
     places = [text.find(answer) for answer in answers]
@@ -209,7 +209,7 @@ def test_whether_it_was_measured_is_read_without_a_click_and_explained_where_it_
     source = html.html(between(SNAPSHOT, LIST, labels=FILES))
 
     card = source.partition('<ol class="reasons">')[2].partition("<details>")[0]
-    assert "<strong>measured</strong> (2026-11-23): 1.2.2 to 1.4.2" in card
+    assert "<strong>measured</strong> (2026-11-26): a text classifier of 1.2.2 to 1.4.2" in card
     assert "<dt>measured</dt>" in source
     assert "<dt>measured</dt>" not in html.html(between(TRAINED, TRAINED))
     assert "What the words mean" not in html.html(between(TRAINED, TRAINED))

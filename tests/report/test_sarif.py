@@ -53,7 +53,7 @@ def test_a_rule_explains_itself_and_its_result_points_at_it() -> None:
     rule = found["tool"]["driver"]["rules"][first["ruleIndex"]]
     assert rule["id"] == first["ruleId"] == "sklearn-tfidf-idf-lost"
     assert rule["helpUri"].startswith("https://github.com/")
-    assert "214 of 1,000 labels flip" in rule["help"]["text"]
+    assert "107 of 1,000 labels flip" in rule["help"]["text"]
     assert first["level"] == "error"
     assert first["message"]["text"].startswith("scikit-learn 1.4.2 → 1.5.2: The model's text features lose")
     assert first["message"]["text"].endswith("To do: serve with scikit-learn 1.4.2, or train again with 1.5.2.")
