@@ -82,7 +82,13 @@ class Decided(NamedTuple):
     baseline: Baseline | None
 
 
-def policy_of(policy: str | None, baseline: str | None, rules: Iterable[Rule]) -> Decided:
+def own_rules() -> tuple[Rule, ...] | None:
+    """All rules, where the team has some of its own; else none, and those that ship are read as they are needed."""
+    found = active()
+    return known_rules() if found is not None and found.knowledge else None
+
+
+def policy_of(policy: str | None, baseline: str | None) -> Decided:
     """
     What a team decided: a policy from a file, and a baseline, which the policy may name.
 
@@ -96,7 +102,7 @@ def policy_of(policy: str | None, baseline: str | None, rules: Iterable[Rule]) -
 
     parsed = None
     if policy is not None:
-        parsed = parse_policy(files.read_bytes(policy, what="policy"), policy, {rule.id for rule in rules})
+        parsed = parse_policy(files.read_bytes(policy, what="policy"), policy, {rule.id for rule in known_rules()})
         if baseline is None and parsed.baseline:
             baseline = str(Path(policy).parent / parsed.baseline)
     accepted = None if baseline is None else load_baseline(files.read_bytes(baseline, what="baseline"), baseline)

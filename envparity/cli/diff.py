@@ -76,8 +76,8 @@ def command(
     options = sources.Options(
         environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
     )
-    rules = configured.known_rules()
-    decided = configured.policy_of(policy, baseline, rules)
+    rules = configured.own_rules()
+    decided = configured.policy_of(policy, baseline)
     chosen = click.get_current_context().get_parameter_source("fail_on")
     if decided.policy is not None and decided.policy.fail_on and chosen in _FROM_FILE:
         fail_on = decided.policy.fail_on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from envparity.knowledge.loader import load_general, load_rules
+from envparity.knowledge.loader import load_general, rules_about
 from envparity.knowledge.match import Shelf, fits, met, severity
 from envparity.knowledge.model import Roles
 from envparity.knowledge.schema import Fact, General, Rule
@@ -34,7 +34,8 @@ def judge(
     says medium at most. Where none fits, the general order does. What is not known is never judged to be equal: its
     effect is `unknown`.
     """
-    rules = load_rules() if rules is None else rules
+    differences = tuple(differences)
+    rules = rules_about(differences) if rules is None else rules
     roles = Roles.of(before, after, load_general() if general is None else general)
     shelf = Shelf(rules)
     findings = (_finding(difference, shelf.of(difference), roles) for difference in differences)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import msgspec
 
 from envparity.codec import document
+from envparity.compare import first_of
 from envparity.errors import MalformedError
 from envparity.knowledge.match import fits
 from envparity.knowledge.schema import Direction, Example, General, Rule, RuleFile
 from envparity.knowledge.versions import LEVELS, specifiers
-from envparity.values import Difference, Severity
+from envparity.values import Change, Difference, Severity
 
 _GENERAL = "general.yaml"
 
@@ -21,13 +24,54 @@ _GENERAL = "general.yaml"
 @lru_cache(maxsize=1)
 def load_rules() -> tuple[Rule, ...]:
     """Every rule that ships, in the order of files and lines."""
-    folder = files("envparity.knowledge")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != _GENERAL)
-    rules: list[Rule] = []
-    for name in names:
-        rules += parse_rules(folder.joinpath(name).read_bytes(), name)
+    rules = tuple(rule for file in _shelf() for rule in _rules_in(file.name))
     _unique((rule.id for rule in rules), "the knowledge base")
-    return tuple(rules)
+    return rules
+
+
+def rules_about(differences: Iterable[Difference]) -> tuple[Rule, ...]:
+    """
+    Of the rules that ship, all that may speak of one of these differences, and some others: only files in which one of
+    their names stands are parsed.
+    """
+    distributions: set[str] = set()
+    sections: set[str] = set()
+    for difference in differences:
+        if difference.change not in {Change.UNKNOWN, Change.SATISFIED}:
+            sections.add(difference.section)
+            if difference.section == "distributions":
+                distributions |= {difference.item, first_of(difference.item)}
+    wanted = [file.name for file in _shelf() if file.distributions & distributions or file.sections & sections]
+    return tuple(rule for name in wanted for rule in _rules_in(name))
+
+
+class _File(NamedTuple):
+    """A file of rules that ships: its bytes, and the names that stand in it where a rule says what it speaks of."""
+
+    name: str
+    data: bytes
+    distributions: frozenset[str]
+    sections: frozenset[str]
+
+
+_SPEAKS_OF = re.compile(rb"\b(distribution|section): *[\"']?([\w.-]+)")
+
+
+@lru_cache(maxsize=1)
+def _shelf() -> tuple[_File, ...]:
+    found = []
+    for entry in sorted(files("envparity.knowledge").iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".yaml") and entry.name != _GENERAL:
+            data = entry.read_bytes()
+            named = [(key.decode(), name.decode()) for key, name in _SPEAKS_OF.findall(data)]
+            of_key = (frozenset(name for key, name in named if key == wanted) for wanted in ("distribution", "section"))
+            found.append(_File(entry.name, data, *of_key))
+    return tuple(found)
+
+
+@cache
+def _rules_in(name: str) -> tuple[Rule, ...]:
+    return parse_rules(next(file.data for file in _shelf() if file.name == name), name)
 
 
 def with_own(rules: tuple[Rule, ...], documents: Iterable[tuple[str, bytes]]) -> tuple[Rule, ...]:

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from envparity.knowledge import Direction, Rule, load_general, load_rules
-from envparity.knowledge.loader import example_difference
+from envparity.compare import compare
+from envparity.knowledge import Direction, Rule, judge, load_general, load_rules
+from envparity.knowledge.loader import example_difference, rules_about
 from envparity.knowledge.match import fits
-from envparity.values import SECTIONS, Change, Severity
+from envparity.values import SECTIONS, Change, Distribution, Environment, Origin, Severity
 
 RULES = load_rules()
 
@@ -74,3 +75,23 @@ def test_what_the_model_refers_to_comes_first() -> None:
     for level in load_general().levels:
         ranks = [roles[name].severities[level].rank for name in ("referred", "compiled-beside", "pure-beside")]
         assert ranks == sorted(ranks, reverse=True)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_is_found_by_what_it_speaks_of_though_only_a_few_files_are_parsed(rule: Rule) -> None:
+    assert rule in rules_about([example_difference(rule, rule.example)])
+
+
+def test_a_comparison_parses_few_files_and_says_what_all_rules_would() -> None:
+    before, after = (
+        Environment(
+            origin=Origin(kind="test"),
+            distributions=tuple(Distribution(name=name, version=version) for name in ("scikit-learn", "requests")),
+        )
+        for version in ("1.4.2", "1.5.2")
+    )
+    differences = compare(before, after)
+
+    assert judge(before, after, differences) == judge(before, after, differences, rules=load_rules())
+    assert 0 < len(rules_about(differences)) < len(load_rules()) / 2
+    assert rules_about(()) == ()
