@@ -355,3 +355,41 @@ def test_another_number_of_threads_is_no_more_as_a_switch_than_as_a_fact_of_a_li
     before, after = (environment(numerics=Numerics(switches=(Variable(name, value),))) for value in "12")
 
     assert judged(before, after)[name].severity is severity
+
+
+TFIDF_MODEL = ("sklearn.feature_extraction.text:TfidfVectorizer", TFIDF)
+HIST = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting:HistGradientBoostingClassifier"
+
+
+@pytest.mark.parametrize(
+    ("classes", "name", "before", "after", "severity", "effect"),
+    [
+        (TFIDF_MODEL, "scikit-learn", "1.4.2", "1.5.2", Severity.CRITICAL, Effect.SILENT_NUMERIC),
+        (TFIDF_MODEL, "scikit-learn", "1.5.2", "1.4.2", Severity.CRITICAL, Effect.LOAD_FAILURE),
+        ((LOGISTIC,), "scikit-learn", "1.4.2", "1.5.2", Severity.INFO, Effect.COSMETIC),
+        (
+            ("sklearn.ensemble._weight_boosting:AdaBoostClassifier",),
+            *("scikit-learn", "1.5.2", "1.6.1", Severity.CRITICAL, Effect.SILENT_NUMERIC),
+        ),
+        (
+            ("sklearn.tree._classes:DecisionTreeClassifier", "sklearn.tree._tree:Tree"),
+            *("scikit-learn", "1.2.2", "1.3.2", Severity.CRITICAL, Effect.LOAD_FAILURE),
+        ),
+        ((HIST,), "scikit-learn", "1.3.2", "1.5.2", Severity.CRITICAL, Effect.LOAD_FAILURE),
+        ((HIST,), "scikit-learn", "1.6.1", "1.7.2", Severity.INFO, Effect.COSMETIC),
+        (("xgboost.sklearn:XGBClassifier",), "xgboost", "1.4.2", "1.5.0", Severity.CRITICAL, Effect.LOAD_FAILURE),
+        (("torch._utils:_rebuild_tensor_v2",), "torch", "2.5.1", "2.6.0", Severity.HIGH, Effect.LOAD_FAILURE),
+    ],
+)
+def test_the_changes_that_everybody_asks_about_are_judged_as_they_were_measured(
+    classes: tuple[str, ...], name: str, before: str, after: str, severity: Severity, effect: Effect
+) -> None:
+    trained = environment(library(name, before), library("tqdm", "4.66.0", PURE), artifacts=model(*classes))
+    served = environment(library(name, after), library("tqdm", "4.66.1", PURE))
+
+    first = judge(trained, served, compare(trained, served))[0]
+
+    if severity is Severity.INFO:
+        assert {finding.severity for finding in judge(trained, served, compare(trained, served))} == {Severity.INFO}
+    else:
+        assert (first.difference.item, first.severity, first.effect) == (name, severity, effect)
