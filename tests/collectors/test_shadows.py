@@ -136,7 +136,11 @@ def test_a_zipped_egg_is_opened_as_far_as_its_metadata(tree_of):
     assert (found["old"]["shadowed"], gaps) == (False, [])
 
 
-@pytest.mark.parametrize("data", [b"", b"PK", zipped(other=""), zipped(**{"PKG-INFO": "x"})[:-10]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK", zipped(other=""), zipped(**{"PKG-INFO": "x"})[:-10]],
+    ids=["empty", "two bytes", "without metadata", "cut"],  # its bytes hold the time
+)
 def test_an_egg_that_cannot_be_opened_is_what_its_name_says(tree_of, data):
     found, gaps, _ = observed(tree_of({f"{SITE}/Old-1.0-py3.11.egg": data}), SITE)
 
