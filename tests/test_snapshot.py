@@ -73,6 +73,93 @@ def test_inside_and_outside_agree(model: Path, tmp_path: Path) -> None:
     }
 
 
+CHECKOUT = str(Path(snapshot.__file__).parents[1])
+
+
+def taken_by(folder: Path, code: str, *options: str, **variables: str) -> Environment:
+    """What a script in a folder takes, whose interpreter was started with these options and variables."""
+    (folder / "train.py").write_text(
+        f"import sys; sys.path.append({CHECKOUT!r})\n{code}\n"
+        "from envparity import snapshot\nsnapshot.take('inside.env.json', strict=True)\n"
+    )
+    environ = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **variables}
+    subprocess.run([sys.executable, *options, "train.py"], cwd=folder, env=environ, check=True)
+    return codec.load_environment((folder / "inside.env.json").read_bytes(), "it")
+
+
+def installed(folder: Path, version: str) -> Path:
+    """A folder with one distribution of this version."""
+    (folder / f"planted-{version}.dist-info").mkdir(parents=True)
+    (folder / f"planted-{version}.dist-info/METADATA").write_text(f"Name: planted\nVersion: {version}\n")
+    (folder / f"planted-{version}.dist-info/RECORD").write_text("planted.py,,\n")
+    (folder / "planted.py").write_text("")
+    return folder
+
+
+def test_the_copy_that_the_process_imported_is_the_one_that_counts(tmp_path: Path) -> None:
+    """Whoever put a folder on `sys.path` trained with what lies there, and not with what is installed."""
+    (tmp_path / "script").mkdir()
+    first, second = installed(tmp_path / "first", "2"), installed(tmp_path / "second", "1")
+
+    environment = taken_by(
+        tmp_path / "script", f"sys.path.insert(0, {str(first)!r}); import planted", PYTHONPATH=str(second)
+    )
+
+    copies = [item for item in environment.distributions or () if item.name == "planted"]
+    assert [(item.version, item.shadowed, item.loaded) for item in copies] == [("2", False, True), ("1", True, False)]
+
+
+def test_a_module_beside_the_script_that_wins_an_import_is_named(tmp_path: Path) -> None:
+    (tmp_path / "script/planted").mkdir(parents=True)
+    (tmp_path / "script/planted/__init__.py").write_text("")
+    behind = installed(tmp_path / "behind", "1")
+
+    environment = taken_by(tmp_path / "script", "import planted", PYTHONPATH=str(behind))
+
+    (copy,) = (item for item in environment.distributions or () if item.name == "planted")
+    assert copy.shadowed
+    (gap,) = (gap for gap in environment.gaps if gap.item == "planted")
+    assert str(tmp_path / "script/planted/__init__.py") in gap.reason
+
+
+def test_what_a_build_left_beside_the_script_is_not_installed(tmp_path: Path) -> None:
+    """A repository holds metadata of its own project; the one that was installed says more, and counts."""
+    (tmp_path / "script/planted.egg-info").mkdir(parents=True)
+    (tmp_path / "script/planted.egg-info/PKG-INFO").write_text("Name: planted\nVersion: 2\n")
+    behind = installed(tmp_path / "behind", "1")
+
+    def versions() -> list[str]:
+        environment = taken_by(tmp_path / "script", "", PYTHONPATH=str(behind))
+        return [item.version for item in environment.distributions or () if item.name == "planted"]
+
+    assert versions() == ["2", "1"]
+    (tmp_path / "script/pyproject.toml").write_text("")
+    assert versions() == ["1"]
+
+
+def test_what_the_command_line_of_the_process_said_is_recorded(tmp_path: Path) -> None:
+    """`-O` leaves out assertions, `-X utf8` reads other texts; no variable tells that they were given."""
+    plain = taken_by(tmp_path, "", PYTHONPATH=str(installed(tmp_path / "given", "1")), PYTHONUSERBASE=str(tmp_path))
+    switched = taken_by(
+        tmp_path, "", "-OO", "-E", "-X", "utf8=1", "-X", "dev", PYTHONPATH=str(tmp_path / "given"), PYTHONOPTIMIZE="1"
+    )
+
+    assert plain.python is not None
+    assert switched.python is not None
+    known = [(python.optimize, python.utf8_mode, python.dev_mode) for python in (plain.python, switched.python)]
+    assert known == [(None, None, None), (2, True, True)]
+    assert [str(tmp_path / "given") in python.path for python in (plain.python, switched.python)] == [True, False]
+    assert "planted" not in {item.name for item in switched.distributions or ()}
+    assert "PYTHONPATH" in {item.name for item in switched.settings.variables}  # type: ignore[union-attr]
+
+
+def test_a_process_without_the_users_folder_says_so(tmp_path: Path) -> None:
+    closed = taken_by(tmp_path, "", "-s", PYTHONUSERBASE=str(tmp_path))
+
+    assert closed.python is not None
+    assert closed.python.user_site is False
+
+
 def test_a_model_is_recorded_with_what_its_bytes_need(model: Path) -> None:
     environment = snapshot.take(models=[model], strict=True)
 

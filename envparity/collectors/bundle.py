@@ -29,7 +29,8 @@ def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:
 
     Args:
         nonce: at least 16 letters and digits that the target cannot guess.
-        options: `verify_files`; `variables`, those of `VARIABLES` that are set in the target's place.
+        options: `verify_files`; `variables`, those of `VARIABLES` that are set in the target's place; `path`, where the
+            import path is known.
 
     Raises:
         ValueError: the nonce is too short or holds something else; an option is unknown.
@@ -81,13 +82,15 @@ def _call(nonce: str, options: Mapping[str, Any] | None) -> str:
     chosen = dict(options or {})
     verify = chosen.pop("verify_files", False)
     variables = chosen.pop("variables", None)
+    path = chosen.pop("path", None)
     if variables is not None and not set(variables) <= set(VARIABLES):
         raise ValueError("a variable that the probe does not ask for")
     if chosen:
         raise ValueError("unknown option of the probe: " + ", ".join(sorted(chosen)))
     # As a literal of ASCII, whatever bytes a path is made of.
     known = None if variables is None else {str(name): str(value) for name, value in variables.items()}
-    return "main(%r, %r, %s)\n" % (_checked_nonce(nonce), bool(verify), ascii(known))
+    entries = None if path is None else [str(entry) for entry in path]
+    return "main(%r, %r, %s, %s)\n" % (_checked_nonce(nonce), bool(verify), ascii(known), ascii(entries))
 
 
 def deep_program(nonce: str, wanted: Iterable[str] = ()) -> bytes:

@@ -32,10 +32,17 @@ _VIRTUALENV = ("_virtualenv.py", "_virtualenv.pth")
 class Reading:
     """
     The metadata in the folders of an import path, each read for itself. Where `halved`, half of what lies in one folder
-    is read by a fork, which begins at once (see `Halves`).
+    is read by a fork, which begins at once (see `Halves`). Of `bare` folders the modules count, and no metadata.
     """
 
-    def __init__(self, tree: Tree, folders: Iterable[str], verify: bool = False, halved: bool = False) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        folders: Iterable[str],
+        verify: bool = False,
+        halved: bool = False,
+        bare: Iterable[str] = (),
+    ) -> None:
         self.tree, self.verify = tree, verify
         self.path = list(dict.fromkeys(folders))
         self.names: dict[str, list[str]] = {}
@@ -51,7 +58,7 @@ class Reading:
                 self.errors[folder] = error
                 continue
             self.names[folder] = names
-            self.metadata[folder] = [name for name in names if name.endswith(_FORMS)]
+            self.metadata[folder] = [] if folder in bare else [name for name in names if name.endswith(_FORMS)]
             if halved and not verify:
                 self.halves[folder] = Halves(self.metadata[folder], self._work(folder))
 
@@ -220,6 +227,11 @@ def _shadowed(
         )
         return
     found = shadowing(earlier, folder, names, fact, modules)
+    if found and fact.get("editable"):
+        from urllib.parse import unquote
+
+        own = unquote(fact["direct_url"])[len("file://") :].rstrip("/") + "/"
+        found = {name: place for name, place in found.items() if not place.startswith(own)}
     fact["shadowed"] = bool(found) and len(found) == len(fact["import_names"])
     for name, place in sorted(found.items()):
         reason = "an import of `%s` finds %s, and not the one that this distribution brought" % (name, place)

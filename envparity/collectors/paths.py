@@ -80,6 +80,11 @@ def live_path(tree: Tree, variables: dict[str, str] | None = None) -> tuple[str,
     return prefix, path, facts, {"startup": startup_of(facts), "user_site": None if variables is None else counts}
 
 
+def is_source_tree(tree: Tree, folder: str) -> bool:
+    """Whether projects are built from this folder: what lies there of metadata was left by a build, not installed."""
+    return any(tree.kind(folder + "/" + name) == "file" for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+
+
 def startup_of(gaps: list[Fact]) -> list[str]:
     """What runs at every start, by path, of the gaps that `site_path` found."""
     return [fact["item"] for fact in gaps if fact["section"] == "python"]

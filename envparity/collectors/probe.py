@@ -13,7 +13,7 @@ from envparity.collectors.distributions import Reading, distributions
 from envparity.collectors.dpkg import os_packages
 from envparity.collectors.frame import answer, isolated
 from envparity.collectors.native_libraries import native_libraries
-from envparity.collectors.paths import live_path
+from envparity.collectors.paths import is_source_tree, live_path
 from envparity.collectors.running import interpreter, own_files
 from envparity.collectors.shapes import Fact, Native
 from envparity.collectors.surroundings import fonts, surroundings
@@ -30,23 +30,23 @@ def collect(
 
     Args:
         path: the import path, where the caller knows it (`sys.path` of a process that started normally); else it is
-            computed as `site` would have made it.
+            computed as `site` would have made it. Of source trees that only that process has on its path the modules
+            count, and not the metadata that was left there.
         verify_files: also hash every file that a RECORD lists.
         variables: those of the place that decide the import path (see `paths.live_path`), where the caller knows them.
     """
     tree = LocalTree()
     facts: list[Fact] = []
     prefix = sys.prefix
-    folders, more = path, {}
-    if folders is None:
-        folders = list(sys.path)
-        computed = list(isolated(facts, "distributions", lambda: [live_path(tree, variables)]))
-        if computed:
-            prefix, folders, gaps, more = computed[0]
-            facts.extend(gaps)
-    folders = [os.path.abspath(entry) for entry in folders]
+    folders, more = list(sys.path), {}
+    computed = list(isolated(facts, "distributions", lambda: [live_path(tree, variables)]))
+    if computed:
+        prefix, folders, gaps, more = computed[0]
+        facts.extend(gaps)
+    sources = [entry for entry in path or () if entry not in folders and is_source_tree(tree, entry)]
+    folders = [os.path.abspath(entry) for entry in (folders if path is None else path)]
     # First of all, since it may fork, and the next line starts a thread.
-    begun = list(isolated(facts, "distributions", lambda: [Reading(tree, folders, verify_files, halved=True)]))
+    begun = list(isolated(facts, "distributions", lambda: [Reading(tree, folders, verify_files, True, sources)]))
     digests = list(isolated(facts, "python", lambda: own_files(tree)))
     natives: list[Native] = []
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
@@ -70,6 +70,8 @@ def collect(
     return facts
 
 
-def main(nonce: str, verify_files: bool, variables: dict[str, str] | None = None) -> None:
+def main(
+    nonce: str, verify_files: bool, variables: dict[str, str] | None = None, path: list[str] | None = None
+) -> None:
     """Answer with everything that the collectors know of this place (see `frame.answer`)."""
-    answer(nonce, lambda: collect(None, verify_files, variables))
+    answer(nonce, lambda: collect(path, verify_files, variables))

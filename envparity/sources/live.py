@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -190,8 +190,11 @@ def probe(
     nonce = os.urandom(16).hex()
     is_ours = _is_same(interpreter.executable, Path(sys.executable))
     is_compiled = is_ours and bundle.is_compiled()
-    command = _command(interpreter, options, nonce, bundle.importing_program if is_compiled else bundle.program)
-    from envparity.sources import running
+    make = bundle.importing_program if is_compiled else bundle.program
+    from envparity.sources import itself, running
+
+    environ = options.environ if inside is None else itself.variables(options.environ)
+    command = _command(interpreter, options, make(nonce, _asking(options, environ, inside and itself.path())))
 
     with started(command) as finish, running.beside(interpreter.executable, options, inside) as known:
         # While it works: what is needed for its answer takes as long to import as the answer to be made.
@@ -208,7 +211,9 @@ def probe(
         running_facts = known()
     facts = [
         *running.together(_answer(str(interpreter.executable), completed, nonce), running_facts),
-        *_of_variables(options.environ),
+        variables.settings(options.environ),
+        *_of_variables(environ),
+        *([] if inside is None else [itself.switches()]),
         *_without_models(),
     ]
     facts = with_virtual_packages(facts, options.environ)
@@ -232,15 +237,14 @@ def elsewhere(reference: str, answer: list[Fact], environ: Mapping[str, str] | N
         reason = "a command that is started there has other variables than a training or a server has"
         facts.append(gap("settings", "not-recorded", reason))
     else:
-        facts += _of_variables(environ)
+        facts += [variables.settings(environ), *_of_variables(environ)]
     facts = with_virtual_packages(facts, {}, here=False)
     return observed(facts, origin("live", reference))
 
 
 def _of_variables(environ: Mapping[str, str]) -> list[Fact]:
-    """What the variables of a place say of it."""
+    """What the variables of a place say of what runs there."""
     return [
-        variables.settings(environ),
         variables.process_switches(environ),
         *surroundings.by_variables(LocalTree(), environ),
     ]
@@ -253,23 +257,22 @@ def _without_models() -> tuple[Fact, ...]:
 NO_MODEL = "no model was named"
 
 
-_Program = Callable[[str, Mapping[str, Any]], bytes]
-
-
-def _command(interpreter: Interpreter, options: Options, nonce: str, program: _Program) -> Command:
+def _command(interpreter: Interpreter, options: Options, program: bytes) -> Command:
     return Command(
         (str(interpreter.executable), *PROBING),
-        stdin=program(nonce, _asking(options, options.environ)),
+        stdin=program,
         env=_clean(interpreter.executable, options.environ),
         timeout_s=options.timeout_s,
         slower="`envparity snapshot --timeout` raises the limit",
     )
 
 
-def _asking(options: Options, environ: Mapping[str, str] | None) -> dict[str, Any]:
+def _asking(options: Options, environ: Mapping[str, str] | None, path: Sequence[str] | None = None) -> dict[str, Any]:
     chosen: dict[str, Any] = {"verify_files": options.verify_files}
     if environ is not None:
         chosen["variables"] = {name: environ[name] for name in bundle.VARIABLES if name in environ}
+    if path is not None:
+        chosen["path"] = path
     return chosen
 
 

@@ -104,7 +104,8 @@ def together(files: Iterable[Fact], running: Iterable[Fact]) -> Iterator[Fact]:
         if fact["kind"] == "native-library" and fact["path"] in told:
             yield {**fact, **{key: value for key, value in told.pop(fact["path"]).items() if value}}
         elif fact["kind"] == "distribution" and asked:
-            yield {**fact, "loaded": fact["name"] in owners and not fact.get("shadowed")}
+            winner = not fact.get("shadowed") and not fact.get("vendored_in")
+            yield {**fact, "loaded": fact["name"] in owners and winner}
         else:
             yield fact
     yield from (fact for fact in running if fact["kind"] != "native-library")

@@ -354,6 +354,26 @@ def test_an_editable_installation_says_what_it_would_import(tree_of):
     assert (fact["editable"], fact["direct_url"], fact["import_names"]) == (True, "file:///src/x", ["x"])
 
 
+def test_an_editable_installation_is_not_shadowed_by_its_own_source(tree_of):
+    """Who trains in the folder of the project has it on the path twice, by the script and by its installation."""
+    folder = f"{SITE}/x-1.dist-info"
+    files = {
+        f"{folder}/METADATA": metadata("x", "1"),
+        f"{folder}/RECORD": b"__editable___x_1_finder.py,,\n",
+        f"{folder}/top_level.txt": b"x\n",
+        f"{folder}/direct_url.json": b'{"url": "file:///my%20src/x", "dir_info": {"editable": true}}',
+    }
+
+    def shadowed(first):
+        tree = tree_of({**files, f"{first}/x/__init__.py": b""})
+        (fact,) = (fact for fact in distributions(tree, [first, SITE]) if fact["kind"] == "distribution")
+        return fact["shadowed"]
+
+    assert not shadowed("/my src/x")
+    assert not shadowed("/my src/x/src")
+    assert shadowed("/my src/xy")
+
+
 def test_a18_site_packages_without_any_metadata_is_incomplete_to_inspect(tree_of):
     """Who slims an image by removing dist-info must not read "500 packages missing"."""
     slim = tree_of({f"{SITE}/numpy/__init__.py": b"", f"{SITE}/six.py": b"", f"{SITE}/_virtualenv.py": b""})

@@ -195,9 +195,12 @@ def test_two_trainings_that_drew_the_same_numbers_end_in_the_same_seeds(ml: Path
 
 
 def test_the_taking_imports_no_library_and_loads_none(ml: Path, tmp_path: Path) -> None:
-    """A look that changes what it looks at is worth nothing; and who does not use a library must not pay for it."""
+    """
+    A look that changes what it looks at is worth nothing; and who does not use a library must not pay for it. What
+    envparity itself requires is none of the model's.
+    """
     code = f"""
-import numpy
+import numpy, packaging.requirements, packaging.tags
 mapped = lambda: {{line.split()[-1] for line in open("/proc/self/maps") if line.split()[-1].startswith({str(ml)!r})}}
 from envparity import snapshot
 before, files = set(sys.modules), mapped()
@@ -296,3 +299,16 @@ def test_a_saved_snapshot_is_no_live_interpreter_and_tells_of_no_folder_of_ours(
     with pytest.raises(UsageError, match="--deep"):
         snapshot.of(str(place), options=Options(deep=True))
     assert snapshot.of(str(place)) == codec.load_environment(place.read_bytes(), "it")
+
+
+def test_a_copy_that_another_package_carries_is_not_loaded_because_its_namesake_is() -> None:
+    """pip's own `certifi` lies there; what the process imported is the one beside it."""
+    copies = [{"kind": "distribution", "name": "certifi", **more} for more in ({}, {"vendored_in": "pip"})]
+    told = [
+        {"kind": "section", "section": "modules"},
+        {"kind": "module", "name": "certifi", "owner": "certifi"},
+    ]
+
+    facts = running.together(copies, told)
+
+    assert [fact["loaded"] for fact in facts if fact["kind"] == "distribution"] == [True, False]
