@@ -403,7 +403,7 @@ def test_deep_says_that_code_of_the_target_runs() -> None:
     result = run(f"python:{sys.executable}", "--deep", "--allow-incomplete")
 
     assert result.exit_code == 0
-    assert "its libraries and code run" in result.stderr
+    assert "its libraries and code run" in " ".join(result.stderr.split())
     assert json.loads(result.stdout)["modules"]
 
 
@@ -423,10 +423,35 @@ def test_the_summary_names_what_was_changed_and_lets_no_control_character_throug
 
     lines = summary(environment, None)
 
-    assert lines[0] == "venv:x: 1 distributions (and 1 of tooling)"
-    assert "  numpy 1.26.4: 1 files changed, 0 missing" in lines
+    assert lines[0] == "venv:x: 1 distribution (and 1 of tooling)"
+    assert "  numpy 1.26.4: 1 file changed" in lines
     assert "\x1b" not in "".join(lines)
     assert lines[-1] == "  and 2 more"
+
+
+def test_the_summary_fits_80_columns() -> None:
+    """But for a path, which stays in one piece."""
+    place = "/opt/lib/python3.11/site-packages/x"
+    changed = [
+        Distribution(name=f"d{number}", version="1", modified=(), missing=("a", "b"), added=("c",))
+        for number in range(12)
+    ]
+    environment = Environment(
+        origin=Origin(kind="live", reference="venv:x"),
+        distributions=tuple(changed),
+        artifacts=(Artifact(name="m.bin", size_bytes=1, sha256="a" * 64),),
+        gaps=(
+            Gap("os_packages", GapKind.UNREAD, "a reason of so many words " * 5, place),
+            Gap("artifacts", GapKind.NOT_RECORDED, "a reason of so many words " * 5, "m.bin"),
+        ),
+    )
+
+    lines = summary(environment, None)
+
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(f"  could not be read: os packages {place}: a") for line in lines)
+    assert "  d0 1: 2 files missing, 1 added" in lines
+    assert "  and 2 more that were changed" in lines
 
 
 def test_a_model_that_its_environment_cannot_load_is_said(tmp_path: Path) -> None:

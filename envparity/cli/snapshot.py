@@ -13,7 +13,7 @@ from envparity.cli.configured import named
 from envparity.errors import IncompleteError
 
 if TYPE_CHECKING:
-    from envparity.values import Environment
+    from envparity.values import Distribution, Environment
 
 MOST_LINES = 10
 
@@ -90,7 +90,9 @@ def command(
     )
     snapshot.require_deep(source, options)
     if deep:
-        common.say("--deep: the target is started with its own site and environment; its libraries and code run")
+        common.say_wrapped(
+            "--deep: the target is started with its own site and environment; its libraries and code run"
+        )
     environment = snapshot.of(source, models=models, options=options, lineage=snapshot.Lineage(data, params))
     if output in {None, "-"}:
         from envparity import codec
@@ -126,7 +128,10 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     if environment.distributions is not None:
         own = [item for item in environment.distributions if not item.vendored_in]
         tooling = sum(item.tooling for item in own)
-        counted.append(f"{len(own) - tooling} distributions" + (f" (and {tooling} of tooling)" if tooling else ""))
+        counted.append(
+            f"{len(own) - tooling} distribution{'s' * (len(own) - tooling != 1)}"
+            + (f" (and {tooling} of tooling)" if tooling else "")
+        )
     if environment.conda_packages is not None:
         counted.append(f"{sum(not item.virtual for item in environment.conda_packages)} conda packages")
     if environment.os_packages is not None:
@@ -142,17 +147,13 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     first = f"{environment.origin.reference}: {', '.join(counted) or 'nothing'}"
     lines = textwrap.wrap(first, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     models = {artifact.name for artifact in environment.artifacts or () if artifact.kind == "model"}
-    lines += [
-        f"  what `{gap.item}` needs is not known: {gap.reason}"
-        for gap in environment.gaps
-        if gap.section == "artifacts" and gap.kind == "not-recorded" and gap.item.partition("/")[0] in models
-    ]
+    for gap in environment.gaps:
+        if gap.section == "artifacts" and gap.kind == "not-recorded" and gap.item.partition("/")[0] in models:
+            lines += _wrapped(f"what `{gap.item}` needs is not known: {gap.reason}")
     changed = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
-    lines += [
-        f"  {item.name} {item.version}: {len(item.modified or ())} files changed, {len(item.missing or ())} missing"
-        + (f", {len(item.added)} added" if item.added else "")
-        for item in changed[:MOST_LINES]
-    ]
+    lines += [f"  {item.name} {item.version}: {_changes(item)}" for item in changed[:MOST_LINES]]
+    if len(changed) > MOST_LINES:
+        lines.append(f"  and {len(changed) - MOST_LINES} more that were changed")
     sections = {
         gap.section
         for gap in environment.gaps
@@ -160,14 +161,34 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     }
     if sections:
         names = ", ".join(name.replace("_", " ") for name in sorted(sections))
-        lines += textwrap.wrap(f"not recorded: {names}", 78, initial_indent="  ", subsequent_indent="    ")
+        lines += _wrapped(f"not recorded: {names}")
     unread = [gap for gap in environment.gaps if gap.kind == "unread"]
-    lines += [f"  could not be read: {gap.section} {gap.item}: {gap.reason}" for gap in unread[:MOST_LINES]]
+    for gap in unread[:MOST_LINES]:
+        subject = " ".join(filter(None, (gap.section.replace("_", " "), gap.item)))
+        lines += _wrapped(f"could not be read: {subject}: {gap.reason}")
     if len(unread) > MOST_LINES:
         lines.append(f"  and {len(unread) - MOST_LINES} more")
     if output not in {None, "-"}:
         lines.append(f"written to {output}")
     return [_printable(line) for line in lines]
+
+
+def _wrapped(text: str) -> list[str]:
+    """As many lines of 80 columns as it takes; a path stays in one piece."""
+    return textwrap.wrap(
+        text, 80, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _changes(item: Distribution) -> str:
+    """How many of its files are not what was installed."""
+    counts = (
+        (len(files), word)
+        for files, word in ((item.modified, "changed"), (item.missing, "missing"), (item.added, "added"))
+        if files
+    )
+    number, word = next(counts)
+    return ", ".join([f"{number} file{'s' * (number != 1)} {word}", *(f"{more} {other}" for more, other in counts)])
 
 
 def _printable(text: str) -> str:

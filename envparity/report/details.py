@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from envparity.report.text import Style, counted, listed
-from envparity.values import Environment
+from envparity.values import Distribution, Environment
 
 _FIRST = 10
 
@@ -26,6 +26,9 @@ def details(environment: Environment, style: Style, verbose: bool) -> Iterator[s
 def _sections(environment: Environment) -> Iterator[tuple[str, Iterable[str]]]:
     if environment.accelerators is not None:
         yield "Accelerators", _accelerators(environment)
+    altered = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
+    if altered:
+        yield "Changed since installation", (line for item in altered for line in _altered(item))
     if environment.conda_packages is not None:
         real = [item for item in environment.conda_packages if not item.virtual]
         yield (
@@ -59,6 +62,11 @@ def _sections(environment: Environment) -> Iterator[tuple[str, Iterable[str]]]:
 
 def _words(*words: str) -> str:
     return ", ".join(filter(None, words))
+
+
+def _altered(item: Distribution) -> Iterator[str]:
+    for files, word in ((item.modified, "changed"), (item.missing, "missing"), (item.added, "added")):
+        yield from (f"{item.name} {item.version}: {word} {name}" for name in files or ())
 
 
 def _accelerators(environment: Environment) -> Iterator[str]:
@@ -106,6 +114,7 @@ def _source_code(environment: Environment) -> Iterator[str]:
     code = environment.source_code
     assert code is not None
     changed = {True: "with changes on top", False: "with nothing changed", None: ""}[code.dirty]
-    yield _words(f"commit {code.commit[:12]}" if code.commit else "", code.remote, changed)
+    untracked = counted(code.untracked, "untracked file") if code.untracked else ""
+    yield _words(f"commit {code.commit[:12]}" if code.commit else "", code.remote, changed, untracked)
     yield f"script {code.script}" if code.script else ""
     yield from (f"{item.name} = {item.value}" for item in (*code.parameters, *code.run))

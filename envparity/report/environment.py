@@ -62,6 +62,9 @@ def _single(environment: Environment) -> Iterator[tuple[str, str]]:
     if python is not None:
         words = [python.implementation, python.version or python.specifier, python.provenance]
         words += ["free-threaded"] if python.free_threaded else []
+        words += [f"-{'O' * min(python.optimize, 2)}"] if python.optimize else []
+        words += ["in UTF-8 mode"] if python.utf8_mode else []
+        words += ["in development mode"] if python.dev_mode else []
         yield "Python", " ".join(filter(None, words)) + (f", {python.compiler}" if python.compiler else "")
         if python.planted:
             yield "At start", f"{listed(python.planted, 3)}: code that no distribution brought"

@@ -11,6 +11,9 @@ from envparity.report.words import things
 from envparity.values import Change, Difference, Finding, Gap, GapKind
 
 
+_LONG = 40
+
+
 class Unknown(NamedTuple):
     """What one side (or both, or the only one, whose name is then empty) does not say, for one reason."""
 
@@ -70,14 +73,21 @@ def unknown(
         if any((label, gap.reason, gap.section) in told for label in labelled):
             continue
         side = labelled[0] if len(labelled) == 1 else "both"
+        item = gap.item if gap.kind is GapKind.UNREAD else _end_of(gap.item)
         # Of the files of a model, the item says all: `data`.
-        whole = "" if gap.item and gap.section == "artifacts" else words(gap.section)
-        name = f"{whole} {bounded(gap.item, NAME)}".strip()
+        whole = "" if item and gap.section == "artifacts" else words(gap.section)
+        name = f"{whole} {bounded(item, NAME)}".strip()
         groups.setdefault((gap.kind is not GapKind.UNREAD, side, gap.reason), []).append(style.plain(name))
     return [
         Unknown(not readable, side, reason, tuple(dict.fromkeys(names)))
         for (readable, side, reason), names in sorted(groups.items())
     ]
+
+
+def _end_of(item: str) -> str:
+    """The last two parts of a long path: the document has all of it, and a line of a report has no room."""
+    parts = item.split("/")
+    return ".../" + "/".join(parts[-2:]) if item.startswith("/") and len(item) > _LONG and len(parts) > 3 else item
 
 
 def _named(field: str, differences: list[Difference], style: Style, most: int) -> str:

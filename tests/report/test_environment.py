@@ -120,7 +120,17 @@ def test_every_section_that_is_there_is_shown() -> None:
                 seeds=(Variable("torch.initial_seed", "42"),),
             ),
             modules=(Module(name="helpers", file="/src/helpers.py"),),
-            source_code=SourceCode(commit="c" * 40, dirty=True, parameters=(Variable("alpha", "0.1"),)),
+            source_code=SourceCode(commit="c" * 40, dirty=True, untracked=3, parameters=(Variable("alpha", "0.1"),)),
+            python=Python(version="3.11.7", optimize=1, utf8_mode=True, dev_mode=True),
+            distributions=(
+                Distribution(
+                    name="numpy",
+                    version="2.1.0",
+                    modified=("numpy/a.so",),
+                    missing=("numpy/b.py",),
+                    added=("numpy/c.py",),
+                ),
+            ),
         )
     )
 
@@ -136,7 +146,11 @@ def test_every_section_that_is_there_is_shown() -> None:
         "torch.backends.cudnn.benchmark = True",
         "seed: torch.initial_seed = 42",
         "helpers (owned by nothing)",
-        "with changes on top",
+        "with changes on top, 3 untracked files",
+        "3.11.7 -O in UTF-8 mode in development mode",
+        "numpy 2.1.0: changed numpy/a.so",
+        "numpy 2.1.0: missing numpy/b.py",
+        "numpy 2.1.0: added numpy/c.py",
         "alpha = 0.1",
     ):
         assert shown in seen
@@ -157,3 +171,19 @@ def test_code_that_runs_at_every_start_and_that_nobody_brought_is_shown() -> Non
     assert "evil\\x1b.pth: code that no distribution brought" in shown
     assert "inside pip" in shown
     assert "1 added runs code at every start" in shown
+
+
+def test_of_a_long_path_that_is_named_by_a_gap_its_end_is_shown() -> None:
+    """Whoever must make a file readable needs all of its path; for anybody else the line has no room."""
+    place = "/opt/a/very/long/way/down/lib/python3.11/site-packages/hook.pth"
+    gaps = (
+        Gap("python", GapKind.NOT_RECORDED, "it has lines that are code", place),
+        Gap("distributions", GapKind.UNREAD, "permission denied", place),
+        Gap("python", GapKind.NOT_RECORDED, "code that runs at every start", "/short/sitecustomize.py"),
+    )
+
+    lines = report.text(Environment(origin=Origin(kind="live"), gaps=gaps), Style()).splitlines()
+
+    assert "  python .../site-packages/hook.pth" in lines
+    assert "  python /short/sitecustomize.py" in lines
+    assert place in "".join(lines).replace(" ", "")
