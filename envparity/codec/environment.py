@@ -25,6 +25,7 @@ from envparity.values import (
     Gap,
     GapKind,
     Origin,
+    OsPackage,
     Variable,
 )
 
@@ -182,7 +183,7 @@ def _fields(value: Any) -> Any:
 
 def dump_environment(environment: Environment) -> bytes:
     """The document that `snapshot` writes: JSON, indented for people, with one stable order."""
-    document = {"envparity": "environment", **msgspec.to_builtins(_ordered(environment))}
+    document = {"envparity": "environment", **_plain(_ordered(environment))}
     document["schema"] = SCHEMA
     document["content_digest"] = content_digest(environment)
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
@@ -434,7 +435,22 @@ def content_digest(environment: Environment) -> Digest:
 
 def content_bytes(environment: Environment) -> bytes:
     """The canonical document of an environment's content; `load_environment` reads it."""
-    return canonical({"envparity": "environment", **msgspec.to_builtins(content(environment)), "schema": SCHEMA})
+    return canonical({"envparity": "environment", **_plain(content(environment)), "schema": SCHEMA})
+
+
+def _plain(environment: Environment) -> dict[str, Any]:
+    """
+    As plain data without defaults. msgspec leaves out a text that *is* the default, and writes one that only equals it:
+    equal environments would be different documents.
+    """
+    document: dict[str, Any] = msgspec.to_builtins(environment)
+    for section, kind in (("os_packages", OsPackage), ("artifacts", Artifact)):
+        texts = [(name, value) for name, value in _defaults(kind).items() if isinstance(value, str) and value]
+        for item in document.get(section) or ():
+            for name, value in texts:
+                if item.get(name) == value:
+                    del item[name]
+    return document
 
 
 def environment_schema() -> dict[str, Any]:

@@ -12,7 +12,20 @@ import pytest
 
 from envparity import codec, resources
 from envparity.errors import MalformedError
-from envparity.values import Artifact, Distribution, File, Gap, GapKind, Host, Origin, Python, Settings, Variable
+from envparity.values import (
+    Artifact,
+    Distribution,
+    Environment,
+    File,
+    Gap,
+    GapKind,
+    Host,
+    Origin,
+    OsPackage,
+    Python,
+    Settings,
+    Variable,
+)
 from tests.values import OTHER_SHA256, SOME_SHA256, training
 
 
@@ -36,6 +49,42 @@ def test_the_content_digest_is_that_of_the_model_s_runtime_alone() -> None:
     )
 
     assert codec.content_digest(elsewhere) == codec.content_digest(training())
+
+
+def test_equal_environments_are_one_document_whatever_their_texts_are_made_of() -> None:
+    """What a container answered came as JSON, what its image says was made here: one runtime has one digest."""
+    fields = {"name": "libc6", "version": "2.36-9"}
+    implied = training(
+        os_packages=(OsPackage(**fields),), artifacts=(Artifact(name="m", size_bytes=1, sha256=SOME_SHA256),)
+    )
+    told = training(
+        os_packages=(OsPackage(**fields, manager="".join(["dp", "kg"])),),
+        artifacts=(Artifact(name="m", size_bytes=1, sha256=SOME_SHA256, kind="".join(["mod", "el"])),),
+    )
+
+    assert told == implied
+    assert codec.dump_environment(told) == codec.dump_environment(implied)
+    assert codec.content_bytes(told) == codec.content_bytes(implied)
+    rpm = training(os_packages=(OsPackage(**fields, manager="rpm"),))
+    assert b'"manager": "rpm"' in codec.dump_environment(rpm)
+
+
+def test_every_text_that_is_a_default_is_left_out_of_a_document() -> None:
+    """A new field with such a default must not bring the difference back."""
+
+    def structs(annotation: Any) -> set[type[msgspec.Struct]]:
+        found = set().union(*map(structs, getattr(annotation, "__args__", ())))
+        if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+            found |= {annotation}.union(*(structs(field.type) for field in msgspec.structs.fields(annotation)))
+        return found
+
+    texts = {
+        (kind.__name__, field.name)
+        for kind in structs(Environment)
+        for field in msgspec.structs.fields(kind)
+        if type(field.default) is str and field.default
+    }
+    assert texts == {("OsPackage", "manager"), ("Artifact", "kind")}
 
 
 def test_a_changed_version_changes_the_content_digest() -> None:
