@@ -8,12 +8,15 @@ from envparity.report.text import Style, counted, listed
 from envparity.values import Distribution, Environment
 
 _FIRST = 10
+_STACK = "Accelerators"
 
 
 def details(environment: Environment, style: Style, verbose: bool) -> Iterator[str]:
     """Each section that is there, with a heading; of long ones the first lines only, unless `verbose`."""
     for heading, lines in _sections(environment):
         lines = [line for line in lines if line]
+        if heading == _STACK and not lines:
+            continue  # what is not known of it stands among what is not known
         shown = lines if verbose else lines[:_FIRST]
         yield ""
         yield style.bold(heading)
@@ -25,7 +28,7 @@ def details(environment: Environment, style: Style, verbose: bool) -> Iterator[s
 
 def _sections(environment: Environment) -> Iterator[tuple[str, Iterable[str]]]:
     if environment.accelerators is not None:
-        yield "Accelerators", _accelerators(environment)
+        yield _STACK, _accelerators(environment)
     altered = [item for item in environment.distributions or () if item.modified or item.missing or item.added]
     if altered:
         yield "Changed since installation", (line for item in altered for line in _altered(item))
