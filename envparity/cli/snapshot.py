@@ -128,19 +128,17 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     if environment.distributions is not None:
         own = [item for item in environment.distributions if not item.vendored_in]
         tooling = sum(item.tooling for item in own)
-        counted.append(
-            f"{len(own) - tooling} distribution{'s' * (len(own) - tooling != 1)}"
-            + (f" (and {tooling} of tooling)" if tooling else "")
-        )
+        tools = f" (and {tooling} of tooling)" if tooling else ""
+        counted.append(_counted(len(own) - tooling, "distribution") + tools)
     if environment.conda_packages is not None:
-        counted.append(f"{sum(not item.virtual for item in environment.conda_packages)} conda packages")
+        counted.append(_counted(sum(not item.virtual for item in environment.conda_packages), "conda package"))
     if environment.os_packages is not None:
-        counted.append(f"{len(environment.os_packages)} OS packages")
+        counted.append(_counted(len(environment.os_packages), "OS package"))
     if environment.artifacts is not None:
         for kind, noun in (("model", "model file"), ("data", "data set")):
             count = sum(artifact.kind == kind for artifact in environment.artifacts)
             if count or (kind == "model" and not environment.artifacts):
-                counted.append(f"{count} {noun}" + "s" * (count != 1))
+                counted.append(_counted(count, noun))
     if environment.source_code is not None and environment.source_code.commit:
         on_top = " with changes" if environment.source_code.dirty else ""
         counted.append(f"commit {environment.source_code.commit[:12]}{on_top}")
@@ -173,6 +171,10 @@ def summary(environment: Environment, output: str | None) -> list[str]:
     return [_printable(line) for line in lines]
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def _wrapped(text: str) -> list[str]:
     """As many lines of 80 columns as it takes; a path stays in one piece."""
     return textwrap.wrap(
@@ -188,7 +190,7 @@ def _changes(item: Distribution) -> str:
         if files
     )
     number, word = next(counts)
-    return ", ".join([f"{number} file{'s' * (number != 1)} {word}", *(f"{more} {other}" for more, other in counts)])
+    return ", ".join([f"{_counted(number, 'file')} {word}", *(f"{more} {other}" for more, other in counts)])
 
 
 def _printable(text: str) -> str:

@@ -187,3 +187,12 @@ def test_of_a_long_path_that_is_named_by_a_gap_its_end_is_shown() -> None:
     assert "  python .../site-packages/hook.pth" in lines
     assert "  python /short/sitecustomize.py" in lines
     assert place in "".join(lines).replace(" ", "")
+
+
+def test_a_stack_of_which_an_image_says_nothing_has_no_empty_heading() -> None:
+    gaps = (Gap("accelerators", GapKind.NOT_RECORDED, "the host brings driver and devices", "devices"),)
+    image = Environment(origin=Origin(kind="image"), accelerators=Accelerators(), gaps=gaps)
+    live = Environment(origin=Origin(kind="live"), accelerators=Accelerators())
+
+    assert "Accelerators\n" not in report.text(image, Style())
+    assert "Accelerators\n  no devices\n" in report.text(live, Style())
