@@ -345,7 +345,10 @@ def _added(tree: Tree, folder: str, facts: list[Fact], records: list[list[tuple[
     if unknown:
         first = ", ".join(sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
         yield gap(
-            "distributions", "not-recorded", "%d files that no distribution owns: %s" % (len(unknown), first), folder
+            "distributions",
+            "not-recorded",
+            "%d file%s that no distribution owns: %s" % (len(unknown), "s" if len(unknown) > 1 else "", first),
+            folder,
         )
 
 

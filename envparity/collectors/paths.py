@@ -82,7 +82,10 @@ def live_path(tree: Tree, variables: dict[str, str] | None = None) -> tuple[str,
 
 def is_source_tree(tree: Tree, folder: str) -> bool:
     """Whether projects are built from this folder: what lies there of metadata was left by a build, not installed."""
-    return any(tree.kind(folder + "/" + name) == "file" for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+    try:
+        return any(tree.kind(folder + "/" + name) == "file" for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+    except OSError:
+        return False  # who reads it names it
 
 
 def startup_of(gaps: list[Fact]) -> list[str]:
@@ -145,7 +148,12 @@ def site_path(
                     path.append(entry)
     at_start = [entry + "/" + name for entry in path for name in _CUSTOMISE]
     reason = "code that runs at every start; named, never run"
-    facts.extend(gap("python", "not-recorded", reason, place) for place in at_start if tree.kind(place) == "file")
+    for place in at_start:
+        try:
+            if tree.kind(place) == "file":
+                facts.append(gap("python", "not-recorded", reason, place))
+        except OSError:
+            continue  # who reads the folder names it
     return path
 
 

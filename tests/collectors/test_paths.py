@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envparity.collectors.bundle import parse_answer, program
-from envparity.collectors.paths import pyvenv_keys, site_path, virtual_environment
+from envparity.collectors.paths import is_source_tree, pyvenv_keys, site_path, virtual_environment
 from envparity.collectors.tree import LocalTree
 
 NONCE = "0123456789abcdef"
@@ -122,6 +122,36 @@ def test_a_folder_that_cannot_be_listed_is_unread(tmp_path):
     assert [(fact["gap"], fact["reason"], fact["item"]) for fact in facts] == [
         ("unread", "Permission denied", str(tmp_path))
     ]
+
+
+def test_a_folder_that_cannot_even_be_looked_into_is_unread_and_the_others_are_searched(tmp_path):
+    """Of a folder without any permission nothing inside can be asked for, not even whether it is there."""
+
+    class Closed(LocalTree):
+        def entries(self, path):
+            if path == str(tmp_path / "closed"):
+                raise PermissionError(13, "Permission denied", path)
+            return super().entries(path)
+
+        def kind(self, path):
+            if path.startswith(str(tmp_path / "closed/")):
+                raise PermissionError(13, "Permission denied", path)
+            return super().kind(path)
+
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open/sitecustomize.py").write_text("")
+    folders = [str(tmp_path / "closed"), str(tmp_path / "open")]
+
+    facts = []
+    path = site_path(Closed(), folders, [], facts)
+
+    assert path == folders
+    assert [(fact["gap"], fact["item"]) for fact in facts] == [
+        ("unread", folders[0]),
+        ("not-recorded", folders[1] + "/sitecustomize.py"),
+    ]
+    assert not is_source_tree(Closed(), folders[0])
 
 
 def test_pyvenv_cfg_is_found_beside_the_executable_or_one_folder_up(tree_of):

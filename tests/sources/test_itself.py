@@ -37,3 +37,10 @@ def test_a_working_directory_that_is_gone_costs_what_is_relative_to_it(
 
 def test_the_path_of_this_process_is_its_own() -> None:
     assert set(itself.path()) >= {entry for entry in sys.path if Path(entry).is_absolute() and Path(entry).is_dir()}
+
+
+def test_what_cannot_be_looked_at_stays_on_the_path() -> None:
+    """What was left out would not be missed; its reader says that it could not be read."""
+    too_long = "/" + "x" * 300
+
+    assert itself.path([too_long]) == [too_long]
