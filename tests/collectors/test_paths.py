@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_even_be_looked_into_is_unread_and_the_others_are_s
             return super().entries(path)
 
         def kind(self, path):
-            if path.startswith(str(tmp_path / "closed/")):
+            if path.startswith(str(tmp_path / "closed") + "/"):
                 raise PermissionError(13, "Permission denied", path)
             return super().kind(path)
 
