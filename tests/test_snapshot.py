@@ -122,6 +122,21 @@ def test_a_module_beside_the_script_that_wins_an_import_is_named(tmp_path: Path)
     assert str(tmp_path / "script/planted/__init__.py") in gap.reason
 
 
+def test_a_library_that_was_patched_in_its_place_is_modified_without_hashing_anything(tmp_path: Path) -> None:
+    (tmp_path / "script").mkdir()
+    place = installed(tmp_path / "site", "1")
+    (place / "planted-1.dist-info/RECORD").write_text("planted.py,,0\n")
+
+    def modified() -> tuple[str, ...] | None:
+        environment = taken_by(tmp_path / "script", "import planted", PYTHONPATH=str(place))
+        (copy,) = (item for item in environment.distributions or () if item.name == "planted")
+        return copy.modified
+
+    assert modified() is None
+    (place / "planted.py").write_text("patched = True\n")
+    assert modified() == ("planted.py",)
+
+
 def test_what_a_build_left_beside_the_script_is_not_installed(tmp_path: Path) -> None:
     """A repository holds metadata of its own project; the one that was installed says more, and counts."""
     (tmp_path / "script/planted.egg-info").mkdir(parents=True)

@@ -44,6 +44,12 @@ def imported(modules: Mapping[str, object], owners: Owners, leave_out: tuple[str
     yield {"kind": "section", "section": "modules"}
 
 
+def files_of(modules: Mapping[str, object]) -> list[str]:
+    """The file of each module that has one, as it says itself."""
+    found = [vars(module).get("__file__") for module in list(modules.values()) if isinstance(module, ModuleType)]
+    return [file for file in found if isinstance(file, str)]
+
+
 def _row_above(rows: Mapping[str, Fact], name: str) -> Fact | None:
     while "." in name:
         name = name.rpartition(".")[0]

@@ -7,7 +7,7 @@ import sys
 from typing import Callable, Iterable
 
 from envparity.collectors.frame import isolated, printable
-from envparity.collectors.imported import imported
+from envparity.collectors.imported import files_of, imported
 from envparity.collectors.numerics import built_in_libraries, numeric_libraries
 from envparity.collectors.process_maps import loaded_libraries, numeric_files
 from envparity.collectors.record_owners import Owners
@@ -19,7 +19,8 @@ from envparity.collectors.tree import LocalTree
 def loaded(leave_out: tuple[str, ...] = ()) -> list[Fact]:
     """
     Everything that this process knows of itself, as facts that JSON can carry: `module`, `native-library` of basis
-    `loaded`, and `numerics`. Nothing is imported but the standard library, and no shared library is loaded.
+    `loaded`, `numerics`, and `altered` files (see `Owners.altered`). Nothing is imported but the standard library, and
+    no shared library is loaded.
 
     Args:
         leave_out: packages in `sys.modules` that are not the process's own business.
@@ -35,6 +36,7 @@ def loaded(leave_out: tuple[str, ...] = ()) -> list[Fact]:
     mapped = [fact["path"] for fact in libraries if fact["kind"] == "native-library"]
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
         ("modules", lambda: imported(sys.modules, owners, leave_out)),
+        ("distributions", lambda: owners.altered([*files_of(sys.modules), *mapped])),
         ("numerics", lambda: switches(sys.modules, environ)),
         ("numerics", lambda: numeric_libraries(files, mapped)),
         ("numerics", lambda: built_in_libraries(sys.modules, files)),

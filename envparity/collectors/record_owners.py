@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable
+from typing import Iterable, Iterator
 
 from envparity.collectors.metadata import normalised_name
 from envparity.collectors.owners import NOBODY, conda_owners, system_owners
 from envparity.collectors.records import record_rows
-from envparity.collectors.shapes import Owner, Tree
+from envparity.collectors.shapes import Fact, Owner, Tree
 
 _RECORD_BYTES = 64 << 20
+_OF_CODE = (".py", ".so")
 
 
 class Owners:
@@ -26,6 +27,7 @@ class Owners:
         self.prefixes = list(dict.fromkeys(os.path.realpath(prefix) for prefix in prefixes))
         self.stdlib = os.path.realpath(stdlib)
         self._files: dict[str, Owner] = {}
+        self._code: dict[str, tuple[str, str, str]] = {}
         self._below: list[tuple[str, Owner]] = []
         self._real: dict[str, str] = {}
         self._is_read = False
@@ -47,11 +49,29 @@ class Owners:
                 self._read(folder)
         if path in self._files:
             return self._files[path]
+        path = self._in_its_place(path)
+        return self._files.get(path) or next((owner for start, owner in self._below if path.startswith(start)), NOBODY)
+
+    def altered(self, paths: Iterable[str]) -> Iterator[Fact]:
+        """
+        Which of these files of code have another size than the RECORD that lists them says: one `altered` each, with
+        the metadata of its distribution and its path in RECORD. A change that keeps the size is not seen.
+        """
+        for path in dict.fromkeys(paths):
+            metadata, name, size = self._code.get(path) or self._code.get(self._in_its_place(path), ("", "", ""))
+            try:
+                differs = size.isdigit() and os.stat(path).st_size != int(size)
+            except OSError:
+                continue  # it was removed since it was loaded, which the mapped libraries tell
+            if differs:
+                yield {"kind": "altered", "location": metadata, "path": name}
+
+    def _in_its_place(self, path: str) -> str:
+        """The path with the links of its folder followed."""
         folder, name = os.path.split(path)
         if folder not in self._real:
             self._real[folder] = os.path.realpath(folder)
-        path = self._real[folder] + "/" + name
-        return self._files.get(path) or next((owner for start, owner in self._below if path.startswith(start)), NOBODY)
+        return self._real[folder] + "/" + name
 
     def _interpreter(self, path: str) -> Owner:
         """The interpreter's own files: its library, and its standard library without what was installed into it."""
@@ -74,11 +94,13 @@ class Owners:
             place = folder + "/" + name
             try:
                 text = self._text(place + "/RECORD")
-                for path, _, _ in record_rows(text):
+                for path, _, size in record_rows(text):
                     if path.startswith(("../", "/")) or "/../" in path:
                         self._files[os.path.normpath(os.path.join(folder, path))] = owner
                     else:
                         self._files[folder + "/" + path] = owner
+                        if path.endswith(_OF_CODE) or ".so." in path:
+                            self._code[folder + "/" + path] = (place, path, size)
                 if text.count("\n") < 40 and self.tree.kind(place + "/direct_url.json") == "file":
                     self._editable(place, owner)
             except (OSError, ValueError):

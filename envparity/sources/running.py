@@ -5,6 +5,7 @@ target started again with its own site and environment (`--deep`).
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -93,23 +94,39 @@ def _unread(reason: str) -> list[Fact]:
 def together(files: Iterable[Fact], running: Iterable[Fact]) -> Iterator[Fact]:
     """
     The facts of both: a library that is installed and loaded is one, of basis `loaded`; a distribution of which a
-    module or a library is loaded says so.
+    module or a library is loaded says so, and which loaded files of it are not those that were installed.
     """
     running = list(running)
     told = {fact["path"]: fact for fact in running if fact["kind"] == "native-library"}
     owners = {fact["owner"] for fact in running if fact["kind"] == "module"}
     owners |= {fact["owner"] for fact in told.values() if fact["owner_kind"] == "wheel"}
+    altered: dict[str, list[str]] = {}
+    for fact in running:
+        if fact["kind"] == "altered":
+            altered.setdefault(fact["location"], []).append(fact["path"])
     asked = any(fact.get("section") == "modules" for fact in running if fact["kind"] == "section")
     for fact in files:
         if fact["kind"] == "native-library" and fact["path"] in told:
             yield {**fact, **{key: value for key, value in told.pop(fact["path"]).items() if value}}
         elif fact["kind"] == "distribution" and asked:
             winner = not fact.get("shadowed") and not fact.get("vendored_in")
-            yield {**fact, "loaded": fact["name"] in owners and winner}
+            yield {**fact, "loaded": fact["name"] in owners and winner, **_modified(fact, altered)}
         else:
             yield fact
-    yield from (fact for fact in running if fact["kind"] != "native-library")
+    yield from (fact for fact in running if fact["kind"] not in {"native-library", "altered"})
     yield from told.values()
+
+
+_REWRITES = frozenset({"conda", "debian"})
+"""Installers that change files after RECORD was written: prefixes that are put in, symbols that are taken out."""
+
+
+def _modified(fact: Fact, altered: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What was found changed, with what `--verify-files` had found before."""
+    paths = altered.get(os.path.realpath(fact["location"])) if altered and fact.get("location") else None
+    if not paths or fact.get("installer") in _REWRITES or fact["location"].startswith("/usr/lib/python3/"):
+        return {}
+    return {"modified": sorted({*(fact.get("modified") or ()), *paths})}
 
 
 def inside() -> list[Fact]:

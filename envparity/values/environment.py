@@ -82,7 +82,8 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `record_sha256` is the digest of the normalised RECORD (what identifies the wheel). `shadowed` means that something
     earlier on the path wins the import, or that no entry leads to it. `tooling` means that only envparity itself needs
-    it. `modified`, `missing` and `added` are filled by `--verify-files` alone; `None` means that nobody looked.
+    it. `modified`, `missing` and `added` are filled by `--verify-files`; `None` means that nobody looked. A process
+    that tells what it has loaded fills `modified` too, with its loaded files whose size is not that of RECORD, if any.
     `vendored_in` is the import name of the package inside which this copy lies. `startup` means that it brings code
     that runs whenever Python starts. `plugins` are the groups of its entry points that other packages load by
     themselves (`pytest11`, …). `loaded` is whether the running process had imported a module of it.

@@ -195,6 +195,32 @@ def test_an_editable_installation_owns_what_lies_in_its_folder(tmp_path):
     assert owners.distribution(str(old / "other.py")) == ("", "", "")
 
 
+def test_a_loaded_file_of_another_size_than_it_was_installed_with_is_altered(tmp_path):
+    """Somebody patched a library in its place: what is loaded is not the release that its metadata names."""
+    site = tmp_path / "site"
+    (site / "demo").mkdir(parents=True)
+    for name in ("__init__.py", "same.py", "patched.py", "idle.py", "unsized.py", "gone.py", "data.txt"):
+        (site / "demo" / name).write_text("x = 1\n")
+    sized = ("__init__.py", "same.py", "patched.py", "idle.py", "gone.py", "data.txt")
+    rows = [f"demo/{name},,6" for name in sized]
+    (site / "demo-1.0.dist-info").mkdir()
+    (site / "demo-1.0.dist-info" / "METADATA").write_text("Name: demo\nVersion: 1.0\n")
+    (site / "demo-1.0.dist-info" / "RECORD").write_text("\n".join([*rows, "demo/unsized.py,,", ""]))
+    (tmp_path / "link").symlink_to(site)
+    for name in ("patched.py", "idle.py", "unsized.py", "data.txt"):
+        (site / "demo" / name).write_text("x = 1 + 1\n")
+
+    facts = said_by(
+        "import demo.same, demo.patched, demo.unsized, demo.gone, os; os.remove(demo.gone.__file__)",
+        [tmp_path / "link"],
+    )
+
+    place = str(site / "demo-1.0.dist-info")
+    assert [fact for fact in facts if fact["kind"] == "altered"] == [
+        {"kind": "altered", "location": place, "path": "demo/patched.py"}
+    ]
+
+
 def test_modules_without_a_file_and_odd_ones_do_not_trouble_it():
     """Libraries put anything into `sys.modules`: lazy objects that import when they are asked, None, numbers."""
 

@@ -312,3 +312,26 @@ def test_a_copy_that_another_package_carries_is_not_loaded_because_its_namesake_
     facts = running.together(copies, told)
 
     assert [fact["loaded"] for fact in facts if fact["kind"] == "distribution"] == [True, False]
+
+
+def test_what_a_process_found_altered_is_told_of_the_distribution_that_it_belongs_to(tmp_path: Path) -> None:
+    """conda and Debian rewrite what they install: of theirs another size says nothing."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    files: list[dict[str, Any]] = [
+        {"kind": "distribution", "name": "one", "location": str(tmp_path / "link/one-1.dist-info"), "installer": "pip"},
+        {"kind": "distribution", "name": "two", "location": str(tmp_path / "two-1.dist-info"), "modified": ["a.py"]},
+        {"kind": "distribution", "name": "three", "location": str(tmp_path / "3.dist-info"), "installer": "conda"},
+        {"kind": "distribution", "name": "four", "location": str(tmp_path / "4.dist-info")},
+    ]
+    told = [
+        {"kind": "section", "section": "modules"},
+        {"kind": "altered", "location": str(tmp_path / "one-1.dist-info"), "path": "one.py"},
+        {"kind": "altered", "location": str(tmp_path / "two-1.dist-info"), "path": "b.so"},
+        {"kind": "altered", "location": str(tmp_path / "3.dist-info"), "path": "three.py"},
+    ]
+
+    facts = list(running.together(files, told))
+
+    modified = {fact["name"]: fact.get("modified") for fact in facts if fact["kind"] == "distribution"}
+    assert modified == {"one": ["one.py"], "two": ["a.py", "b.so"], "three": None, "four": None}
+    assert {fact["kind"] for fact in facts} == {"distribution", "section"}
