@@ -129,7 +129,11 @@ def _python(image: Image, tree: ImageTree, env: Mapping[str, str], verify_files:
         yield gap("distributions", "not-recorded", "the image has no Python on its PATH")
     prefixes = [fact[key] for fact in facts for key in ("prefix", "base_prefix") if fact.get(key)]
     yield from _conda(tree, [*prefixes, *filter(None, (env.get("CONDA_PREFIX"), "/opt/conda"))])
-    yield from native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False)
+    libraries = list(native_libraries(tree, natives, prefixes, env.get("LD_LIBRARY_PATH", ""), look=False))
+    yield from libraries
+    if any(fact["kind"] == "native-library" and not fact.get("version") for fact in libraries):
+        reason = "where no name says it, a library's version stands in its own bytes; of an image they are not read"
+        yield gap("native_libraries", "not-recorded", reason, "version")
 
 
 def _conda(tree: ImageTree, prefixes: list[str]) -> Iterator[Fact]:

@@ -102,6 +102,17 @@ def test_gpu_libraries_of_an_image_are_read_and_its_driver_is_that_of_the_host(t
     }
 
 
+def test_a_library_whose_version_stands_in_its_bytes_alone_has_a_gap_in_an_image(tmp_path: Path) -> None:
+    """Its name may say it; else a reader must not take "no version" for a fact."""
+    named = image_of(tmp_path / "named", (file("usr/lib/libopenblasp-r0.3.21.so", b""),))
+    silent = image_of(tmp_path / "silent", (file("usr/lib/libopenblas.so.0", b""),))
+
+    assert "version" not in {gap.item for gap in named.gaps if gap.section == "native_libraries"}
+    assert [item.version for item in named.native_libraries or ()] == ["0.3.21"]
+    (gap,) = (gap for gap in silent.gaps if gap.section == "native_libraries")
+    assert (gap.item, gap.kind) == ("version", GapKind.NOT_RECORDED)
+
+
 def test_variables_of_the_config_are_recorded_by_the_same_list(tmp_path: Path) -> None:
     """NVIDIA toolkit, CVE-2025-23266: what an image sets is data here, and reaches no process of ours."""
     env = ("OMP_NUM_THREADS=2", "LD_PRELOAD=/evil.so", "API_TOKEN=hunter2", "OMP_NUM_THREADS=4")
