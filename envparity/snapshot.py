@@ -84,8 +84,8 @@ def take(
         params: the parameters of the training, by name. What is named like a secret is left out, but for its name.
         verify_files: hash every installed file, and say which differ from their RECORD.
         strict: raise what goes wrong. Otherwise it is a SnapshotWarning: the end of a long training is no time to fail.
-            A model, data or parameters that cannot be read are then a gap of the snapshot, which is not complete; where
-            there is no snapshot at all, the answer is `None`.
+            A model, data or parameters that cannot be read are then a gap of the snapshot, which is not complete; one
+            that cannot be written is the answer all the same; where there is none at all, the answer is `None`.
     """
     options = Options(environ=started_with() if source is None else os.environ, verify_files=verify_files)
     lineage = Lineage(_several(data), params)
@@ -96,14 +96,18 @@ def take(
                 environment = _of(source, facts, given, options, lineage)
             else:
                 environment = _of_this_process(facts, given, options, lineage)
-            if path is not None:
-                write(environment, path)
     except Exception as error:  # a bug of ours is no reason to lose a training either
         if strict:
             raise
-        said = _said(error) if isinstance(error, EnvparityError) else f"{type(error).__name__}: {error}"
-        warnings.warn(f"no snapshot was taken: {said}", SnapshotWarning, stacklevel=2)
+        warnings.warn(f"no snapshot was taken: {_said(error)}", SnapshotWarning, stacklevel=2)
         return None
+    try:
+        if path is not None:
+            write(environment, path)
+    except Exception as error:
+        if strict:
+            raise
+        warnings.warn(f"the snapshot was not written: {_said(error)}", SnapshotWarning, stacklevel=2)
     for failure in failed:
         warnings.warn(f"left out of the snapshot: {_said(failure)}", SnapshotWarning, stacklevel=2)
     if not environment.complete:
@@ -112,7 +116,9 @@ def take(
     return environment
 
 
-def _said(error: EnvparityError) -> str:
+def _said(error: Exception) -> str:
+    if not isinstance(error, EnvparityError):
+        return f"{type(error).__name__}: {error}"
     return f"{error}; {error.hint}" if error.hint else str(error)
 
 

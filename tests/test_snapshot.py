@@ -207,6 +207,21 @@ def test_a_snapshot_that_fails_warns_and_training_goes_on(tmp_path: Path) -> Non
         snapshot.take(source="venv:nowhere", strict=True)
 
 
+def test_a_snapshot_that_cannot_be_written_is_given_all_the_same(tmp_path: Path) -> None:
+    """At the end of a training nobody takes it a second time: whoever has it can still write it elsewhere."""
+    (tmp_path / "requirements.txt").write_text("numpy==1.26.4\n")
+    source, nowhere = str(tmp_path / "requirements.txt"), tmp_path / "missing/model.env.json"
+
+    with pytest.warns(snapshot.SnapshotWarning, match="the snapshot was not written: .*make the folder first"):
+        environment = snapshot.take(nowhere, source=source)
+
+    assert environment is not None
+    snapshot.write(environment, tmp_path / "model.env.json")
+    assert codec.load_environment((tmp_path / "model.env.json").read_bytes(), "it") == environment
+    with pytest.raises(EnvparityError):
+        snapshot.take(nowhere, source=source, strict=True)
+
+
 @pytest.mark.parametrize("source", ["requirements.txt", "venv:nowhere"])
 @pytest.mark.parametrize("is_on", [True, False])
 def test_garbage_collection_is_afterwards_as_it_was(tmp_path: Path, source: str, is_on: bool) -> None:
@@ -274,6 +289,8 @@ def test_a_fault_of_ours_is_a_warning_too(tmp_path: Path) -> None:
     """ "It never breaks the training" holds for what nobody thought of: here a number where a name is due."""
     with pytest.warns(snapshot.SnapshotWarning, match="no snapshot was taken"):
         assert snapshot.take(models=7) is None  # type: ignore[arg-type]
+    with pytest.warns(snapshot.SnapshotWarning, match="the snapshot was not written"):
+        assert snapshot.take(7) is not None  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         snapshot.take(models=7, strict=True)  # type: ignore[arg-type]
 
