@@ -22,7 +22,7 @@ def text(environment: Environment, style: Style | None = None, *, verbose: bool 
         verbose: all distributions and OS packages, with tooling and shadowed copies, instead of the first of them.
     """
     style = style or Style()
-    lines = style.wrapped(environment.origin.reference or environment.origin.kind)
+    lines = _reference(environment.origin.reference or environment.origin.kind, style)
     lines = [style.bold(line) for line in lines]
     if environment.origin.taken_at:
         lines += [style.faint(line) for line in style.wrapped(f"taken at {environment.origin.taken_at}")]
@@ -55,6 +55,13 @@ def text(environment: Environment, style: Style | None = None, *, verbose: bool 
     if unknown:
         lines += ["", style.bold("Not known"), *unknown]
     return "\n".join(lines) + "\n"
+
+
+def _reference(reference: str, style: Style) -> list[str]:
+    """Where it was read from; a digest that does not fit beside its name stands whole on a line of its own."""
+    name, at, digest = reference.rpartition("@")
+    together = style.wrapped(reference)
+    return [*style.wrapped(name), *style.wrapped(at + digest)] if name and len(together) > 1 else together
 
 
 def _single(environment: Environment) -> Iterator[tuple[str, str]]:

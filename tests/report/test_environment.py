@@ -196,3 +196,14 @@ def test_a_stack_of_which_an_image_says_nothing_has_no_empty_heading() -> None:
 
     assert "Accelerators\n" not in report.text(image, Style())
     assert "Accelerators\n  no devices\n" in report.text(live, Style())
+
+
+def test_a_digest_is_not_cut_where_it_can_stand_on_a_line_of_its_own() -> None:
+    digest = "@sha256:" + "a" * 64
+
+    def head(name: str, width: int = 80) -> list[str]:
+        return report.text(Environment(origin=Origin(kind="image", reference=name)), Style(width=width)).splitlines()
+
+    assert head("oci:x" + digest)[:1] == ["oci:x" + digest]
+    assert head("registry:127.0.0.1:5000/team/model:1" + digest)[:2] == ["registry:127.0.0.1:5000/team/model:1", digest]
+    assert head("venv:" + "a" * 90)[:2] == ["venv:" + "a" * 75, "a" * 15]
