@@ -10,7 +10,6 @@ from envparity.report.words import section as words
 from envparity.report.words import things
 from envparity.values import Change, Difference, Finding, Gap, GapKind
 
-
 _LONG = 40
 
 

@@ -184,8 +184,8 @@ def test_of_a_long_path_that_is_named_by_a_gap_its_end_is_shown() -> None:
 
     lines = report.text(Environment(origin=Origin(kind="live"), gaps=gaps), Style()).splitlines()
 
-    assert "  python .../site-packages/hook.pth" in lines
-    assert "  python /short/sitecustomize.py" in lines
+    assert "  Python .../site-packages/hook.pth" in lines
+    assert "  Python /short/sitecustomize.py" in lines
     assert place in "".join(lines).replace(" ", "")
 
 
