@@ -278,7 +278,7 @@ class Client:
             if self._abandoned.is_set() or (attempt < attempts and self._abandoned.wait(wait_s)):
                 raise UnreachableError(f"{failure}, and it is no longer wanted")
         raise UnreachableError(
-            f"{failure} ({attempts} attempts)",
+            f"{failure} ({attempts} attempts)" if attempts > 1 else failure,
             hint=f"check the network, or HTTPS_PROXY, for {host}; with everything cached, --offline asks nobody",
         )
 
