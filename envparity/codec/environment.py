@@ -378,6 +378,7 @@ def _is_of_data(gap: Gap, environment: Environment) -> bool:
 
 _PATH_VARIABLES = frozenset(
     [
+        "LD_AUDIT",
         "LD_LIBRARY_PATH",
         "LD_PRELOAD",
         "PYTHONEXECUTABLE",

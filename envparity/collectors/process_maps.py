@@ -80,10 +80,11 @@ def loaded_libraries(tree: Tree, owners: Owners, environ: Mapping[str, str], own
 
 
 class _Overrides:
-    """What LD_PRELOAD, `/etc/ld.so.preload` and LD_LIBRARY_PATH put before the loader's own choice (ld.so(8))."""
+    """What variables of the loader and `/etc/ld.so.preload` put before its own choice (ld.so(8))."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
-        self.preloads = {name: "LD_PRELOAD" for name in re.split("[ :]", environ.get("LD_PRELOAD", "")) if name}
+        named = {variable: re.split("[ :]", environ.get(variable, "")) for variable in ("LD_AUDIT", "LD_PRELOAD")}
+        self.preloads = {name: variable for variable, names in named.items() for name in names if name}
         try:
             for name in tree.read("/etc/ld.so.preload", 1 << 16).decode("utf-8", "surrogateescape").split():
                 self.preloads.setdefault(name, "/etc/ld.so.preload")

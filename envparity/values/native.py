@@ -15,7 +15,7 @@ class NativeLibrary(Struct, frozen=True, order=True, omit_defaults=True, kw_only
     `product` what it is a copy of (`openblas`, `mkl`, `libgomp`, …). `owner` is the distribution or package that
     brought it, `owner_kind` which of `wheel`, `conda`, `dpkg`, `rpm`, `apk`, or `interpreter` for what belongs to
     Python itself; both are empty where nothing owns it. `basis` is `loaded` where a running process had it mapped.
-    `overridden_by` names the variable (`LD_PRELOAD`, `LD_LIBRARY_PATH`) that brought it in.
+    `overridden_by` names the variable (`LD_PRELOAD`, `LD_AUDIT`, `LD_LIBRARY_PATH`) that brought it in.
     """
 
     name: str

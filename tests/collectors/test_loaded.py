@@ -88,6 +88,15 @@ def test_a_preloaded_library_is_named_with_the_variable_that_brought_it(tmp_path
     assert libraries(said_by("")).keys().isdisjoint({str(library), str(plain)})
 
 
+def test_an_auditor_of_the_loader_is_named_with_its_variable(tmp_path):
+    """It is asked for every library that is looked for, and may give another one (rtld-audit(7))."""
+    auditor = compiled(tmp_path, "libaudit.so", "unsigned la_version(unsigned version) { return version; }")
+
+    facts = libraries(said_by("", LD_AUDIT=str(auditor)))
+
+    assert facts[str(auditor)]["overridden_by"] == "LD_AUDIT"
+
+
 def test_what_the_library_path_brought_in_is_named_with_it(tmp_path):
     compiled(tmp_path, "libodd.so", "int odd;")
 
