@@ -133,9 +133,9 @@ def _level_of_distribution(difference: Difference) -> str:
         return str(difference.change)
     if difference.field == "version":
         return level(difference.before, difference.after)
-    if difference.field == "name":
-        return "name"
-    of_files = difference.field in {"modified", "missing", "added", "shadowed"}
+    if difference.field in {"name", "shadowed"}:
+        return difference.field
+    of_files = difference.field in {"modified", "missing", "added"}
     return "files" if of_files else "wheel"
 
 

@@ -156,6 +156,7 @@ _WORDS = {
     "record_sha256": "wheel",
     "libc_version": "libc",
     "isa_level": "level",
+    "shadowed": "",
     "version": "",
     "value": "",
     "model": "",
