@@ -23,6 +23,17 @@ from tests.wheels import JSON
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
+@pytest.fixture(autouse=True)
+def _signals_end_what_is_started() -> Iterator[None]:
+    """The suite itself may run under `nohup`, or behind an `&` of a script, whose children ignore signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @contextmanager
 def started(*arguments: str | Path, cwd: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -176,21 +187,17 @@ def test_a_terminal_that_goes_away_ends_it_and_nohup_does_not(tmp_path: Path) ->
     sleeper.write_text(f"#!/bin/sh\n[ $1 = -V ] && exit 1\necho $$ > {fifo}\nread line < {fifo}\nexit 7\n")
     sleeper.chmod(0o755)
 
-    old = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
-    try:
-        with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
-            fifo.read_text()
-            assert ended(process, signal.SIGHUP)[0] == 128 + signal.SIGHUP
+    with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
+        fifo.read_text()
+        assert ended(process, signal.SIGHUP)[0] == 128 + signal.SIGHUP
 
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what `nohup` leaves to the program that it starts
-        with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
-            fifo.read_text()
-            process.send_signal(signal.SIGHUP)
-            fifo.write_text("go on\n")
-            process.communicate(timeout=30)
-            assert process.returncode == 3
-    finally:
-        signal.signal(signal.SIGHUP, old)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what `nohup` leaves to the program that it starts
+    with started("snapshot", f"python:{sleeper}", cwd=tmp_path) as process:
+        fifo.read_text()
+        process.send_signal(signal.SIGHUP)
+        fifo.write_text("go on\n")
+        process.communicate(timeout=30)
+        assert process.returncode == 3
 
 
 def demo_only(world: World, folder: Path) -> Path:
