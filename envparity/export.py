@@ -80,7 +80,7 @@ def _required(lock: Lock, artifacts: Path) -> dict[str, tuple[str, ...]] | None:
             hint="copy the folder of artifacts along with the lock, or make both again with `envparity lock`",
         )
     snapshot = codec.load_environment(data, f"snapshot `{place}`")
-    if snapshot.python is None or snapshot.distributions is None:
+    if snapshot.python is None or not snapshot.python.version or snapshot.distributions is None:
         return None
     locked = {item.name for item in lock.distributions}
     installed = [item for item in snapshot.distributions if item.name in locked]

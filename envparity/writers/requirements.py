@@ -14,8 +14,11 @@ from envparity.writers.contents import Contents, Exported, counted, interpreter,
 
 _PYPI = "https://pypi.org/simple"
 
-_ADDRESS = re.compile(r"[!#%&(-~]+")
-"""Printable, without spaces, quotes and `$`: nothing that ends a word, and no `${VARIABLE}` that pip would fill in."""
+_ADDRESS = re.compile(r"[!#%&()+-~]+")
+"""
+Printable, without spaces, quotes and `$`: nothing that ends a word, and no `${VARIABLE}` that pip would fill in. And
+without `*`, which stands where `public_url` took out a secret that is more than a user and a password.
+"""
 
 
 def requirements(contents: Contents) -> Exported:
@@ -77,7 +80,7 @@ def _indexes(contents: Contents) -> list[str]:
 def _address(text: str, name: str) -> str:
     if not _ADDRESS.fullmatch(text):
         raise MalformedError(
-            f"`{name}` comes from a place that no requirements file can name: a space, a quote or `$` is in it",
+            f"`{name}` comes from a place that no requirements file can name: a space, a quote, `$` or a secret",
             hint="rename the lock, or lock again from another index",
         )
     return text
