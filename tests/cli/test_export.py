@@ -17,10 +17,12 @@ import pytest
 
 from envparity import codec, lockfile
 from envparity.values import LockedDistribution, LockedWheel
+from envparity.writers.requirements import requirements
 from tests.cli.conftest import World, make_venv, write_lock
 from tests.commands import envparity, refused
 from tests.tools import not_here
 from tests.wheels import LocalIndex, local_index, pack
+from tests.writers.samples import contents
 
 FILES = {
     "demo-1.0-py3-none-any.whl": {
@@ -63,7 +65,7 @@ def served(index: LocalIndex, wheel: Path) -> LockedDistribution:
     return LockedDistribution(name=name, version=version, wheel=locked, state="proven", index=index.root)
 
 
-def pip(venv: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def pip(venv: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """pip of the tests, at work in another environment, with no configuration of whoever runs them."""
     if importlib.util.find_spec("pip") is None:
         not_here("`pip` is not installed")
@@ -74,6 +76,7 @@ def pip(venv: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
         env={**kept, "PIP_CONFIG_FILE": os.devnull},
     )
 
@@ -113,6 +116,20 @@ def test_pip_makes_the_same_environment_of_the_requirements(lock: Path, tmp_path
     (swapped / "RECORD").write_text("helper/__init__.py,sha256=other,1\n")
     told = envparity("diff", f"venv:{tmp_path / 'train'}", f"venv:{served_in}", "--format", "json", status=None)
     assert [name for _, name, *_ in differing(told.stdout)] == ["helper"]
+
+
+def test_pip_finds_wheels_by_address_and_beside_the_lock(index: LocalIndex, tmp_path: Path) -> None:
+    (tmp_path / "pylock.artifacts").mkdir()
+    first, second = (served(index, pack(tmp_path, files, file_name=name)) for name, files in FILES.items())
+    (tmp_path / second.wheel.name).rename(tmp_path / "pylock.artifacts" / second.wheel.name)
+    beside = msgspec.structs.replace(second, index="", wheel=msgspec.structs.replace(second.wheel, url=""))
+    given = contents(msgspec.structs.replace(first, index=""), beside)
+    (tmp_path / "requirements.txt").write_text(requirements(given).text)
+    arguments = ("--require-hashes", "--no-deps", "--no-index", "-r", tmp_path / "requirements.txt")
+
+    done = pip(empty(tmp_path / "serve"), *arguments, cwd=tmp_path)
+
+    assert "Successfully installed demo-1.0 helper-2.0" in done.stdout, done.stderr
 
 
 def test_pip_refuses_another_file_of_the_same_name(lock: Path, index: LocalIndex, tmp_path: Path) -> None:
