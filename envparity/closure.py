@@ -7,7 +7,7 @@ environment of the snapshot, never with that of the interpreter that runs this.
 
 from __future__ import annotations
 
-__all__ = ["marker_environment", "provider_of", "providers_of", "provides", "required_by", "tooling"]
+__all__ = ["direct", "marker_environment", "provider_of", "providers_of", "provides", "required_by", "tooling"]
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,6 +85,19 @@ def required_by(
         Normalised names. A requirement that is not installed is not in it: what is missing is another question.
     """
     return _reach(_edges(distributions, marker_env), roots, barred=frozenset())
+
+
+def direct(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """
+    What each of some distributions requires itself, of the others among them; `()` where it requires none.
+
+    An extra counts for the distribution that it belongs to, where any of the others asks for it.
+    """
+    edges = _edges(distributions, marker_env)
+    found: dict[str, set[str]] = {name: set() for name in edges}
+    for name, extra in _nodes_reached(edges, edges, barred=frozenset()):
+        found[name] |= {required for required, _ in edges[name].get(extra, ()) if required in edges}
+    return {name: tuple(sorted(required - {name})) for name, required in sorted(found.items())}
 
 
 def tooling(
@@ -195,6 +208,11 @@ def _extras_named(marker: str) -> set[str]:
 
 def _reach(edges: _Edges, roots: Iterable[str], *, barred: frozenset[str]) -> frozenset[str]:
     """Everything that can be reached from `roots` without passing through `barred`."""
+    return frozenset(name for name, _ in _nodes_reached(edges, roots, barred=barred))
+
+
+def _nodes_reached(edges: _Edges, roots: Iterable[str], *, barred: frozenset[str]) -> set[tuple[str, str]]:
+    """The same as pairs of name and extra."""
     waiting = [node for root in roots for node in _nodes(root)]
     seen: set[tuple[str, str]] = set()
     while waiting:
@@ -204,7 +222,7 @@ def _reach(edges: _Edges, roots: Iterable[str], *, barred: frozenset[str]) -> fr
             continue
         seen.add(node)
         waiting.extend(edges[name].get(extra, ()))
-    return frozenset(name for name, _ in seen)
+    return seen
 
 
 def _nodes(root: str) -> Iterator[tuple[str, str]]:

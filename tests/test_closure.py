@@ -160,3 +160,30 @@ def test_a_module_is_found_under_its_longest_known_prefix() -> None:
         "google.x": ("other", "protobuf"),
         "sklearnex": (),
     }
+
+
+def test_what_a_distribution_requires_itself_are_those_that_are_there() -> None:
+    """An extra counts for its distribution where another one asks for it; a circle is no trouble."""
+    installed = [
+        dist("app", "uvicorn[standard]", "absent", 'tomli; python_version < "3.9"', "app[all]"),
+        dist("uvicorn", "click", 'httptools; extra == "standard"', 'watchfiles; extra == "reload"'),
+        dist("click", "uvicorn"),
+        dist("httptools"),
+        dist("tomli"),
+        dist("watchfiles"),
+    ]
+
+    assert closure.direct(installed, MARKERS) == {
+        "app": ("uvicorn",),
+        "click": ("uvicorn",),
+        "httptools": (),
+        "tomli": (),
+        "uvicorn": ("click", "httptools"),
+        "watchfiles": (),
+    }
+
+
+def test_a_copy_that_no_import_finds_requires_nothing_of_the_others() -> None:
+    shadowed = Distribution(name="app", version="0.9", requires=("tomli",), shadowed=True)
+
+    assert closure.direct([dist("app", "click"), shadowed, dist("click"), dist("tomli")], MARKERS)["app"] == ("click",)

@@ -12,8 +12,8 @@ errors
 values files progress collectors
 codec process network resources cache markers
 compare closure elf oci fetch lineage
-sources knowledge policy resolvers image report lockfile settings
-snapshot diff lock build verify run
+sources knowledge policy resolvers image report writers lockfile settings
+snapshot diff lock export build verify run
 cli
 __main__
 """

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "show": "Print what is known of an environment, for a person.",
     "diff": "Say which difference between two environments can hurt the model.",
     "lock": "Recover the exact, hashed contents of an environment.",
+    "export": "Write a lock in the format of another tool.",
     "build": "Assemble a lock into an image, without a daemon and without root.",
     "run": "Run a command inside an image, without an engine.",
     "verify": "Prove that an image is the environment that it claims to be.",
@@ -36,7 +37,7 @@ COMMANDS: dict[str, str] = {
 }
 """Each verb is the module of its name, which has a `command`."""
 
-LATER = ("export", "dockerfile", "doctor", "cache")
+LATER = ("dockerfile", "doctor", "cache")
 """Verbs of the contract that do not work yet; they are named as such, and not offered."""
 
 

@@ -1,0 +1,76 @@
+"""`envparity export`"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from envparity import writers
+from envparity.cli.common import Common, common_options, emit, output_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@click.command()
+@click.argument("lock")
+@click.option(
+    "--format",
+    type=click.Choice([*writers.FORMATS, *writers.LATER]),
+    metavar="FORMAT",
+    help=f"What to write: {', '.join(writers.FORMATS)}.",
+)
+@output_option("Write it there; - is standard output.")
+@click.option(
+    "--markers",
+    is_flag=True,
+    help="In requirements and constraints: the platform as a condition on each line. "
+    "Where it does not hold pip installs nothing, and says so only in passing.",
+)
+@common_options
+def command(common: Common, lock: str, format: str | None, output: str | None, markers: bool) -> int:
+    """
+    Write LOCK in the format of another tool.
+
+    What the format cannot carry is named on standard error. The same lock gives the same bytes; the time in an SBOM is
+    that of SOURCE_DATE_EPOCH, if it is set.
+
+    \b
+      envparity export pylock.toml --format requirements -o requirements.txt
+      envparity export pylock.toml --format cyclonedx -o sbom.cdx.json
+    """
+    from envparity import export
+    from envparity.errors import UsageError
+
+    if format is None:
+        raise UsageError("no format is named", hint=f"name one with --format: {', '.join(writers.FORMATS)}")
+    exported = export.rendered(Path(lock), format, written_at=_stated_time(), markers=markers)
+    emit(exported.text, output)
+    if exported.left_out:
+        common.say_wrapped(f"warning: left out, since {format} cannot carry it: {'; '.join(exported.left_out)}")
+    for fact in exported.unknown:
+        common.say_wrapped(f"warning: not known: {fact}")
+    return 0
+
+
+def _stated_time() -> datetime | None:
+    """The time that SOURCE_DATE_EPOCH states (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    from datetime import UTC, datetime
+
+    from envparity.errors import UsageError
+
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    try:
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(text)
+        return datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is `{text[:80]}`, and not a number of seconds since 1970",
+            hint="set it to whole seconds, as `git log -1 --format=%ct` prints them, or unset it",
+        ) from error

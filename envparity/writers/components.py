@@ -1,0 +1,159 @@
+"""What both kinds of SBOM list: every part of a runtime, by one reference each."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from envparity.collectors.urls import public_url
+from envparity.writers.contents import Contents, is_served
+from envparity.writers.purls import purl
+
+
+class Kind(StrEnum):
+    """What a component is."""
+
+    DISTRIBUTION = "distribution"
+    INTERPRETER = "interpreter"
+    OS_PACKAGE = "os-package"
+    SYSTEM = "operating-system"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Component:
+    """
+    One part. `ref` is unique in the document. `required` are the references of what it requires; `None` where that is
+    not known. `properties` are pairs of what only envparity says of it.
+    """
+
+    ref: str
+    kind: Kind
+    name: str
+    version: str = ""
+    purl: str = ""
+    sha256: str = ""
+    url: str = ""
+    file_name: str = ""
+    required: tuple[str, ...] | None = None
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+def components(contents: Contents) -> tuple[Component, ...]:
+    """Every part of a lock: the distributions by name, the interpreter, the release and its packages, the models."""
+    return (
+        *_distributions(contents),
+        _interpreter(contents),
+        *_system(contents),
+        *_os_packages(contents),
+        *_models(contents),
+    )
+
+
+def direct(parts: tuple[Component, ...]) -> tuple[str, ...]:
+    """What nothing else in the document requires, and what only a circle does: together they lead to every part."""
+    required = {ref for part in parts for ref in part.required or ()}
+    roots = [part.ref for part in parts if part.ref not in required]
+    edges = {part.ref: part.required or () for part in parts}
+    reached = _reached(edges, roots)
+    for part in parts:
+        if part.ref not in reached:
+            roots.append(part.ref)
+            reached |= _reached(edges, [part.ref])
+    return tuple(roots)
+
+
+def identity(text: str) -> uuid.UUID:
+    """The number of a document that says this: equal documents have one number."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, text)
+
+
+def _reached(edges: dict[str, tuple[str, ...]], roots: list[str]) -> set[str]:
+    waiting, seen = list(roots), set[str]()
+    while waiting:
+        ref = waiting.pop()
+        if ref not in seen:
+            seen.add(ref)
+            waiting += edges[ref]
+    return seen
+
+
+def _distributions(contents: Contents) -> Iterator[Component]:
+    locked = sorted(contents.lock.distributions, key=lambda item: item.name)
+    refs = {item.name: purl("pypi", item.name, version=item.version) for item in locked}
+    for item in locked:
+        known = None if contents.required is None else contents.required.get(item.name)
+        served = is_served(item.wheel)
+        said = [("state", item.state), ("index", public_url(item.index))]
+        said += [("yanked", item.yanked or "no reason given")] if item.yanked is not None else []
+        said += [] if served else [("beside-the-lock", contents.beside(item.wheel.name))]
+        yield Component(
+            ref=refs[item.name],
+            kind=Kind.DISTRIBUTION,
+            name=item.name,
+            version=item.version,
+            purl=refs[item.name],
+            sha256=item.wheel.sha256,
+            url=public_url(item.wheel.url) if served else "",
+            file_name=item.wheel.name,
+            required=None if known is None else tuple(refs[name] for name in known if name in refs),
+            properties=tuple((name, value) for name, value in said if value),
+        )
+
+
+def _interpreter(contents: Contents) -> Component:
+    found = contents.target.interpreter
+    name = purl("generic", "python", version=found.version)
+    beside = [("beside-the-lock", contents.beside(found.artifact.name))] if found.artifact else []
+    return Component(
+        ref=name,
+        kind=Kind.INTERPRETER,
+        name="python",
+        version=found.version,
+        purl=name,
+        sha256=found.artifact.sha256 if found.artifact else "",
+        file_name=found.artifact.name if found.artifact else "",
+        properties=(("interpreter", found.kind), ("executable", found.executable), *beside),
+    )
+
+
+def _system(contents: Contents) -> Iterator[Component]:
+    system = contents.system
+    if system.id:
+        yield Component(
+            ref=f"os:{system.id}@{system.version_id}", kind=Kind.SYSTEM, name=system.id, version=system.version_id
+        )
+
+
+def _os_packages(contents: Contents) -> Iterator[Component]:
+    system = contents.system
+    for item in sorted(contents.target.os_packages, key=lambda item: (item.name, item.architecture)):
+        name = purl(
+            *("deb", system.id or item.archive, item.name),
+            version=item.version,
+            arch=item.architecture,
+            distro=system.codename,
+        )
+        yield Component(
+            ref=name,
+            kind=Kind.OS_PACKAGE,
+            name=item.name,
+            version=item.version,
+            purl=name,
+            sha256=item.sha256,
+            file_name=item.pool_path.rpartition("/")[2],
+            properties=(("archive", item.archive), ("suite", item.suite), ("pool-path", item.pool_path)),
+        )
+
+
+def _models(contents: Contents) -> Iterator[Component]:
+    for item in contents.lock.models:
+        yield Component(
+            ref=f"model:{item.name}",
+            kind=Kind.MODEL,
+            name=item.name,
+            sha256=item.sha256,
+            file_name=item.name,
+        )

@@ -1,0 +1,71 @@
+"""What a writer is given, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from envparity.values import Lock, LockedWheel, System, Target
+
+
+@dataclass(frozen=True)
+class Contents:
+    """
+    A lock for one of its targets, and what is known of it from elsewhere.
+
+    `name` is how people call it (`prod` of `pylock.prod.toml`), `folder` the one of its artifacts, relative to it.
+    `system` is the release that the base is. `required` says of each distribution what it requires, where the snapshot
+    beside the lock is there to tell. `written_at` stands in the text where somebody said a time, and no clock is asked.
+    With `markers` each line has the condition under which the lock holds.
+    """
+
+    lock: Lock
+    target: Target
+    sha256: str
+    name: str
+    folder: str
+    system: System
+    required: Mapping[str, tuple[str, ...]] | None = None
+    written_at: datetime | None = None
+    markers: bool = False
+
+    def beside(self, file_name: str) -> str:
+        """Where an artifact lies, from the folder of the lock."""
+        return f"./{self.folder}/{file_name}"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """
+    The text of a format; what the lock holds that the format cannot carry; and what the format can say, and nobody
+    knows here.
+    """
+
+    text: str
+    left_out: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def is_served(wheel: LockedWheel) -> bool:
+    """Whether a wheel has an address; any other lies in the folder of artifacts."""
+    return urlsplit(wheel.url).scheme in {"http", "https"}
+
+
+def interpreter(contents: Contents) -> str:
+    """The interpreter, as what an installer of distributions cannot bring."""
+    found = contents.target.interpreter
+    if found.artifact is None:
+        return f"Python {found.version} of {contents.target.base}"
+    return f"Python {found.version} ({contents.beside(found.artifact.name)})"
+
+
+def packages(contents: Contents) -> tuple[str, ...]:
+    """How many packages of the operating system there are, if any."""
+    return counted(len(contents.target.os_packages), "OS package", f" of {contents.target.base}")
+
+
+def counted(count: int, noun: str, more: str = "") -> tuple[str, ...]:
+    """`2 settings`, `1 model`; nothing of none."""
+    return (f"{count:,} {noun}{'s' if count > 1 else ''}{more}",) if count else ()
