@@ -11,7 +11,7 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,13 +19,14 @@ import msgspec
 from envparity import closure, codec
 from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
-from envparity.image import preflight, wheels
+from envparity.image import preflight, wheel_end, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.lockfile import Recovered
 from envparity.oci import pack
 from envparity.resolvers import debian, index, interpreter
 from envparity.values import (
     ARCHITECTURES,
+    STATES,
     Artifact,
     Basis,
     Distribution,
@@ -35,6 +36,7 @@ from envparity.values import (
     LockedArtifact,
     LockedDistribution,
     LockedModel,
+    Proof,
     Python,
     System,
     Target,
@@ -62,11 +64,16 @@ def recover(
     base: str | None = None,
     index_url: str = index.PYPI,
     allow_incomplete: bool = False,
+    prove: bool = False,
+    require: str = "",
+    explain: Callable[[tuple[Proof, ...]], None] = lambda proofs: None,
 ) -> Recovered:
     """
     The lock of a snapshot, for the snapshot's own platform.
 
     The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
+    With `prove`, every wheel is held against its RECORD before the first one is downloaded. `require` is the least
+    state. `explain` is told the state of each distribution before a refusal because of it.
 
     Raises:
         RefusedError: something cannot be locked; everything that cannot is listed, each with what to do.
@@ -94,12 +101,15 @@ def recover(
         prove=lambda item: _record_of(fetcher, item),
         progress=fetcher.progress,
     )
-    matched = _settled((*_changed_since(chosen), *found))
-    files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
     recorded = {item.name: item.record_sha256 for item in chosen}
+    if prove:
+        found = _proven_from_afar(found, recorded, fetcher)
+    matched = _settled((*_changed_since(chosen, index_url), *found), explain)
+    files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
     distributions = _settled(
-        tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True))
+        tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)), explain
     )
+    require_state(_proofs(distributions), require, explain)
     distributions = tuple(
         _with_short_names(item, file, environment.artifacts or ())
         for item, file in zip(distributions, files, strict=True)
@@ -191,27 +201,38 @@ def _chosen(installed: tuple[Distribution, ...], markers: dict[str, str]) -> tup
     return chosen, left_out
 
 
-def _changed_since(chosen: list[Distribution]) -> tuple[index.Problem, ...]:
+def _changed_since(chosen: list[Distribution], index_url: str) -> tuple[index.Problem, ...]:
     """What `--verify-files` found changed: a published wheel of it is not what trained the model."""
-    advice = "install it again, train again, and take the snapshot with --verify-files"
+    changed = [(item, (*(item.modified or ()), *(item.missing or ()))) for item in chosen]
     return tuple(
         index.Problem(
             item.name,
             item.version,
-            f"{len(item.modified or ()) + len(item.missing or ())} of its files were changed after it was installed",
-            advice,
+            f"{len(paths)} of its files were changed after it was installed: {_some(paths)}",
+            "install it again, train again, and take the snapshot with --verify-files",
+            "modified",
+            index.reinstall(item.name, item.version, index_url),
         )
-        for item in chosen
-        if item.modified or item.missing
+        for item, paths in changed
+        if paths
     )
 
 
-def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[LockedDistribution, ...]:
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(f"`{path}`" for path in paths[:_SHOWN]) + more
+
+
+_SHOWN = 5
+_Found = LockedDistribution | index.Problem
+
+
+def _settled(found: tuple[_Found, ...], explain: Callable[[tuple[Proof, ...]], None]) -> tuple[LockedDistribution, ...]:
     problems = [item for item in found if isinstance(item, index.Problem)]
     if problems:
-        count = f"{len(problems)} distributions" if len(problems) > 1 else "1 distribution"
+        explain(_proofs(found, final=False))
         raise RefusedError(
-            f"{count} cannot be locked",
+            f"{_counted(len({item.name for item in problems}))} cannot be locked",
             hint="settle each of them where the model is trained, and take the snapshot again",
             details=tuple(map(str, problems)),
         )
@@ -219,7 +240,85 @@ def _settled(found: tuple[LockedDistribution | index.Problem, ...]) -> tuple[Loc
     return tuple(sorted(matches, key=lambda item: item.name))
 
 
-def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> LockedDistribution | index.Problem:
+def _counted(number: int) -> str:
+    return f"{number} distributions" if number > 1 else "1 distribution"
+
+
+def proofs(lock: Lock) -> tuple[Proof, ...]:
+    """How well it is known of each distribution of a lock which file it was installed from, worst first."""
+    return _proofs(lock.distributions)
+
+
+def require_state(
+    found: tuple[Proof, ...], least: str, explain: Callable[[tuple[Proof, ...]], None] = lambda proofs: None
+) -> None:
+    """Refuse what is below a state, all of it at once; nothing where none is named."""
+    below = [item for item in found if least and _rank(item.state) < _rank(least)]
+    if below:
+        explain(found)
+        raise RefusedError(
+            f"{_counted(len(below))} {'are' if len(below) > 1 else 'is'} not {least}, which --require asks for",
+            hint="settle each of them where the model is trained, and take the snapshot again",
+            details=tuple(
+                f"{item.name} {item.version}: {item.state}: {item.reason}; {item.remedy}: `{item.command}`"
+                for item in below
+            ),
+        )
+
+
+def _proofs(found: Sequence[_Found], *, final: bool = True) -> tuple[Proof, ...]:
+    """Of what was found under one name, the worst. Before the end, what is matched may still be proven."""
+    worst: dict[str, Proof] = {}
+    for item in (_proof(item, final) for item in found):
+        if item.name not in worst or _rank(item.state) < _rank(worst[item.name].state):
+            worst[item.name] = item
+    return tuple(sorted(worst.values(), key=lambda item: (_rank(item.state), item.name)))
+
+
+def _proof(item: _Found, final: bool) -> Proof:
+    if isinstance(item, index.Problem):
+        known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
+        return Proof(name=item.name, version=item.version, state=item.state, **known)
+    known = {}
+    if item.state == "matched" and not final:
+        known = {"reason": "its RECORD is looked at once the others are settled; --prove looks before"}
+    elif item.state == "matched":
+        known = {
+            "reason": "tags, version and build point to this file, and the snapshot has no RECORD to hold against it",
+            "remedy": "install it from its wheel, train again, and take a new snapshot",
+            "command": _again(item),
+        }
+    return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)
+
+
+def _rank(state: str) -> int:
+    """Where a state stands; one that is not known, below all others."""
+    return STATES.index(state) if state in STATES else -1
+
+
+def _again(item: LockedDistribution) -> str:
+    return index.reinstall(item.name, item.version, item.index or index.PYPI)
+
+
+def _proven_from_afar(
+    found: tuple[_Found, ...], recorded: dict[str, str | None], fetcher: Fetcher
+) -> tuple[_Found, ...]:
+    """
+    The same, each held against its RECORD by the end of its wheel. That can prove, and never refuse: a wheel whose end
+    proves nothing is fetched, and its sha256 comes first.
+    """
+    asked = [item for item in found if isinstance(item, LockedDistribution) and recorded[item.name] is not None]
+    ends = wheel_end.record_sha256s([item.wheel for item in asked], client=fetcher.client, progress=fetcher.progress)
+    doubtful = [item for item, digest in zip(asked, ends, strict=True) if digest != recorded[item.name]]
+    files = fetcher.blobs([wheel_wanted(item) for item in doubtful], "wheels that their ends do not prove")
+    held = {item.name: msgspec.structs.replace(item, state="proven") for item in asked}
+    verdicts: dict[str, _Found] = {**held}
+    for item, file in zip(doubtful, files, strict=True):
+        verdicts[item.name] = _proven(item, file, recorded[item.name])
+    return tuple(verdicts.get(item.name, item) for item in found)
+
+
+def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> _Found:
     """
     The same, held against the list of files that was installed: a wheel that was built again under the same name and
     tags, or that a mirror altered, is not the one that trained the model.
@@ -231,12 +330,17 @@ def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> 
             item.name,
             item.version,
             f"the files of `{item.wheel.name}` on the index are not the ones that were installed",
-            "install it again from this index, or name the index that it came from with `--index`",
+            "name the index that it came from with `--index`, or install it again from this one and train again",
+            command=_again(item),
         )
     return msgspec.structs.replace(item, state="proven")
 
 
 def _record_of(fetcher: Fetcher, item: LockedDistribution) -> str:
+    """That of a wheel that may be the one; of several, all but one would be downloaded for nothing."""
+    digest = wheel_end.record_sha256(item.wheel, client=fetcher.client)
+    if digest is not None:
+        return digest
     (file,) = fetcher.blobs([wheel_wanted(item)])
     return wheels.record_sha256(file, file_name=item.wheel.name)
 

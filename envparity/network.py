@@ -45,6 +45,14 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some bytes of a file, and what its server says of which file that is (ETag, else the time of its last change)."""
+
+    data: bytes
+    identity: str
+
+
 class Incoming:
     """An answer whose body is still being sent. Its reader closes it; `headers` has lower-case names."""
 
@@ -213,6 +221,37 @@ class Client:
             UnreachableError: no answer, another status (404 too), a broken transfer, or offline.
         """
         return self._ask(url, {}, frozenset({200}), lambda response: into(response.iter_raw(1 << 18)))
+
+    def part(self, url: str, start: int, count: int, *, size: int, identity: str | None = None) -> Part | None:
+        """
+        So many bytes of a file of this size, or None where the answer is not exactly them: the server knows no ranges,
+        gives another part, or a part of a file of another size or (where one is named) of another identity.
+
+        What was not asked for is not read. RFC 9110, 14: "A server MAY ignore the Range header field".
+
+        Raises:
+            UnreachableError: no answer, another status, a transfer that breaks off twice, or offline.
+        """
+
+        def exactly(response: httpx.Response) -> Part | None:
+            headers = response.headers
+            found = headers.get("etag") or headers.get("last-modified") or ""
+            if (
+                response.status_code != 206
+                or headers.get("content-range", "").strip() != f"bytes {start}-{start + count - 1}/{size}"
+                or headers.get("content-encoding", "identity") != "identity"
+                or (identity is not None and found != identity)
+            ):
+                return None
+            body = bytearray()
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > count:
+                    return None
+            return Part(bytes(body), found) if len(body) == count else None
+
+        wanted = {"range": f"bytes={start}-{start + count - 1}"}
+        return self._ask(url, wanted, frozenset({200, 206, 416}), exactly, attempts=2)
 
     def incoming(
         self,

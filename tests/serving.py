@@ -33,6 +33,61 @@ def plain(body: bytes, status: int = 200, **headers: str) -> Answer:
     return answer
 
 
+FAULTS = (
+    *("ignored", "refused", "other part", "no label", "of another size", "encoded", "several parts"),
+    *("cut", "short", "long", "other bytes"),
+)
+"""What a server or a proxy makes of a question for a part of a file."""
+
+
+@dataclass
+class Ranged:
+    """A file of which parts may be asked for; `fault` is what is wrong with the answers, `parts` what was asked for."""
+
+    data: bytes
+    fault: str = ""
+    etags: tuple[str, ...] = ('"one"',)
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def wholes(self) -> int:
+        """How often all of it was asked for."""
+        return self.parts.count("")
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = request.headers.get("range", "")
+        self.parts.append(wanted)
+        if not wanted or self.fault == "ignored":
+            return plain(self.data)(request)
+        if self.fault == "refused":
+            return plain(b"", 416)(request)
+        start, end = (int(text) for text in wanted.removeprefix("bytes=").split("-"))
+        if self.fault == "other part":
+            start, end = start - 1, end - 1
+        body = self.data[start : end + 1]
+        headers = {"content_range": f"bytes {start}-{end}/{len(self.data)}"}
+        headers["etag"] = self.etags[min(len(self.parts), len(self.etags)) - 1]
+        if self.fault == "no label":
+            headers.pop("content_range")
+        elif self.fault == "of another size":
+            headers["content_range"] += "0"
+        elif self.fault == "encoded":
+            headers["content_encoding"] = "gzip"
+        elif self.fault == "several parts":
+            headers = {"content_type": "multipart/byteranges; boundary=x"}
+        elif self.fault == "cut":
+            headers["content_length"] = str(len(body))
+            body = body[: len(body) // 2]
+        elif self.fault == "short":
+            body = body[:-1]
+        elif self.fault == "long":
+            body += b"x"
+        elif self.fault == "other bytes":
+            body = body[:-100] + bytes(100)
+        request.close_connection = True
+        return plain(body, 206, **headers)(request)
+
+
 @contextmanager
 def serving(answers: dict[str, list[Answer]]) -> Iterator[Served]:
     """Answer each path with its list of answers in turn; the last one stays."""

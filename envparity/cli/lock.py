@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from envparity.cli.common import Common, common_options, later_options, output_option
+from envparity.cli.common import Common, common_options, emit, later_options, output_option, style
 from envparity.cli.configured import named
+from envparity.report import FORMATS, rendered
+
+if TYPE_CHECKING:
+    from envparity.values import Proof
 
 _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
 
@@ -19,12 +26,26 @@ _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what tha
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )
 @click.option("--index", default=_PUBLIC, show_default=True, help="The package index (PEP 691 JSON).")
+@click.option("--prove", is_flag=True, help="Hold each wheel against its RECORD before any is downloaded.")
+@click.option("--require", type=click.Choice(["proven", "matched"]), help="Refuse what is below this state.")
+@click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
+@click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options(
-    *("--platform", "--add", "--add-os", "--repack", "--require", "--resolver", "--bytecode"),
-    flags=("--prove", "--only-used"),
+    *("--platform", "--add", "--add-os", "--repack", "--resolver", "--bytecode"),
+    flags=("--only-used",),
 )
 @common_options
-def command(common: Common, source: str, output: str, base: str | None, index: str) -> None:
+def command(
+    common: Common,
+    source: str,
+    output: str,
+    base: str | None,
+    index: str,
+    prove: bool,
+    require: str | None,
+    explain: bool,
+    format: str | None,
+) -> None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
 
@@ -32,22 +53,40 @@ def command(common: Common, source: str, output: str, base: str | None, index: s
     with. What cannot be locked is refused, all of it at once. Bytes that no index serves (the snapshot, a captured
     interpreter) go into the folder pylock.artifacts beside the lock; keep the two together.
 
+    Each distribution ends in one of five states, which the lock keeps. proven: the wheel on the index has the RECORD of
+    the installed files. matched: tags, version and build point to one file. unmatched: no file of the index is the one.
+    modified: installed files are not what RECORD says. local-build: it never came from an index. The last three are
+    refused, all at once, each with what would settle it. --explain prints the states, of an existing lock too.
+
     \b
       envparity lock model.env.json -o pylock.toml
+      envparity lock model.env.json --prove --require proven --explain
+      envparity lock pylock.toml --explain
     """
     from envparity import lock
     from envparity.errors import UsageError
     from envparity.files import private_folder
-    from envparity.lockfile import artifacts_folder, check_name, write
+    from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
     from envparity.sources import read
 
+    if format and not explain:
+        raise UsageError(f"`--format {format}` is that of a report", hint="add `--explain`, which prints it")
+
+    def tell(proofs: tuple[Proof, ...]) -> None:
+        if explain:
+            emit(rendered("proofs", format or "text", proofs, style(None), verbose=common.verbose), None)
+
+    source = named(source)
+    if explain and is_lock_name(Path(source)):
+        _explain(Path(source), require or "", tell)
+        return
     if output == "-":
         raise UsageError(
             "a lock of a snapshot needs artifacts beside it, so it cannot go to standard output",
             hint="name a file: `-o pylock.toml`",
         )
     check_name(Path(output))
-    environment = read(named(source))
+    environment = read(source)
     with private_folder() as workplace, common.fetcher() as fetcher:
         recovered = lock.recover(
             environment,
@@ -56,8 +95,30 @@ def command(common: Common, source: str, output: str, base: str | None, index: s
             base=base,
             index_url=index,
             allow_incomplete=common.allow_incomplete,
+            prove=prove,
+            require=require or "",
+            explain=tell,
         )
         write(recovered, Path(output))
     for line in lock.summary(recovered.lock, verbose=common.verbose):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
+    tell(lock.proofs(recovered.lock))
+
+
+def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]) -> None:
+    """The states that a lock keeps; nothing is asked or written."""
+    from envparity import lock
+    from envparity.errors import UsageError
+    from envparity.lockfile import read
+
+    options = click.get_current_context()
+    for name in ("output", "base", "index", "prove"):
+        if options.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"`{path}` is a lock, of which --explain prints what it holds, and `--{name}` is for a snapshot",
+                hint=f"name the snapshot, or leave `--{name}` out",
+            )
+    proofs = lock.proofs(read(path)[0])
+    tell(proofs)
+    lock.require_state(proofs, require)

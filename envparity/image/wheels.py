@@ -8,6 +8,7 @@ environment. What RECORD says: https://packaging.python.org/specifications/recor
 from __future__ import annotations
 
 __all__ = [
+    "RECORD",
     "NativeNeeds",
     "conflicts",
     "extension_modules",
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 _HASHES = {"sha256": 32, "sha384": 48, "sha512": 64}
 """Hash algorithms that RECORD may use ("sha256 or better"), and the bytes of a digest."""
+
+RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+"""The name of the one file that lists all others."""
 
 _INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json")
 """Files of a dist-info folder that only an installer writes; a wheel that carries them does not decide about them."""
@@ -257,14 +261,14 @@ def record_sha256(wheel: Path, *, file_name: str = "") -> str:
         MalformedError: the archive is damaged, or holds no RECORD.
     """
     shown = file_name or wheel.name
-    member = next((each for each in zips.members(wheel, shown) if _RECORD.fullmatch(each.name)), None)
+    member = next((each for each in zips.members(wheel, shown) if RECORD.fullmatch(each.name)), None)
     if member is None:
         raise MalformedError(f"`{shown}` has no RECORD")
-    with member.open() as stream:
-        return record_digest(stream.read().decode("utf-8", "surrogateescape"))
-
-
-_RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+    try:
+        with member.open() as stream:
+            return record_digest(stream.read().decode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise MalformedError(f"`{shown}`: {error}") from error
 
 
 def extension_modules(wheel: Path, *, file_name: str = "") -> frozenset[str]:

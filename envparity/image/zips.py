@@ -9,9 +9,10 @@ header declares. The format is https://pkware.cachefly.net/webdocs/casestudies/A
 
 from __future__ import annotations
 
-__all__ = ["Member", "members", "read", "safe"]
+__all__ = ["Member", "members", "read", "read_one", "safe"]
 
 import io
+import re
 import stat
 import struct
 import zipfile
@@ -40,6 +41,9 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _DESCRIPTOR_SIZES = (12, 16, 20, 24)
 """Sizes of a data descriptor (APPNOTE 4.3.9): with or without its signature, with sizes of four or eight bytes."""
+
+_MOST_AROUND = _LOCAL.size + 2 * 0xFFFF + max(_DESCRIPTOR_SIZES)
+"""The most that a member has around its stored bytes: header, name, extra field, descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,55 @@ def read(member: Member, limit: int = 16 << 20) -> bytes:
         return stream.read()
 
 
+def read_one(stream: BinaryIO, wanted: re.Pattern[str], shown: str, limit: int = 64 << 20) -> bytes:
+    """
+    The content of the one file whose name fits, of an archive of which little more than the end may be read.
+
+    The directory and this file are checked as `members` checks them. What lies before is not looked at, so this never
+    says that the archive is sound.
+
+    Raises:
+        MalformedError: it is no zip, can be read in two ways, holds no such file or several, or a damaged one.
+    """
+    try:
+        directory_start, count = _end_of_members(stream, shown)
+        with zipfile.ZipFile(stream) as opened:
+            infos = opened.infolist()
+        names = [_checked(info, shown) for info in infos]
+        if len(infos) != count or len(set(names)) != count:
+            raise MalformedError(f"`{shown}` does not list {count:,} members, each once")
+        found = [info for info in infos if wanted.fullmatch(info.orig_filename)]
+        if len(found) != 1:
+            raise MalformedError(f"`{shown}` holds {len(found)} files that are called `{wanted.pattern}`")
+        (info,) = found
+        if max(info.compress_size, info.file_size) > limit:
+            raise MalformedError(f"`{info.filename}` in `{shown}` is over the limit of {limit:,} bytes")
+        behind = (each.header_offset for each in infos if each.header_offset > info.header_offset)
+        room = min(behind, default=directory_start) - info.header_offset
+        if room > info.compress_size + _MOST_AROUND:
+            raise MalformedError(f"`{shown}` has a gap behind its member {info.filename!r}")
+        stream.seek(info.header_offset)
+        region = io.BytesIO(stream.read(room))
+        header_bytes, described = _header(region, info, shown)
+        if not _adjacent(header_bytes + info.compress_size, room, described):
+            raise MalformedError(f"`{shown}` has a gap or an overlap behind its member {info.filename!r}")
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise MalformedError(f"`{shown}` is not a zip archive that can be read: {error}") from error
+    region.seek(header_bytes)
+    content = region.read(info.compress_size)
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            content = inflate.decompress(content, info.file_size + 1)
+        except zlib.error as error:
+            raise MalformedError(f"`{info.filename}` in `{shown}` cannot be inflated: {error}") from error
+        if not inflate.eof or inflate.unused_data:
+            raise MalformedError(f"`{info.filename}` in `{shown}` has another size than the archive declares")
+    if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
+        raise MalformedError(f"`{info.filename}` in `{shown}` does not have the size and CRC that are declared")
+    return content
+
+
 def safe(path: str) -> bool:
     """Whether a path stays below the folder that it is put in, on every system, and prints as one line."""
     return (
@@ -191,20 +244,29 @@ def _starts(stream: BinaryIO, infos: list[zipfile.ZipInfo], directory_start: int
         if not _adjacent(position, info.header_offset, described):
             raise MalformedError(f"`{shown}` has a gap or an overlap before its member {info.filename!r}")
         stream.seek(info.header_offset)
-        header = _LOCAL.unpack(stream.read(_LOCAL.size))
-        name_bytes, extra_bytes = header[9], header[10]
-        name = stream.read(name_bytes)
-        if header[0] != b"PK\x03\x04" or name != _raw_name(info) or header[3] != info.compress_type:
-            raise MalformedError(f"`{shown}` names or packs {info.filename!r} otherwise in its directory")
-        described = bool(header[2] & 0x8)
-        if not described and (header[6], header[8]) != (info.CRC, info.file_size) and header[8] != _MAX32:
-            raise MalformedError(f"`{shown}` gives {info.filename!r} another size or CRC in its directory")
-        start = info.header_offset + _LOCAL.size + name_bytes + extra_bytes
+        header_bytes, described = _header(stream, info, shown)
+        start = info.header_offset + header_bytes
         starts[info.header_offset] = start
         position = start + info.compress_size
     if not _adjacent(position, directory_start, described):
         raise MalformedError(f"`{shown}` holds data between its last member and its directory")
     return [starts[info.header_offset] for info in infos]
+
+
+def _header(stream: BinaryIO, info: zipfile.ZipInfo, shown: str) -> tuple[int, bool]:
+    """
+    How long the header is at which the stream stands, and whether a descriptor follows the member; it agrees with the
+    directory.
+    """
+    header = _LOCAL.unpack(stream.read(_LOCAL.size))
+    name_bytes, extra_bytes = header[9], header[10]
+    name = stream.read(name_bytes)
+    if header[0] != b"PK\x03\x04" or name != _raw_name(info) or header[3] != info.compress_type:
+        raise MalformedError(f"`{shown}` names or packs {info.filename!r} otherwise in its directory")
+    described = bool(header[2] & 0x8)
+    if not described and (header[6], header[8]) != (info.CRC, info.file_size) and header[8] != _MAX32:
+        raise MalformedError(f"`{shown}` gives {info.filename!r} another size or CRC in its directory")
+    return _LOCAL.size + name_bytes + extra_bytes, described
 
 
 def _adjacent(end: int, start: int, described: bool) -> bool:

@@ -7,10 +7,11 @@ that was installed if its file name has the very tags that the installed WHEEL f
 
 from __future__ import annotations
 
-__all__ = ["PYPI", "IndexFile", "Problem", "find_wheels"]
+__all__ = ["PYPI", "IndexFile", "Problem", "find_wheels", "reinstall"]
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,20 +39,34 @@ _AT_ONCE = 8
 _SHOWN = 5
 _PUBLISH = "build a wheel of it, upload it to an index that `--index` names, and install it from there"
 _OTHER_INDEX = "`--index` names another one"
-_REINSTALL = "install it from a wheel (`pip install --only-binary :all: --force-reinstall`) and take a new snapshot"
+_REINSTALL = "install it from a wheel, train again, and take a new snapshot"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One distribution that cannot be locked, why, and what to do."""
+    """One distribution that cannot be locked, why, and what to do; `command` is what to type for it."""
 
     name: str
     version: str
     reason: str
     advice: str
+    state: str = "unmatched"
+    command: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version}: {self.reason}; {self.advice}"
+        command = f": `{self.command}`" if self.command else ""
+        return f"{self.name} {self.version}: {self.reason}; {self.advice}{command}"
+
+
+def reinstall(name: str, version: str, index: str = PYPI) -> str:
+    """The command that installs the published wheel of a distribution over what is there."""
+    place = [] if index == PYPI else ["--index-url", printable(index)]
+    only = ("--force-reinstall", "--no-deps", "--only-binary", ":all:")
+    return shlex.join(["pip", "install", *only, *place, f"{name}=={version}"])
+
+
+def _wheel_of(source: str) -> str:
+    return shlex.join(["pip", "wheel", "--no-deps", "--wheel-dir", "dist", source])
 
 
 class IndexFile(msgspec.Struct, frozen=True, rename="kebab"):
@@ -140,19 +155,18 @@ def _root(index: str) -> str:
 def _never_on_an_index(distribution: Distribution) -> Problem | None:
     """What the snapshot alone rules out."""
     name, version, origin = distribution.name, distribution.version, distribution.direct_url
+    where = printable(origin) or distribution.location
+    reason, advice = "", _PUBLISH
     if distribution.editable:
-        where = printable(origin) or distribution.location
-        return Problem(
-            name, version, f"is installed as editable from `{where}`", f"{_PUBLISH}, or ship it with `--app`"
-        )
-    if re.match(r"(git|hg|bzr|svn)\+", origin):
-        return Problem(name, version, f"is installed from version control, `{printable(origin)}`", _PUBLISH)
-    if origin.startswith("file:"):
-        return Problem(name, version, f"is installed from a local file or folder, `{printable(origin)}`", _PUBLISH)
-    if origin:
-        return Problem(
-            name, version, f"is installed from the address `{printable(origin)}`, not from an index", _PUBLISH
-        )
+        reason, advice = f"is installed as editable from `{where}`", f"{_PUBLISH}, or ship it with `--app`"
+    elif re.match(r"(git|hg|bzr|svn)\+", origin):
+        reason = f"is installed from version control, `{where}`"
+    elif origin.startswith("file:"):
+        reason = f"is installed from a local file or folder, `{where}`"
+    elif origin:
+        reason = f"is installed from the address `{where}`, not from an index"
+    if reason:
+        return Problem(name, version, reason, advice, "local-build", _wheel_of(where))
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
         return Problem(name, version, "has a name that no index can serve", "look at what installed it")
     if not distribution.wheel_tags:
@@ -161,6 +175,7 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
             version,
             "records no wheel that it came from (an egg-info, a conda or a Linux distribution's package)",
             "make a virtual environment, install it there with pip or uv, and train in that",
+            "local-build",
         )
     return None
 
@@ -175,13 +190,17 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
             _OTHER_INDEX,
         )
     page = _page(response, distribution.name)
-    files = _same_wheel(distribution, page.files)
+    files = _same_wheel(distribution, page.files, root)
     if isinstance(files, Problem):
         return files
     if len(files) > 1:
         names = " and ".join(f"`{file.filename}`" for file in files)
         return Problem(
-            distribution.name, distribution.version, f"could be either of {names}", "reinstall it, to know which"
+            distribution.name,
+            distribution.version,
+            f"could be either of {names}",
+            "reinstall it, to know which",
+            command=reinstall(distribution.name, distribution.version, root),
         )
     return _locked(distribution, files[0], response.url, root, python_version, client)
 
@@ -237,7 +256,7 @@ def _page(response: Response, name: str) -> _Page:
     return page
 
 
-def _same_wheel(distribution: Distribution, files: Sequence[IndexFile]) -> tuple[IndexFile, ...] | Problem:
+def _same_wheel(distribution: Distribution, files: Sequence[IndexFile], root: str) -> tuple[IndexFile, ...] | Problem:
     """
     The files that can be the one that was installed: equal version, equal build, equal set of tags.
 
@@ -256,16 +275,19 @@ def _same_wheel(distribution: Distribution, files: Sequence[IndexFile]) -> tuple
     same = tuple(file for file, build in same_tags if build == _build(distribution.wheel_build))
     if same:
         return same
+    again = reinstall(name, version, root)
     if same_tags:
         other = ", ".join(f"`{file.filename}`" for file, _ in same_tags)
-        return Problem(name, version, f"is of another build than the index has ({other})", _REINSTALL)
+        return Problem(name, version, f"is of another build than the index has ({other})", _REINSTALL, command=again)
     if of_version:
         local = any(tag.platform.startswith("linux_") for tag in tags)
         built = " (it was built on a machine like this one, from an sdist)" if local else ""
         shown = ", ".join(sorted(str(tag) for tag in tags)[:_SHOWN])
-        return Problem(name, version, f"is a wheel for {shown}, which the index does not have{built}", _REINSTALL)
+        reason = f"is a wheel for {shown}, which the index does not have{built}"
+        return Problem(name, version, reason, _REINSTALL, "local-build" if local else "unmatched", again)
     if any(_is_sdist_of(file.filename, name, wanted) for file in files):
-        return Problem(name, version, "was built here: the index has an sdist of this version and no wheel", _PUBLISH)
+        reason = "was built here: the index has an sdist of this version and no wheel"
+        return Problem(name, version, reason, _PUBLISH, "local-build", _wheel_of(f"{name}=={version}"))
     if wanted.local:
         return Problem(
             name,
@@ -273,7 +295,8 @@ def _same_wheel(distribution: Distribution, files: Sequence[IndexFile]) -> tuple
             f"has the local version `+{wanted.local}`, which this index does not serve",
             "`--index` names the index that it came from",
         )
-    return Problem(name, version, "this version is gone from the index, or was never on it", "install one that is")
+    reason = "this version is gone from the index, or was never on it"
+    return Problem(name, version, reason, "install one that is, and train again", command=f"pip index versions {name}")
 
 
 def _tags(lines: Sequence[str]) -> frozenset[Tag]:

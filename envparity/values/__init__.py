@@ -42,6 +42,7 @@ from envparity.values.judgement import (
 )
 from envparity.values.lineage import Artifact, SourceCode
 from envparity.values.lock import (
+    STATES,
     LeftOut,
     Lock,
     LockedArtifact,
@@ -51,6 +52,7 @@ from envparity.values.lock import (
     LockedOsPackage,
     LockedWheel,
     Packer,
+    Proof,
     Substituted,
     Target,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "MACHINES",
     "SCHEMA",
     "SECTIONS",
+    "STATES",
     "Accelerators",
     "Artifact",
     "Basis",
@@ -103,6 +106,7 @@ __all__ = [
     "Place",
     "Plan",
     "PlannedLayer",
+    "Proof",
     "Python",
     "Report",
     "Settings",

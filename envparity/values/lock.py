@@ -30,6 +30,31 @@ Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 """Text on one line."""
 
 
+STATES = ("modified", "unmatched", "local-build", "matched", "proven")
+"""
+How well it is known which file a distribution was installed from, worst first.
+
+`modified`: installed files are not what RECORD says. `unmatched`: no file of the index is the one. `local-build`: it
+never came from an index (editable, version control, an sdist built here). `matched`: tags, version and build point to
+one file. `proven`: that file has the RECORD of the installed files too.
+"""
+
+
+class Proof(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    The state of one distribution. `file` is the wheel that it is locked as; where there is none, `reason` says why,
+    `remedy` what settles it, and `command` what to type for that.
+    """
+
+    name: str
+    version: str
+    state: str
+    file: str = ""
+    reason: str = ""
+    remedy: str = ""
+    command: str = ""
+
+
 class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One wheel file: its name, where it is served, its size and digest."""
 
@@ -41,8 +66,7 @@ class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
-    One distribution and the exact wheel of it. `state` says how we know that it is this one: `matched` by version,
-    build and tags, `proven` by its RECORD too.
+    One distribution and the exact wheel of it. `state` says how we know that it is this one, as `STATES` has it.
     """
 
     name: str

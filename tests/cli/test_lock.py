@@ -1,0 +1,106 @@
+"""`envparity lock`: the states of what is locked, and what is refused because of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World, write_lock
+from tests.commands import envparity
+from tests.serving import Answer, Ranged, plain, serving
+from tests.wheels import JSON
+
+
+@pytest.fixture
+def snapshot(world: World, tmp_path: Path) -> Path:
+    """The snapshot, with `demo` and one that no index has."""
+    document = json.loads(world.snapshot.read_text())
+    (demo,) = (item for item in document["distributions"] if item["name"] == "demo")
+    document["distributions"] = [demo, demo | {"name": "gone"}]
+    document["gaps"] = [item for item in document["gaps"] if item["kind"] != "unread"]
+    del document["content_digest"]
+    place = tmp_path / "demo.env.json"
+    place.write_text(json.dumps(document))
+    return place
+
+
+def index(world: World, file: Answer) -> dict[str, list[Answer]]:
+    data = world.wheel.read_bytes()
+    listed = {"filename": world.wheel.name, "url": f"/files/{world.wheel.name}", "size": len(data),
+              "hashes": {"sha256": hashlib.sha256(data).hexdigest()}}  # fmt: skip
+    page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [listed]}
+    return {
+        "/simple/demo/": [plain(json.dumps(page).encode(), content_type=JSON)],
+        f"/files/{world.wheel.name}": [file],
+    }
+
+
+def test_a_refused_lock_explains_every_state_and_writes_nothing(world: World, snapshot: Path, tmp_path: Path) -> None:
+    served = Ranged(world.wheel.read_bytes())
+    with serving(index(world, served)) as place:
+        arguments = ("lock", snapshot, "--index", f"{place.url}/simple/", "--prove", "--explain")
+        done = envparity(*arguments, status=1, cwd=tmp_path, ENVPARITY_CACHE_DIR=str(tmp_path / "cache"))
+        told = envparity(*arguments, "--format", "json", status=1, cwd=tmp_path)
+
+    assert done.stdout.splitlines()[0] == "1 unmatched, 1 proven"
+    assert "proven       demo 1.0" in done.stdout
+    assert "1 distribution cannot be locked" in done.stderr
+    assert "gone 1.0: is not on the index" in done.stderr
+    assert json.loads(told.stdout)["counts"] == {"unmatched": 1, "proven": 1}
+    assert served.wholes == 0
+    assert not (tmp_path / "pylock.toml").exists()
+
+
+def test_without_explain_nothing_goes_to_standard_output(world: World, snapshot: Path, tmp_path: Path) -> None:
+    with serving(index(world, Ranged(world.wheel.read_bytes()))) as place:
+        done = envparity("lock", snapshot, "--index", f"{place.url}/simple/", status=1, cwd=tmp_path)
+
+    assert done.stdout == ""
+
+
+def test_a_wheel_that_was_replaced_ends_with_the_status_of_integrity(
+    world: World, snapshot: Path, tmp_path: Path
+) -> None:
+    wrong = b"x" * world.wheel.stat().st_size
+    with serving(index(world, Ranged(wrong))) as place:
+        done = envparity("lock", snapshot, "--index", f"{place.url}/simple/", "--prove", status=5, cwd=tmp_path,
+                         ENVPARITY_CACHE_DIR=str(tmp_path / "cache"))  # fmt: skip
+
+    assert hashlib.sha256(wrong).hexdigest() in done.stderr
+
+
+def test_a_lock_that_is_there_is_explained_without_asking_anybody(world: World, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+    before = (tmp_path / "pylock.toml").read_bytes()
+
+    done = envparity("lock", "pylock.toml", "--explain", "--offline", cwd=tmp_path)
+    told = json.loads(envparity("lock", "pylock.toml", "--explain", "--format", "json", cwd=tmp_path).stdout)
+
+    assert done.stdout.startswith("1 matched\nmatched      demo 1.0\n")
+    assert "    pip install --force-reinstall --no-deps --only-binary :all: demo==1.0\n" in done.stdout
+    assert told["counts"] == {"matched": 1}
+    assert told["distributions"][0]["file"] == world.wheel.name
+    assert (tmp_path / "pylock.toml").read_bytes() == before
+
+
+def test_a_lock_that_is_there_may_be_required_to_be_proven(world: World, tmp_path: Path) -> None:
+    """A pipeline that ships a lock somebody else made."""
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+
+    envparity("lock", "pylock.toml", "--explain", "--require", "matched", cwd=tmp_path)
+    done = envparity("lock", "pylock.toml", "--explain", "--require", "proven", status=1, cwd=tmp_path)
+
+    assert "1 distribution is not proven, which --require asks for" in done.stderr
+    assert "demo 1.0: matched: " in done.stderr
+    assert done.stdout.startswith("1 matched\n")
+
+
+def test_a_lock_of_another_tool_has_no_states(tmp_path: Path) -> None:
+    (tmp_path / "pylock.toml").write_text('lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n')
+
+    done = envparity("lock", "pylock.toml", "--explain", status=2, cwd=tmp_path)
+
+    assert "was not made by envparity" in done.stderr

@@ -1,0 +1,193 @@
+"""The state of each distribution: what proves it, what refuses it, and that all of it is told at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from envparity import lock
+from envparity.cache import Cache
+from envparity.errors import IntegrityError, RefusedError
+from envparity.fetch import Fetcher
+from envparity.image import wheels
+from envparity.network import Client
+from envparity.values import STATES, Distribution, LockedDistribution, Proof
+from tests.serving import FAULTS, Answer, Ranged, plain, serving
+from tests.values import a_lock, training
+from tests.wheels import JSON, pack
+
+GONE = Distribution(name="gone", version="1.0", wheel_tags=("py3-none-any",))
+"""It is on no index: a lock with it ends before anything is downloaded that is not needed to say so."""
+
+
+@dataclass
+class Index:
+    """A local index: its wheels by file name, and how it serves each."""
+
+    root: str = ""
+    files: dict[str, Ranged] = field(default_factory=dict)
+
+
+@contextmanager
+def index_of(*made: Path, fault: str = "", served: bytes | None = None) -> Iterator[Index]:
+    """It promises the bytes of these wheels, and serves others where they are named."""
+    found = Index(files={path.name: Ranged(path.read_bytes() if served is None else served, fault) for path in made})
+    answers: dict[str, list[Answer]] = {f"/files/{name}": [file] for name, file in found.files.items()}
+    for path in made:
+        data = path.read_bytes()
+        listed = {"filename": path.name, "url": f"/files/{path.name}", "size": len(data),
+                  "hashes": {"sha256": hashlib.sha256(data).hexdigest()}}  # fmt: skip
+        name = path.name.partition("-")[0]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": [listed]}
+        answers[f"/simple/{name}/"] = [plain(json.dumps(page).encode(), content_type=JSON)]
+    with serving(answers) as place:
+        found.root = f"{place.url}/simple/"
+        yield found
+
+
+def installed(path: Path, **changes: Any) -> Distribution:
+    """What a snapshot knows of a wheel that was installed."""
+    name, version = path.name.split("-")[:2]
+    known: dict[str, Any] = {"wheel_tags": ("py3-none-any",), "record_sha256": wheels.record_sha256(path), **changes}
+    return Distribution(name=name, version=version, **known)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    return pack(tmp_path, {"demo/__init__.py": b"answer = 42\n", "demo/data.bin": bytes(range(256)) * 1000})
+
+
+def refused(tmp_path: Path, place: Index, *distributions: Distribution, **options: Any) -> dict[str, Proof]:
+    """The states that a refused lock tells."""
+    told: list[Sequence[Proof]] = []
+    with Fetcher(Client(timeout_s=10.0), Cache(tmp_path / "cache")) as fetcher, pytest.raises(RefusedError):
+        lock.recover(
+            training(distributions=distributions, artifacts=None),
+            fetcher=fetcher,
+            workplace=tmp_path,
+            index_url=place.root,
+            explain=told.append,
+            **options,
+        )
+    (proofs,) = told
+    return {item.name: item for item in proofs}
+
+
+def test_a_wheel_is_proven_by_its_end_and_not_downloaded(demo: Path, tmp_path: Path) -> None:
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, installed(demo), GONE, prove=True)
+
+    assert {name: item.state for name, item in told.items()} == {"demo": "proven", "gone": "unmatched"}
+    assert place.files[demo.name].wholes == 0
+    assert place.files[demo.name].parts != []
+
+
+def test_without_prove_nobody_asks_for_a_wheel_before_all_are_found(demo: Path, tmp_path: Path) -> None:
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, installed(demo), GONE)
+
+    assert told["demo"].state == "matched"
+    assert "--prove" in told["demo"].reason
+    assert place.files[demo.name].parts == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_where_ranges_prove_nothing_the_whole_wheel_does(demo: Path, tmp_path: Path, fault: str) -> None:
+    with index_of(demo, fault=fault) as place:
+        told = refused(tmp_path, place, installed(demo), GONE, prove=True)
+
+    assert told["demo"].state == "proven"
+    assert place.files[demo.name].wholes == 1
+
+
+def test_another_wheel_under_the_same_name_is_an_integrity_error_and_no_mere_mismatch(
+    demo: Path, tmp_path: Path
+) -> None:
+    """Of the same size, and with a RECORD of its own that fits: only the sha256 that the index promised tells."""
+    (tmp_path / "other").mkdir()
+    other = pack(tmp_path / "other", {"demo/__init__.py": b"answer = 43\n", "demo/data.bin": bytes(range(256)) * 1000})
+
+    environment = training(distributions=(installed(demo),), artifacts=None)
+    with (
+        index_of(demo, served=other.read_bytes()) as place,
+        Fetcher(Client(timeout_s=10.0), Cache(tmp_path / "cache")) as fetcher,
+        pytest.raises(IntegrityError, match=demo.name),
+    ):
+        lock.recover(environment, fetcher=fetcher, workplace=tmp_path, index_url=place.root, prove=True)
+
+
+def test_a_wheel_that_was_built_again_is_unmatched(demo: Path, tmp_path: Path) -> None:
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, installed(demo, record_sha256="0" * 64), prove=True)
+
+    assert told["demo"].state == "unmatched"
+    assert "not the ones that were installed" in told["demo"].reason
+    assert told["demo"].command == (
+        f"pip install --force-reinstall --no-deps --only-binary :all: --index-url {place.root} demo==1.0"
+    )
+
+
+def test_every_state_that_is_refused_is_told_at_once_with_what_settles_it(demo: Path, tmp_path: Path) -> None:
+    changed = installed(demo, modified=tuple(f"demo/{number}.py" for number in range(7)), missing=("demo/x.py",))
+    home = Distribution(name="home", version="0.1", editable=True, direct_url="file:///home/ada/it's home")
+    fork = Distribution(name="fork", version="0.1", direct_url="git+https://ada:pw@git.example/fork@0123abc")
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, changed, home, fork, GONE)
+
+    assert [(item.name, item.state) for item in told.values()] == [
+        ("demo", "modified"),
+        ("gone", "unmatched"),
+        ("fork", "local-build"),
+        ("home", "local-build"),
+    ]
+    assert "8 of its files were changed after it was installed: `demo/0.py`, " in told["demo"].reason
+    assert "and 3 more" in told["demo"].reason
+    assert told["fork"].command == "pip wheel --no-deps --wheel-dir dist git+https://git.example/fork@0123abc"
+    assert told["home"].command.endswith("""dist 'file:///home/ada/it'"'"'s home'"""), "it may be pasted as it is"
+    assert all(item.remedy for item in told.values())
+    assert "pw" not in str(told)
+
+
+def test_what_has_no_record_is_matched_and_require_refuses_it(demo: Path, tmp_path: Path) -> None:
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, installed(demo, record_sha256=None), require="proven", prove=True)
+
+    assert told["demo"].state == "matched"
+    assert "no RECORD" in told["demo"].reason
+    assert "demo==1.0" in told["demo"].command
+
+
+def in_state(name: str, state: str) -> LockedDistribution:
+    (wheel,) = a_lock().distributions
+    return msgspec.structs.replace(wheel, name=name, state=state)
+
+
+def test_a_lock_tells_its_states_worst_first() -> None:
+    """Whoever reads one line must have seen the worst; a state of a later version is never taken for a good one."""
+    names = {state: f"a-{number}" for number, state in enumerate(reversed((*STATES, "of-a-later-version")))}
+    locked = a_lock(distributions=tuple(in_state(name, state) for state, name in names.items()))
+
+    assert [item.state for item in lock.proofs(locked)] == ["of-a-later-version", *STATES]
+
+
+@pytest.mark.parametrize(
+    ("least", "refused_states"),
+    [("", ()), ("matched", ("later", *STATES[:3])), ("proven", ("later", *STATES[:4]))],
+)
+def test_what_is_below_the_required_state_is_refused_all_at_once(least: str, refused_states: tuple[str, ...]) -> None:
+    proofs = tuple(Proof(name=state, version="1", state=state) for state in ("later", *STATES))
+
+    if not least:
+        return lock.require_state(proofs, least)
+    with pytest.raises(RefusedError) as caught:
+        lock.require_state(proofs, least)
+    assert [line.partition(" ")[0] for line in caught.value.details] == list(refused_states)
+    return None
