@@ -34,9 +34,12 @@ def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = 
         for item in items:
             label = known if state in ("matched", "proven") else known.upper()
             lines += _headed(state, style.wrapped(_named(item), first=f"{label:<{_LABEL}}", indent=" " * _LABEL), style)
-            for begin, told in (("  file", item.file), ("  ", item.reason), ("  settle", item.remedy)):
-                if told:
-                    lines += style.wrapped(bounded(told), first=begin, indent=" " * _LABEL)
+            if item.file:
+                lines += style.wrapped(bounded(item.file), first="  file", indent=" " * _LABEL)
+            if item.reason:
+                lines += style.wrapped(bounded(item.reason), first="  ", indent="  ")
+            if item.remedy:
+                lines += style.wrapped(bounded(item.remedy), first="  settle", indent=" " * _LABEL)
             lines += _command(item.command, style)
     return "\n".join(lines) + "\n"
 

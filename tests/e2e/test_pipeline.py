@@ -304,6 +304,16 @@ def test_everything_that_cannot_be_locked_is_named_at_once(pipeline: Pipeline, t
     assert not (tmp_path / "pylock.toml").exists()
 
 
+def test_proving_first_changes_nothing_of_the_lock(pipeline: Pipeline, tmp_path: Path) -> None:
+    place = tmp_path / "pylock.toml"
+
+    done = envparity("lock", pipeline.snapshot, "--prove", "--require", "proven", "--explain", "-o", place)
+
+    lock, _ = lockfile.read(pipeline.lock)
+    assert done.stdout.splitlines()[0] == f"{len(lock.distributions)} proven"
+    assert place.read_bytes() == pipeline.lock.read_bytes()
+
+
 def test_without_network_and_cache_the_host_and_the_option_are_named(pipeline: Pipeline, tmp_path: Path) -> None:
     done = envparity(
         *("lock", pipeline.snapshot, "-o", tmp_path / "pylock.toml", "--offline"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import random
 import struct
 import zipfile
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from envparity.image import wheel_end, wheels
+from envparity.errors import MalformedError
+from envparity.image import wheel_end, wheels, zips
 from envparity.network import Client
 from envparity.resolvers.index import find_wheels
 from envparity.values import Distribution, LockedDistribution, LockedWheel
@@ -180,6 +183,25 @@ def test_an_archive_that_can_be_read_in_two_ways_proves_nothing(client: Client, 
         data[-6:-2] = struct.pack("<L", 0)
 
     assert asked(client, Ranged(bytes(data))) is None
+
+
+def test_no_byte_that_flips_makes_another_record(tmp_path: Path) -> None:
+    """A line that damages what it carries may hide a wheel, and must not forge one."""
+    data = pack(tmp_path, {"demo/__init__.py": b"answer = 42\n"}).read_bytes()
+    record = zips.read_one(io.BytesIO(data), wheels.RECORD, NAME)
+    found = set()
+    for at in range(len(data)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1
+        with contextlib.suppress(MalformedError):
+            found.add(zips.read_one(io.BytesIO(flipped), wheels.RECORD, NAME))
+
+    assert found == {record}, "the bytes of other members are not looked at, so some do not matter"
+
+
+@pytest.mark.parametrize("cut", [1, 21, 22, 100, 10_000])
+def test_a_wheel_that_is_cut_short_proves_nothing(client: Client, large: Path, cut: int) -> None:
+    assert asked(client, Ranged(large.read_bytes()[:-cut])) is None
 
 
 def test_many_are_asked_for_at_once_and_answered_in_order(client: Client, tmp_path: Path) -> None:
