@@ -260,7 +260,8 @@ def require_state(
             f"{_counted(len(below))} {'are' if len(below) > 1 else 'is'} not {least}, which --require asks for",
             hint="settle each of them where the model is trained, and take the snapshot again",
             details=tuple(
-                f"{item.name} {item.version}: {item.state}: {item.reason}; {item.remedy}: `{item.command}`"
+                f"{item.name} {item.version}: {item.state}: {item.reason}; {item.remedy}"
+                + (f": `{item.command}`" if item.command else "")
                 for item in below
             ),
         )
@@ -417,6 +418,11 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
         )
     telling = [item for item in target.substituted if verbose or item.name.startswith(_TELLING)]
     lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
+    lines += [
+        f"  matched and not proven: {item.name} {item.version}"
+        for item in lock.distributions
+        if item.state == "matched"
+    ]
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
         lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")

@@ -165,6 +165,24 @@ def test_what_has_no_record_is_matched_and_require_refuses_it(demo: Path, tmp_pa
     assert "demo==1.0" in told["demo"].command
 
 
+def test_a_name_that_pip_would_take_for_an_option_makes_no_command(demo: Path, tmp_path: Path) -> None:
+    """A snapshot may come from anybody, and its reader pastes what we print."""
+    evil = Distribution(name="--index-url=http://evil", version="1.0", modified=("x.py",), wheel_tags=("py3-none-any",))
+    home = Distribution(name="home", version="1.0", editable=True, location="--index-url=http://evil")
+    with index_of(demo) as place:
+        told = refused(tmp_path, place, evil, home)
+
+    assert [item.command for item in told.values()] == ["", ""]
+
+
+def test_the_summary_names_what_is_not_proven() -> None:
+    locked = a_lock(distributions=(in_state("demo", "matched"), in_state("other", "proven")))
+
+    told = [line for line in lock.summary(locked) if "proven" in line]
+
+    assert told == ["  matched and not proven: demo 1.4.2"]
+
+
 def in_state(name: str, state: str) -> LockedDistribution:
     (wheel,) = a_lock().distributions
     return msgspec.structs.replace(wheel, name=name, state=state)

@@ -23,17 +23,17 @@ from envparity.values import LockedWheel
 if TYPE_CHECKING:
     from envparity.network import Client
 
-AT_ONCE = 16
-
+_AT_ONCE = 16
 _TAIL_BYTES = 64 << 10
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 32 << 20
+"""Of one part, and of a RECORD: ten times that of the largest wheels. What is larger is read from the file."""
 
 
 def record_sha256s(
     wheels: Sequence[LockedWheel], *, client: Client, progress: Progress = SILENT
 ) -> tuple[str | None, ...]:
     """`record_sha256` of several at once, in their order."""
-    with client.workers(AT_ONCE) as pool, progress.task("proving wheels", len(wheels)) as advance:
+    with client.workers(_AT_ONCE) as pool, progress.task("proving wheels", len(wheels)) as advance:
         found = []
         for digest in pool.map(lambda wheel: record_sha256(wheel, client=client), wheels):
             found.append(digest)
@@ -61,7 +61,7 @@ def record_sha256(wheel: LockedWheel, *, client: Client) -> str | None:
         return part.data
 
     try:
-        data = zips.read_one(cast(BinaryIO, _End(fetch, wheel.size_bytes)), RECORD, wheel.name)
+        data = zips.read_one(cast(BinaryIO, _End(fetch, wheel.size_bytes)), RECORD, wheel.name, _MOST_BYTES)
         return record_digest(data.decode("utf-8", "surrogateescape"))
     except (MalformedError, IntegrityError, UnreachableError, ValueError):
         return None

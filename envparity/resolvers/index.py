@@ -37,6 +37,7 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 _PAGE_BYTES = 128 << 20
 _AT_ONCE = 8
 _SHOWN = 5
+_SERVABLE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _PUBLISH = "build a wheel of it, upload it to an index that `--index` names, and install it from there"
 _OTHER_INDEX = "`--index` names another one"
 _REINSTALL = "install it from a wheel, train again, and take a new snapshot"
@@ -59,14 +60,21 @@ class Problem:
 
 
 def reinstall(name: str, version: str, index: str = PYPI) -> str:
-    """The command that installs the published wheel of a distribution over what is there."""
+    """The command that installs the published wheel of a distribution over what is there; empty for no proper name."""
+    if not _SERVABLE.fullmatch(name):
+        return ""
     place = [] if index == PYPI else ["--index-url", printable(index)]
     only = ("--force-reinstall", "--no-deps", "--only-binary", ":all:")
     return shlex.join(["pip", "install", *only, *place, f"{name}=={version}"])
 
 
 def _wheel_of(source: str) -> str:
-    return shlex.join(["pip", "wheel", "--no-deps", "--wheel-dir", "dist", source])
+    """The command that makes a wheel of a project; empty where pip would take the place for an option."""
+    return (
+        ""
+        if not source or source.startswith("-")
+        else shlex.join(["pip", "wheel", "--no-deps", "--wheel-dir", "dist", source])
+    )
 
 
 class IndexFile(msgspec.Struct, frozen=True, rename="kebab"):
@@ -167,7 +175,7 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
         reason = f"is installed from the address `{where}`, not from an index"
     if reason:
         return Problem(name, version, reason, advice, "local-build", _wheel_of(where))
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+    if not _SERVABLE.fullmatch(name):
         return Problem(name, version, "has a name that no index can serve", "look at what installed it")
     if not distribution.wheel_tags:
         return Problem(

@@ -18,7 +18,7 @@ from envparity.image import wheel_end, wheels, zips
 from envparity.network import Client
 from envparity.resolvers.index import find_wheels
 from envparity.values import Distribution, LockedDistribution, LockedWheel
-from tests.serving import FAULTS, Ranged, serving
+from tests.serving import FAULTS, Ranged, plain, serving
 from tests.wheels import pack, real_wheel
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -62,6 +62,17 @@ def test_one_question_for_the_end_is_enough(client: Client, large: Path) -> None
 
     assert asked(client, served) == wheels.record_sha256(large)
     assert len(served.parts) == 1
+    assert bytes_asked(served) == 64 << 10
+
+
+def test_a_redirect_leads_to_the_same_part(client: Client, large: Path) -> None:
+    """Many indexes hand out addresses of a store."""
+    served = Ranged(large.read_bytes())
+    with serving({f"/{NAME}": [plain(b"", 302, location="/store")], "/store": [served]}) as place:
+        wheel = LockedWheel(name=NAME, url=f"{place.url}/{NAME}", size_bytes=len(served.data), sha256="0" * 64)
+        found = wheel_end.record_sha256(wheel, client=client)
+
+    assert found == wheels.record_sha256(large)
     assert bytes_asked(served) == 64 << 10
 
 
