@@ -115,7 +115,7 @@ def test_another_wheel_under_the_same_name_is_an_integrity_error_and_no_mere_mis
     (tmp_path / "other").mkdir()
     other = pack(tmp_path / "other", {"demo/__init__.py": b"answer = 43\n", "demo/data.bin": bytes(range(256)) * 1000})
 
-    environment = training(distributions=(installed(demo),), artifacts=None)
+    environment = training(distributions=(installed(demo), GONE), artifacts=None)
     with (
         index_of(demo, served=other.read_bytes()) as place,
         Fetcher(Client(timeout_s=10.0), Cache(tmp_path / "cache")) as fetcher,
@@ -126,9 +126,9 @@ def test_another_wheel_under_the_same_name_is_an_integrity_error_and_no_mere_mis
 
 def test_a_wheel_that_was_built_again_is_unmatched(demo: Path, tmp_path: Path) -> None:
     with index_of(demo) as place:
-        told = refused(tmp_path, place, installed(demo, record_sha256="0" * 64), prove=True)
+        told = refused(tmp_path, place, installed(demo, record_sha256="0" * 64), GONE, prove=True)
 
-    assert told["demo"].state == "unmatched"
+    assert {item.state for item in told.values()} == {"unmatched"}, "it is told together with what is gone"
     assert "not the ones that were installed" in told["demo"].reason
     assert told["demo"].command == (
         f"pip install --force-reinstall --no-deps --only-binary :all: --index-url {place.root} demo==1.0"

@@ -14,7 +14,7 @@ from envparity.cache import Cache
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UsageError
 from envparity.fetch import Fetcher, Wanted
 from envparity.network import Client, printable
-from tests.serving import plain, serving
+from tests.serving import FAULTS, Ranged, plain, serving
 
 
 def test_offline_asks_nobody_and_names_host_and_option() -> None:
@@ -224,3 +224,28 @@ def test_httpx_is_imported_without_its_command_line() -> None:
         done = subprocess.run([sys.executable, "-c", code, served.url], capture_output=True, check=True, text=True)
 
     assert done.stdout == "[] True\n"
+
+
+def test_a_part_of_a_file_is_exactly_what_was_asked_for() -> None:
+    with serving({"/file": [Ranged(bytes(range(256)))]}) as served, Client() as client:
+        part = client.part(f"{served.url}/file", 10, 200, size=256)
+
+    assert part is not None
+    assert (part.data, part.identity) == (bytes(range(10, 210)), '"one"')
+
+
+@pytest.mark.parametrize("fault", sorted({*FAULTS} - {"cut", "other bytes"}))
+def test_any_other_answer_is_no_part(fault: str) -> None:
+    with serving({"/file": [Ranged(bytes(range(256)), fault)]}) as served, Client() as client:
+        assert client.part(f"{served.url}/file", 10, 200, size=256) is None
+
+
+def test_a_part_that_breaks_off_is_asked_for_again() -> None:
+    broken, whole = Ranged(bytes(range(256)), "cut"), Ranged(bytes(range(256)))
+    with serving({"/file": [broken, whole]}) as served, Client() as client:
+        part = client.part(f"{served.url}/file", 0, 256, size=256)
+
+    assert part is not None
+    assert part.data == bytes(range(256))
+    with serving({"/file": [broken]}) as served, Client() as client, pytest.raises(UnreachableError):
+        client.part(f"{served.url}/file", 0, 256, size=256)

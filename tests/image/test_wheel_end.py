@@ -173,7 +173,9 @@ def test_a_server_that_is_gone_proves_nothing(client: Client, large: Path) -> No
         assert wheel_end.record_sha256(wheel, client=client) is None
 
 
-@pytest.mark.parametrize("damage", ["comment", "twice", "no record", "crc", "size", "not a zip", "two directories"])
+@pytest.mark.parametrize(
+    "damage", ["comment", "twice", "no record", "crc", "size", "not a zip", "two directories", "gap"]
+)
 def test_an_archive_that_can_be_read_in_two_ways_proves_nothing(client: Client, tmp_path: Path, damage: str) -> None:
     record = "demo-1.0.dist-info/RECORD"
     other = [("other-1.0.dist-info/RECORD", b"x,,\n")] if damage == "twice" else []
@@ -190,6 +192,10 @@ def test_an_archive_that_can_be_read_in_two_ways_proves_nothing(client: Client, 
         data[directory + 24] ^= 1
     elif damage == "not a zip":
         data = bytearray(noise(100_000))
+    elif damage == "gap":
+        *_, start, _ = struct.unpack("<4s4H2LH", data[-22:])
+        data[start:start] = b"hidden"
+        data[-6:-2] = struct.pack("<L", start + len(b"hidden"))
     elif damage == "two directories":
         data[-6:-2] = struct.pack("<L", 0)
 
