@@ -69,7 +69,8 @@ def command(
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
     from envparity.sources import read
 
-    if format and not explain:
+    from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
+    if from_caller and not explain:
         raise UsageError(f"`--format {format}` is that of a report", hint="add `--explain`, which prints it")
 
     def tell(proofs: tuple[Proof, ...]) -> None:

@@ -304,7 +304,9 @@ def _same_wheel(distribution: Distribution, files: Sequence[IndexFile], root: st
             "`--index` names the index that it came from",
         )
     reason = "this version is gone from the index, or was never on it"
-    return Problem(name, version, reason, "install one that is, and train again", command=f"pip index versions {name}")
+    place = [] if root == PYPI else ["--index-url", printable(root)]
+    command = shlex.join(["pip", "index", "versions", *place, name])
+    return Problem(name, version, reason, "install one that is, and train again", command=command)
 
 
 def _tags(lines: Sequence[str]) -> frozenset[Tag]:
