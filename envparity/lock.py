@@ -23,10 +23,9 @@ from envparity.image import preflight, wheel_end, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.lockfile import Recovered
 from envparity.oci import pack
-from envparity.resolvers import debian, index, interpreter
+from envparity.resolvers import debian, index, interpreter, states
 from envparity.values import (
     ARCHITECTURES,
-    STATES,
     Artifact,
     Basis,
     Distribution,
@@ -66,7 +65,7 @@ def recover(
     allow_incomplete: bool = False,
     prove: bool = False,
     require: str = "",
-    explain: Callable[[tuple[Proof, ...]], None] = lambda proofs: None,
+    explain: states.Explain = lambda proofs: None,
 ) -> Recovered:
     """
     The lock of a snapshot, for the snapshot's own platform.
@@ -109,7 +108,7 @@ def recover(
     distributions = _settled(
         tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)), explain
     )
-    require_state(_proofs(distributions), require, explain)
+    states.require(states.proofs(distributions), require, explain)
     distributions = tuple(
         _with_short_names(item, file, environment.artifacts or ())
         for item, file in zip(distributions, files, strict=True)
@@ -224,15 +223,17 @@ def _some(paths: Sequence[str]) -> str:
 
 
 _SHOWN = 5
-_Found = LockedDistribution | index.Problem
 
 
-def _settled(found: tuple[_Found, ...], explain: Callable[[tuple[Proof, ...]], None]) -> tuple[LockedDistribution, ...]:
+def _settled(
+    found: tuple[states.Found, ...], explain: Callable[[tuple[Proof, ...]], None]
+) -> tuple[LockedDistribution, ...]:
     problems = [item for item in found if isinstance(item, index.Problem)]
+    names = {item.name for item in problems}
     if problems:
-        explain(_proofs(found, final=False))
+        explain(states.proofs(found, final=False))
         raise RefusedError(
-            f"{_counted(len({item.name for item in problems}))} cannot be locked",
+            f"{states.counted(len(names))} cannot be locked",
             hint="settle each of them where the model is trained, and take the snapshot again",
             details=tuple(map(str, problems)),
         )
@@ -240,70 +241,9 @@ def _settled(found: tuple[_Found, ...], explain: Callable[[tuple[Proof, ...]], N
     return tuple(sorted(matches, key=lambda item: item.name))
 
 
-def _counted(number: int) -> str:
-    return f"{number} distributions" if number > 1 else "1 distribution"
-
-
-def proofs(lock: Lock) -> tuple[Proof, ...]:
-    """How well it is known of each distribution of a lock which file it was installed from, worst first."""
-    return _proofs(lock.distributions)
-
-
-def require_state(
-    found: tuple[Proof, ...], least: str, explain: Callable[[tuple[Proof, ...]], None] = lambda proofs: None
-) -> None:
-    """Refuse what is below a state, all of it at once; nothing where none is named."""
-    below = [item for item in found if least and _rank(item.state) < _rank(least)]
-    if below:
-        explain(found)
-        raise RefusedError(
-            f"{_counted(len(below))} {'are' if len(below) > 1 else 'is'} not {least}, which --require asks for",
-            hint="settle each of them where the model is trained, and take the snapshot again",
-            details=tuple(
-                f"{item.name} {item.version}: {item.state}: {item.reason}; {item.remedy}"
-                + (f": `{item.command}`" if item.command else "")
-                for item in below
-            ),
-        )
-
-
-def _proofs(found: Sequence[_Found], *, final: bool = True) -> tuple[Proof, ...]:
-    """Of what was found under one name, the worst. Before the end, what is matched may still be proven."""
-    worst: dict[str, Proof] = {}
-    for item in (_proof(item, final) for item in found):
-        if item.name not in worst or _rank(item.state) < _rank(worst[item.name].state):
-            worst[item.name] = item
-    return tuple(sorted(worst.values(), key=lambda item: (_rank(item.state), item.name)))
-
-
-def _proof(item: _Found, final: bool) -> Proof:
-    if isinstance(item, index.Problem):
-        known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
-        return Proof(name=item.name, version=item.version, state=item.state, **known)
-    known = {}
-    if item.state == "matched" and not final:
-        known = {"reason": "its RECORD is looked at once the others are settled; --prove looks before"}
-    elif item.state == "matched":
-        known = {
-            "reason": "tags, version and build point to this file, and the snapshot has no RECORD to hold against it",
-            "remedy": "install it from its wheel, train again, and take a new snapshot",
-            "command": _again(item),
-        }
-    return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)
-
-
-def _rank(state: str) -> int:
-    """Where a state stands; one that is not known, below all others."""
-    return STATES.index(state) if state in STATES else -1
-
-
-def _again(item: LockedDistribution) -> str:
-    return index.reinstall(item.name, item.version, item.index or index.PYPI)
-
-
 def _proven_from_afar(
-    found: tuple[_Found, ...], recorded: dict[str, str | None], fetcher: Fetcher
-) -> tuple[_Found, ...]:
+    found: tuple[states.Found, ...], recorded: dict[str, str | None], fetcher: Fetcher
+) -> tuple[states.Found, ...]:
     """
     The same, each held against its RECORD by the end of its wheel. That can prove, and never refuse: a wheel whose end
     proves nothing is fetched, and its sha256 comes first.
@@ -313,13 +253,13 @@ def _proven_from_afar(
     doubtful = [item for item, digest in zip(asked, ends, strict=True) if digest != recorded[item.name]]
     files = fetcher.blobs([wheel_wanted(item) for item in doubtful], "wheels that their ends do not prove")
     held = {item.name: msgspec.structs.replace(item, state="proven") for item in asked}
-    verdicts: dict[str, _Found] = {**held}
+    verdicts: dict[str, states.Found] = {**held}
     for item, file in zip(doubtful, files, strict=True):
         verdicts[item.name] = _proven(item, file, recorded[item.name])
     return tuple(verdicts.get(item.name, item) for item in found)
 
 
-def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> _Found:
+def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> states.Found:
     """
     The same, held against the list of files that was installed: a wheel that was built again under the same name and
     tags, or that a mirror altered, is not the one that trained the model.
@@ -332,7 +272,7 @@ def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> 
             item.version,
             f"the files of `{item.wheel.name}` on the index are not the ones that were installed",
             "name the index that it came from with `--index`, or install it again from this one and train again",
-            command=_again(item),
+            command=states.reinstall(item),
         )
     return msgspec.structs.replace(item, state="proven")
 

@@ -19,7 +19,7 @@ from envparity.errors import IntegrityError, RefusedError
 from envparity.fetch import Fetcher
 from envparity.image import wheels
 from envparity.network import Client
-from envparity.values import STATES, Distribution, LockedDistribution, Proof
+from envparity.values import Distribution, Proof
 from tests.serving import FAULTS, Answer, Ranged, plain, serving
 from tests.values import a_lock, training
 from tests.wheels import JSON, pack
@@ -176,36 +176,10 @@ def test_a_name_that_pip_would_take_for_an_option_makes_no_command(demo: Path, t
 
 
 def test_the_summary_names_what_is_not_proven() -> None:
-    locked = a_lock(distributions=(in_state("demo", "matched"), in_state("other", "proven")))
+    (demo,) = a_lock().distributions
+    other = msgspec.structs.replace(demo, name="other", state="proven")
+    locked = a_lock(distributions=(demo, other))
 
     told = [line for line in lock.summary(locked) if "proven" in line]
 
-    assert told == ["  matched and not proven: demo 1.4.2"]
-
-
-def in_state(name: str, state: str) -> LockedDistribution:
-    (wheel,) = a_lock().distributions
-    return msgspec.structs.replace(wheel, name=name, state=state)
-
-
-def test_a_lock_tells_its_states_worst_first() -> None:
-    """Whoever reads one line must have seen the worst; a state of a later version is never taken for a good one."""
-    names = {state: f"a-{number}" for number, state in enumerate(reversed((*STATES, "of-a-later-version")))}
-    locked = a_lock(distributions=tuple(in_state(name, state) for state, name in names.items()))
-
-    assert [item.state for item in lock.proofs(locked)] == ["of-a-later-version", *STATES]
-
-
-@pytest.mark.parametrize(
-    ("least", "refused_states"),
-    [("", ()), ("matched", ("later", *STATES[:3])), ("proven", ("later", *STATES[:4]))],
-)
-def test_what_is_below_the_required_state_is_refused_all_at_once(least: str, refused_states: tuple[str, ...]) -> None:
-    proofs = tuple(Proof(name=state, version="1", state=state) for state in ("later", *STATES))
-
-    if not least:
-        return lock.require_state(proofs, least)
-    with pytest.raises(RefusedError) as caught:
-        lock.require_state(proofs, least)
-    assert [line.partition(" ")[0] for line in caught.value.details] == list(refused_states)
-    return None
+    assert told == ["  matched and not proven: joblib 1.4.2"]

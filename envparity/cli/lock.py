@@ -67,6 +67,7 @@ def command(
     from envparity.errors import UsageError
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
+    from envparity.resolvers import states
     from envparity.sources import read
 
     from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
@@ -104,14 +105,14 @@ def command(
     for line in lock.summary(recovered.lock, verbose=common.verbose):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
-    tell(lock.proofs(recovered.lock))
+    tell(states.proofs(recovered.lock.distributions))
 
 
 def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]) -> None:
     """The states that a lock keeps; nothing is asked or written."""
-    from envparity import lock
     from envparity.errors import UsageError
     from envparity.lockfile import read
+    from envparity.resolvers import states
 
     options = click.get_current_context()
     for name in ("output", "base", "index", "prove"):
@@ -120,6 +121,6 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
                 f"`{path}` is a lock, of which --explain prints what it holds, and `--{name}` is for a snapshot",
                 hint=f"name the snapshot, or leave `--{name}` out",
             )
-    proofs = lock.proofs(read(path)[0])
+    proofs = states.proofs(read(path)[0].distributions)
     tell(proofs)
-    lock.require_state(proofs, require)
+    states.require(proofs, require)

@@ -94,7 +94,7 @@ def test_a_lock_that_is_there_may_be_required_to_be_proven(world: World, tmp_pat
     done = envparity("lock", "pylock.toml", "--explain", "--require", "proven", status=1, cwd=tmp_path)
 
     assert "1 distribution is not proven, which --require asks for" in done.stderr
-    assert "demo 1.0: matched: " in done.stderr
+    assert "demo 1.0 is matched: " in done.stderr
     assert done.stdout.startswith("1 matched\n")
 
 

@@ -1,0 +1,81 @@
+"""How well it is known which file each distribution was installed from, and what is refused because of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from envparity.errors import RefusedError
+from envparity.resolvers import index
+from envparity.values import STATES, LockedDistribution, Proof
+
+Found = LockedDistribution | index.Problem
+Explain = Callable[[tuple[Proof, ...]], None]
+
+
+def proofs(found: Sequence[Found], *, final: bool = True) -> tuple[Proof, ...]:
+    """
+    The state of each distribution, worst first; of what was found under one name, the worst.
+
+    Before the end (`final` is false) what is matched may still be proven.
+    """
+    worst: dict[str, Proof] = {}
+    for item in (_proof(item, final) for item in found):
+        if item.name not in worst or _rank(item.state) < _rank(worst[item.name].state):
+            worst[item.name] = item
+    return tuple(sorted(worst.values(), key=lambda item: (_rank(item.state), item.name)))
+
+
+def require(found: tuple[Proof, ...], least: str, explain: Explain = lambda proofs: None) -> None:
+    """
+    Let pass what is in this state or a better one; everything where none is named.
+
+    Raises:
+        RefusedError: something is below it; all of that is listed, each with what to do, and `explain` was told.
+    """
+    below = [item for item in found if least and _rank(item.state) < _rank(least)]
+    if below:
+        explain(found)
+        raise RefusedError(
+            f"{counted(len(below))} {'are' if len(below) > 1 else 'is'} not {least}, which --require asks for",
+            hint="settle each of them where the model is trained, and take the snapshot again",
+            details=tuple(map(_line, below)),
+        )
+
+
+def counted(number: int) -> str:
+    """`1 distribution`, `2 distributions`."""
+    return f"{number} distributions" if number > 1 else "1 distribution"
+
+
+def reinstall(item: LockedDistribution) -> str:
+    """The command that installs this wheel again from where it was found."""
+    return index.reinstall(item.name, item.version, item.index or index.PYPI)
+
+
+def _line(item: Proof) -> str:
+    told = "; ".join(filter(None, (item.reason, item.remedy)))
+    command = f": `{item.command}`" if item.command else ""
+    return f"{item.name} {item.version} is {item.state}: {told}{command}"
+
+
+def _proof(item: Found, final: bool) -> Proof:
+    if isinstance(item, index.Problem):
+        known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
+        return Proof(name=item.name, version=item.version, state=item.state, **known)
+    known = {}
+    if item.state == "matched" and not final:
+        known = {"reason": "its RECORD is looked at once the others are settled; --prove looks before"}
+    elif item.state == "matched":
+        known = {
+            "reason": "tags, version and build point to this file, and the snapshot has no RECORD to hold against it",
+            "remedy": "install it from its wheel, train again, and take a new snapshot",
+            "command": reinstall(item),
+        }
+    elif item.state not in STATES:
+        known = {"reason": "this version does not know that state, and so trusts it least"}
+    return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)
+
+
+def _rank(state: str) -> int:
+    """Where a state stands; one that is not known, below all others."""
+    return STATES.index(state) if state in STATES else -1
