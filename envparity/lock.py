@@ -35,7 +35,6 @@ from envparity.values import (
     LockedArtifact,
     LockedDistribution,
     LockedModel,
-    Proof,
     Python,
     System,
     Target,
@@ -104,6 +103,8 @@ def recover(
     if prove:
         found = _proven_from_afar(found, recorded, fetcher)
     matched = _settled((*_changed_since(chosen, index_url), *found), explain)
+    if prove:
+        states.require(states.proofs(matched), require, explain)
     files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
     distributions = _settled(
         tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)), explain
@@ -225,9 +226,7 @@ def _some(paths: Sequence[str]) -> str:
 _SHOWN = 5
 
 
-def _settled(
-    found: tuple[states.Found, ...], explain: Callable[[tuple[Proof, ...]], None]
-) -> tuple[LockedDistribution, ...]:
+def _settled(found: tuple[states.Found, ...], explain: states.Explain) -> tuple[LockedDistribution, ...]:
     problems = [item for item in found if isinstance(item, index.Problem)]
     names = {item.name for item in problems}
     if problems:

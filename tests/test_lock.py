@@ -161,6 +161,7 @@ def test_what_has_no_record_is_matched_and_require_refuses_it(demo: Path, tmp_pa
         told = refused(tmp_path, place, installed(demo, record_sha256=None), require="proven", prove=True)
 
     assert told["demo"].state == "matched"
+    assert place.files[demo.name].parts == [], "it is refused before anything is downloaded"
     assert "no RECORD" in told["demo"].reason
     assert "demo==1.0" in told["demo"].command
 
