@@ -149,6 +149,24 @@ def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
         stream.write(data)
 
 
+def copy(source: Path, path: str | Path) -> None:
+    """Write a whole file with the content of another one, of any size, or leave what was there untouched."""
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        raise translated(error, f"read `{source}`") from error
+    with stream, replacing(path) as sink:
+        shutil.copyfileobj(stream, sink, 1 << 20)
+
+
+def move(source: Path, path: Path) -> None:
+    """Give a file another name in its folder, in the place of whatever has that name."""
+    try:
+        source.replace(path)
+    except OSError as error:
+        raise translated(error, f"rename `{source}`") from error
+
+
 @contextmanager
 def private_folder(inside: Path | None = None) -> Iterator[Path]:
     """A folder that only this user can enter, for what need not outlive the block: a temporary one, or in `inside`."""

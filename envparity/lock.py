@@ -3,6 +3,7 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
     1  what goes in          every effective distribution but tooling and the installers
     2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded, and proven by RECORD
+                             (what is not there is packed from where it lies, if asked for)
     3  the interpreter       of the base, where that is the same; else the snapshot's own, captured
     4  the base              the packages of the snapshot's own release, closed over what 2 and 3 need
     5  the rest              models, settings that move numbers, the snapshot itself
@@ -11,19 +12,27 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from envparity import closure, codec
-from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
+from envparity.errors import (
+    IncompleteError,
+    IntegrityError,
+    MalformedError,
+    RefusedError,
+    UnreachableError,
+    UnsupportedError,
+    UsageError,
+)
 from envparity.fetch import Fetcher
 from envparity.image import preflight, wheel_end, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.lockfile import Recovered
 from envparity.oci import pack
-from envparity.resolvers import debian, index, interpreter, states
+from envparity.resolvers import debian, index, interpreter, repack, states
 from envparity.values import (
     ARCHITECTURES,
     Artifact,
@@ -65,13 +74,17 @@ def recover(
     prove: bool = False,
     require: str = "",
     explain: states.Explain = lambda proofs: None,
+    repacked: Collection[str] = (),
+    environ: Mapping[str, str] = {},
 ) -> Recovered:
     """
     The lock of a snapshot, for the snapshot's own platform.
 
     The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
     With `prove`, every wheel is held against its RECORD before the first one is downloaded. `require` is the least
-    state. `explain` is told the state of each distribution before a refusal because of it.
+    state. `explain` is told the state of each distribution before a refusal because of it. `repacked` are the names of
+    distributions that are packed from where they lie, or `all` for those that the index does not serve as installed; a
+    build backend, where one is needed, is started with `environ`.
 
     Raises:
         RefusedError: something cannot be locked; everything that cannot is listed, each with what to do.
@@ -90,8 +103,10 @@ def recover(
     # 1
     chosen, left_out = _chosen(installed, closure.marker_environment(python, system))
     # 2
+    named, everything = repack.ask(repacked, chosen)
+    asked = [item for item in chosen if item.name not in named]
     found = index.find_wheels(
-        chosen,
+        asked,
         client=fetcher.client,
         index=index_url,
         python_version=python.version,
@@ -102,13 +117,21 @@ def recover(
     recorded = {item.name: item.record_sha256 for item in chosen}
     if prove:
         found = _proven_from_afar(found, recorded, fetcher)
-    matched = _settled((*_changed_since(chosen, index_url), *found), explain)
+    matched = _settled((*_changed_since(asked, index_url), *found), explain, everything)
     if prove:
         states.require(states.proofs(matched), require, explain)
     files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
-    distributions = _settled(
-        tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)), explain
+    served = _settled(
+        tuple(_proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)),
+        explain,
+        everything,
     )
+    left = [item for item in chosen if item.name not in {found.name for found in served}]
+    packed = _packed(left, environment.origin.taken_at, python, workplace, environ)
+    distributions = _settled((*served, *packed), explain)
+    places = {item.name: file for item, file in zip(matched, files, strict=True)}
+    places |= {item.name: workplace / item.wheel.name for item in distributions if item.repacked is not None}
+    files = [places[item.name] for item in distributions]
     states.require(states.proofs(distributions), require, explain)
     distributions = tuple(
         _with_short_names(item, file, environment.artifacts or ())
@@ -152,6 +175,7 @@ def recover(
     floors = {item.wheel.name: floor for item, (_, floor) in zip(distributions, needs, strict=True)}
     preflight.check_platform(lock, lock.targets[0], floors=floors)
     artifacts: dict[str, Path | bytes] = {snapshot.name: content}
+    artifacts |= {item.wheel.name: places[item.name] for item in distributions if item.repacked is not None}
     if decided.interpreter.artifact is not None:
         artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
     return Recovered(lock, artifacts)
@@ -226,17 +250,21 @@ def _some(paths: Sequence[str]) -> str:
 _SHOWN = 5
 
 
-def _settled(found: tuple[states.Found, ...], explain: states.Explain) -> tuple[LockedDistribution, ...]:
+def _settled(
+    found: tuple[states.Found, ...], explain: states.Explain, everything: bool = False
+) -> tuple[LockedDistribution, ...]:
+    """Those that were found, by name. Where `everything` is packed that was not, a problem only takes it from these."""
     problems = [item for item in found if isinstance(item, index.Problem)]
     names = {item.name for item in problems}
-    if problems:
+    if problems and not everything:
         explain(states.proofs(found, final=False))
         raise RefusedError(
             f"{states.counted(len(names))} cannot be locked",
-            hint="settle each of them where the model is trained, and take the snapshot again",
+            hint="settle each of them where the model is trained, and take the snapshot again; or pack what lies there:"
+            " `--repack NAME`",
             details=tuple(map(str, problems)),
         )
-    matches = (item for item in found if isinstance(item, LockedDistribution))
+    matches = (item for item in found if isinstance(item, LockedDistribution) and item.name not in names)
     return tuple(sorted(matches, key=lambda item: item.name))
 
 
@@ -274,6 +302,25 @@ def _proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> 
             command=states.reinstall(item),
         )
     return msgspec.structs.replace(item, state="proven")
+
+
+def _packed(
+    items: list[Distribution], taken_at: str, python: Python, workplace: Path, environ: Mapping[str, str]
+) -> tuple[states.Found, ...]:
+    """Wheels of what no index serves, each looked through as `build` will."""
+    xy = ".".join(python.version.split(".")[:2])
+
+    def sound(item: states.Found) -> states.Found:
+        if isinstance(item, index.Problem):
+            return item
+        try:
+            wheels.wheel_entries(workplace / item.wheel.name, python_xy=xy)
+        except (MalformedError, IntegrityError) as error:
+            return index.Problem(item.name, item.version, f"cannot be packed: {error}", "install it from a wheel")
+        return item
+
+    made = repack.pack(items, workplace, python=python, taken_at=taken_at, environ=environ)
+    return tuple(map(sound, made))
 
 
 def _record_of(fetcher: Fetcher, item: LockedDistribution) -> str:
@@ -350,6 +397,7 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
         f"{len(lock.distributions)} distributions, {len(target.os_packages)} OS packages of {target.base},"
         f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
     ]
+    lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
     lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
     if target.substituted:
         lines.append(

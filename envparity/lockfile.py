@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
-from envparity.files import check_target, locked, make_folder, read_bytes, remove, write_bytes
+from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, write_bytes
 from envparity.values import Lock
 
 
@@ -28,7 +30,8 @@ def artifacts_folder(lock_path: Path) -> Path:
 def write(recovered: Recovered, path: Path) -> None:
     """
     Write a lock and its artifacts. The artifacts come first, under names that carry their digest, so that an older lock
-    at the same place stays whole until the new one takes its name; then what only that one named is removed.
+    at the same place stays whole until the new one takes its name; then what only that one named is removed. A wheel
+    has no digest in its name: where another one lies there it is set aside, and put back if anything fails.
 
     Of two that write at once one waits for the other, by the hidden file `.pylock.toml.lock` beside the lock. It is
     empty and stays: whoever removed it would let a third one in beside a second that still waits for it.
@@ -41,20 +44,42 @@ def write(recovered: Recovered, path: Path) -> None:
         make_folder(folder)
         replaced = _artifacts_of(path)
         held = {place.name for place in folder.iterdir()}
+        set_aside = [name for name in recovered.artifacts if name in held and name.endswith(".whl")]
         try:
+            for name in set_aside:
+                move(folder / name, folder / f".{name}.before")
             for name, source in recovered.artifacts.items():
-                data = source if isinstance(source, bytes) else read_bytes(source, limit=1 << 31)
-                write_bytes(folder / name, data)
-            write_bytes(path, codec.dump_lock(recovered.lock).encode())
+                if isinstance(source, bytes):
+                    write_bytes(folder / name, source)
+                else:
+                    copy(source, folder / name)
+            write_bytes(path, codec.dump_lock(_with_paths(recovered.lock, folder.name)).encode())
         except BaseException:
+            for name in set_aside:
+                if (folder / f".{name}.before").exists():
+                    move(folder / f".{name}.before", folder / name)
             for name in recovered.artifacts.keys() - held:
                 remove(folder / name)
             if not was_there:
                 with suppress(OSError):
                     folder.rmdir()
             raise
-        for name in replaced - recovered.artifacts.keys():
+        for name in (*(replaced - recovered.artifacts.keys()), *(f".{name}.before" for name in set_aside)):
             remove(folder / name)
+
+
+def _with_paths(lock: Lock, folder: str) -> Lock:
+    """The same, with the place of each wheel that was made here, so that uv and pip find it too."""
+    replace = msgspec.structs.replace
+    return replace(
+        lock,
+        distributions=tuple(
+            item
+            if item.repacked is None
+            else replace(item, wheel=replace(item.wheel, path=f"{folder}/{item.wheel.name}"))
+            for item in lock.distributions
+        ),
+    )
 
 
 def _artifacts_of(path: Path) -> set[str]:
@@ -64,7 +89,8 @@ def _artifacts_of(path: Path) -> set[str]:
     except (MalformedError, UsageError):
         return set()
     interpreters = [target.interpreter.artifact for target in lock.targets]
-    return {artifact.name for artifact in (lock.snapshot, *interpreters) if artifact is not None}
+    wheels = [item.wheel for item in lock.distributions if item.repacked is not None]
+    return {artifact.name for artifact in (lock.snapshot, *interpreters, *wheels) if artifact is not None}
 
 
 def check_name(path: Path) -> None:

@@ -26,6 +26,7 @@ from envparity.image.against_lock import against_lock
 from envparity.image.against_snapshot import against_snapshot
 from envparity.image.app import PLACE as APP
 from envparity.image.findings import is_integrity
+from envparity.image.repacked import anchored
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
 from envparity.oci import check, places
@@ -107,7 +108,9 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         raise IncompleteError(f"`{request.image}` and `{request.against}` share no fact that could be compared")
     checked.append(("facts compared", count))
     # 4
-    differences, declared = _undeclared(compare(wanted, found), lock or _own_lock(tree))
+    own = _own_lock(tree) if lock is None else None
+    repacked = anchored(own, tree, found, wanted) if own is not None else {}
+    differences, declared = _undeclared(compare(wanted, found), lock or own, repacked)
     judged = map(_no_less, judge(wanted, found, differences))
     # 5
     if lock is not None:
@@ -117,7 +120,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         )
         evidence = against_lock(image, tree, supplies, request.expected, progress=fetcher.progress)
     else:
-        evidence = against_snapshot(image, tree, found, wanted, request.expected)
+        evidence = against_snapshot(image, tree, found, wanted, request.expected, repacked)
     # 6
     findings = tuple(sorted((*evidence.findings, *judged), key=lambda item: -item.severity.rank))
     gaps = tuple(sorted({*_gaps(wanted, request.against), *found.gaps, *evidence.gaps}))
@@ -199,12 +202,14 @@ def _own_lock(tree: ImageTree) -> Lock | None:
         return None
 
 
-def _undeclared(differences: tuple[Difference, ...], lock: Lock | None) -> tuple[tuple[Difference, ...], list[str]]:
+def _undeclared(
+    differences: tuple[Difference, ...], lock: Lock | None, repacked: Mapping[str, str]
+) -> tuple[tuple[Difference, ...], list[str]]:
     """The differences less those that the lock declares, and a line for what it does declare."""
     declared: dict[str, set[str]] = {}
     kept = []
     for item in differences:
-        why = _declaration(item, lock.targets[0]) if lock is not None and lock.targets else ""
+        why = _declaration(item, lock.targets[0], repacked) if lock is not None and lock.targets else ""
         if why:
             declared.setdefault(why, set()).add(item.item if item.item != "system" else item.field)
         else:
@@ -216,19 +221,22 @@ def _undeclared(differences: tuple[Difference, ...], lock: Lock | None) -> tuple
     return tuple(kept), lines
 
 
-def _declaration(difference: Difference, target: Target) -> str:
+def _declaration(difference: Difference, target: Target, repacked: Mapping[str, str]) -> str:
     """
     As what a lock declares this difference, or "".
 
-    It may say which OS packages an image holds, and that installers were left out. Nothing that it says excuses another
-    version of a distribution, of Python, or of the libraries in which numbers are made: a lock that lies in an image is
-    the image's own word.
+    It may say which OS packages an image holds, that installers were left out, and of what a wheel was made that no
+    index serves, as far as `anchored` found that in the snapshot. Nothing that it says excuses another version of a
+    distribution, of Python, or of the libraries in which numbers are made: a lock that lies in an image is the image's
+    own word.
     """
     if (difference.section, difference.item, difference.change) == ("settings", "PYTHONPATH", "added"):
         # `against_snapshot` looks for what it brings before the distributions, `against_lock` at every file of it.
         return "set by build for an application" if difference.after == f"/{APP}" else ""
     name = difference.item.partition(":")[0]
     if difference.section == "distributions":
+        if name in repacked and difference.field in _OF_FILES:
+            return "repacked by the lock"
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}
         return "left out by the lock" if difference.change == "removed" and name in left_out & _INSTALLERS else ""
     if (difference.section, difference.field) == ("system", "tzdata"):
@@ -246,6 +254,7 @@ def _declaration(difference: Difference, target: Target) -> str:
     return "substituted by the lock" if replaced else ""
 
 
+_OF_FILES = frozenset({"wheel", "editable", "modified", "missing"})
 _MOST_NAMED = 8
 _INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
 _NUMERIC_PACKAGES = frozenset({"libc6", "libc-bin", "libstdc++6", "libgomp1", "libgcc-s1"})

@@ -208,3 +208,29 @@ def test_a_hostile_tree_cannot_be_written_through_its_own_link(tmp_path: Path) -
         files.populate(root, members)
 
     assert list(outside.iterdir()) == []
+
+
+def test_a_copy_of_a_file_that_is_not_there_leaves_what_was_in_its_place(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    place.write_bytes(b"old")
+
+    with pytest.raises(UsageError, match="cannot read"):
+        files.copy(tmp_path / "gone", place)
+
+    assert place.read_bytes() == b"old"
+
+
+def test_a_copy_has_the_content_and_a_mode_of_its_own(tmp_path: Path) -> None:
+    source = tmp_path / "private"
+    source.write_bytes(b"x" * 3_000_000)
+    source.chmod(0o600)
+
+    files.copy(source, tmp_path / "copy")
+
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o644 & ~files._UMASK
+
+
+def test_a_file_that_cannot_be_renamed_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot rename"):
+        files.move(tmp_path / "gone", tmp_path / "here")

@@ -11,7 +11,7 @@ import pytest
 
 from envparity import lockfile
 from envparity.errors import UsageError
-from envparity.values import LockedArtifact
+from envparity.values import LockedArtifact, LockedDistribution, LockedWheel, Repacked
 from tests.values import a_lock
 
 
@@ -75,3 +75,65 @@ def test_a_lock_that_cannot_be_written_leaves_no_artifacts(tmp_path: Path) -> No
         lockfile.write(recovered(b"new"), path)
 
     assert [place.name for place in tmp_path.iterdir()] == ["pylock.toml"]
+
+
+def repacked(content: bytes) -> lockfile.Recovered:
+    """A lock of one wheel that was made here."""
+    name = "demo-1.0-py3-none-any.whl"
+    wheel = LockedWheel(
+        name=name,
+        path=f"pylock.artifacts/{name}",
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    item = LockedDistribution(
+        name="demo", version="1.0", wheel=wheel, state="repacked", repacked=Repacked(origin="installed")
+    )
+    whole = recovered(b"snapshot")
+    return lockfile.Recovered(
+        msgspec.structs.replace(whole.lock, distributions=(item,)), {**whole.artifacts, name: content}
+    )
+
+
+def test_a_wheel_that_was_made_here_lies_beside_its_lock_whatever_that_is_called(tmp_path: Path) -> None:
+    lockfile.write(repacked(b"wheel"), tmp_path / "pylock.prod.toml")
+
+    (item,) = lockfile.read(tmp_path / "pylock.prod.toml")[0].distributions
+    assert item.wheel.path == "pylock.prod.artifacts/demo-1.0-py3-none-any.whl"
+    assert (tmp_path / item.wheel.path).read_bytes() == b"wheel"
+
+
+def test_such_a_wheel_goes_when_no_lock_names_it_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "pylock.toml"
+    lockfile.write(repacked(b"wheel"), path)
+
+    lockfile.write(recovered(b"snapshot"), path)
+
+    assert artifacts(path) == [lockfile.read(path)[0].snapshot.name]
+
+
+def test_where_a_new_lock_fails_the_old_one_keeps_the_wheel_that_it_names(tmp_path: Path) -> None:
+    """A wheel has no digest in its name: the new one has replaced it by then."""
+    path = tmp_path / "pylock.toml"
+    lockfile.write(repacked(b"old"), path)
+    new = repacked(b"new")
+    broken = lockfile.Recovered(new.lock, {**new.artifacts, "z-last": tmp_path / "is not there"})
+
+    with pytest.raises(UsageError):
+        lockfile.write(broken, path)
+
+    (item,) = lockfile.read(path)[0].distributions
+    assert (tmp_path / item.wheel.path).read_bytes() == b"old"
+    assert item.wheel.sha256 == hashlib.sha256(b"old").hexdigest()
+    assert len(artifacts(path)) == 2
+
+
+def test_a_new_lock_replaces_the_wheel_of_its_name_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "pylock.toml"
+    lockfile.write(repacked(b"old"), path)
+
+    lockfile.write(repacked(b"new"), path)
+
+    (item,) = lockfile.read(path)[0].distributions
+    assert (tmp_path / item.wheel.path).read_bytes() == b"new"
+    assert len(artifacts(path)) == 2

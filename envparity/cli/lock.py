@@ -26,12 +26,18 @@ _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what tha
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )
 @click.option("--index", default=_PUBLIC, show_default=True, help="The package index (PEP 691 JSON).")
+@click.option(
+    "--repack",
+    multiple=True,
+    metavar="NAME|all",
+    help="Pack this distribution from where it is installed; all: what the index does not serve.",
+)
 @click.option("--prove", is_flag=True, help="Hold each wheel against its RECORD before any is downloaded.")
 @click.option("--require", type=click.Choice(["proven", "matched"]), help="Refuse what is below this state.")
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options(
-    *("--platform", "--add", "--add-os", "--repack", "--resolver", "--bytecode"),
+    *("--platform", "--add", "--add-os", "--resolver", "--bytecode"),
     flags=("--only-used",),
 )
 @common_options
@@ -41,6 +47,7 @@ def command(
     output: str,
     base: str | None,
     index: str,
+    repack: tuple[str, ...],
     prove: bool,
     require: str | None,
     explain: bool,
@@ -51,18 +58,25 @@ def command(
 
     Nothing is resolved again: each distribution's own wheel is found on the index, by the tags that it was installed
     with. What cannot be locked is refused, all of it at once. Bytes that no index serves (the snapshot, a captured
-    interpreter) go into the folder pylock.artifacts beside the lock; keep the two together.
+    interpreter, repacked wheels) go into the folder pylock.artifacts beside the lock; keep the two together.
 
     Each distribution ends in one of five states, which the lock keeps. proven: the wheel on the index has the RECORD of
     the installed files. matched: tags, version and build point to one file. unmatched: no file of the index is the one.
     modified: installed files are not what RECORD says. local-build: it never came from an index. The last three are
     refused, all at once, each with what would settle it. --explain prints the states, of an existing lock too.
 
+    --repack locks what would be refused as a wheel of the files that are installed, changed or not, where they still
+    are those that the snapshot saw: repacked, a state below matched. Of an editable project it starts the project's
+    own build backend, on a copy of its folder.
+
     \b
       envparity lock model.env.json -o pylock.toml
       envparity lock model.env.json --prove --require proven --explain
       envparity lock pylock.toml --explain
+      envparity lock model.env.json --repack all
     """
+    import os
+
     from envparity import lock
     from envparity.errors import UsageError
     from envparity.files import private_folder
@@ -100,6 +114,8 @@ def command(
             prove=prove,
             require=require or "",
             explain=tell,
+            repacked=repack,
+            environ=os.environ,
         )
         write(recovered, Path(output))
     for line in lock.summary(recovered.lock, verbose=common.verbose):
@@ -115,7 +131,7 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
     from envparity.resolvers import states
 
     options = click.get_current_context()
-    for name in ("output", "base", "index", "prove"):
+    for name in ("output", "base", "index", "prove", "repack"):
         if options.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(
                 f"`{path}` is a lock, of which --explain prints what it holds, and `--{name}` is for a snapshot",

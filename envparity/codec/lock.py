@@ -17,7 +17,7 @@ import msgspec
 from envparity.codec.environment import converted, require_schema
 from envparity.codec.strict_toml import load_toml
 from envparity.errors import MalformedError, UsageError
-from envparity.values import Lock, LockedDistribution
+from envparity.values import Lock, LockedDistribution, LockedWheel, Repacked
 
 LOCK_VERSION = "1.0"
 
@@ -44,6 +44,7 @@ class _PackageFrame(msgspec.Struct, frozen=True, rename="kebab"):
     state: str = ""
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
+    repacked: Repacked | None = None
 
 
 class _ToolFrame(msgspec.Struct, frozen=True):
@@ -90,15 +91,22 @@ def _package(item: LockedDistribution) -> dict[str, Any]:
     if item.index:
         package["index"] = item.index
     package["wheels"] = [
-        {"name": wheel.name, "url": wheel.url, "size": wheel.size_bytes, "hashes": {"sha256": wheel.sha256}}
+        {"name": wheel.name, **_place(wheel), "size": wheel.size_bytes, "hashes": {"sha256": wheel.sha256}}
     ]
     own: dict[str, Any] = {"state": item.state}
     if item.import_names:
         own["import-names"] = list(item.import_names)
     if item.yanked is not None:
         own["yanked"] = item.yanked
+    if item.repacked is not None:
+        own["repacked"] = msgspec.to_builtins(item.repacked)
     package["tool"] = {"envparity": own}
     return package
+
+
+def _place(wheel: LockedWheel) -> dict[str, str]:
+    # "path … relative to the location of the lock file" (pylock.toml, packages.wheels)
+    return {"path": wheel.path} if wheel.path else {"url": wheel.url}
 
 
 def load_lock(data: bytes, what: str) -> Lock:
@@ -176,7 +184,12 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
         found = f"`{others[0]}`" if others else f"{len(wheels)} wheels"
         raise MalformedError(f"one wheel for every case is due here, and there is {found}", where=where)
     wheel = wheels[0]
-    _require_http(wheel.get("url"), f"{where}.wheels[0].url")
+    if own.repacked is None:
+        _require_http(wheel.get("url"), f"{where}.wheels[0].url")
+        place = {"url": wheel["url"]}
+    else:
+        _require_beside(wheel, f"{where}.wheels[0].path")
+        place = {"path": wheel["path"]}
     return {
         "name": package["name"],
         "version": package.get("version", ""),
@@ -184,13 +197,14 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
         "requires_python": package.get("requires-python", ""),
         "wheel": {
             "name": wheel.get("name"),
-            "url": wheel.get("url"),
+            **place,
             "size_bytes": wheel.get("size"),
             "sha256": wheel.get("hashes", {}).get("sha256"),
         },
         "state": own.state,
         "import_names": own.import_names,
         "yanked": own.yanked,
+        "repacked": msgspec.to_builtins(own.repacked),
     }
 
 
@@ -202,6 +216,13 @@ def _require_http(url: object, where: str) -> None:
         fits = False
     if not fits:
         raise MalformedError("an http or https address is due here", where=where)
+
+
+def _require_beside(wheel: dict[str, Any], where: str) -> None:
+    """A wheel that was made here lies in the folder of artifacts, under its own name, and nowhere else."""
+    folder, _, name = str(wheel.get("path", "")).rpartition("/")
+    if wheel.get("url") is not None or not folder.endswith(".artifacts") or "/" in folder or name != wheel.get("name"):
+        raise MalformedError("the path of the wheel in the folder of artifacts is due here", where=where)
 
 
 def load_pylock(data: bytes, what: str) -> dict[str, Any]:

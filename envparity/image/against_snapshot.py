@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from envparity.collectors import records as record_files
 from envparity.collectors.verification import verify_files
@@ -37,7 +37,12 @@ _PRELOAD = "/etc/ld.so.preload"
 
 
 def against_snapshot(
-    image: Image, tree: ImageTree, found: Environment, wanted: Environment, expected: Options
+    image: Image,
+    tree: ImageTree,
+    found: Environment,
+    wanted: Environment,
+    expected: Options,
+    repacked: Mapping[str, str] = {},
 ) -> Evidence:
     """
     Every file of a recorded distribution that is not the recorded one, and what could take its place.
@@ -45,6 +50,7 @@ def against_snapshot(
     Args:
         found: the image as an Environment. wanted: the snapshot.
         expected: the options that the caller built with, as far as they matter here: entry point, variables, user.
+        repacked: the distributions whose RECORD need not be the snapshot's, and what is not known of their files.
 
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
@@ -57,7 +63,10 @@ def against_snapshot(
         here = installed.get(item.name)
         if here is None or not item.importable or item.tooling:
             continue  # one that is missing is a difference; `verify` says how grave
-        if item.record_sha256 is None:
+        if item.name in repacked:
+            gaps.append(not_recorded(f"{item.name} {here.version}: {repacked[item.name]}; verify against the lock"))
+            findings += _record(tree, here, here.record_sha256, texts, gaps)
+        elif item.record_sha256 is None:
             gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
         else:
             findings += _record(tree, here, item.record_sha256, texts, gaps)
@@ -98,7 +107,7 @@ def _installed(found: Environment) -> dict[str, Distribution]:
 
 
 def _record(
-    tree: ImageTree, here: Distribution, sha256: str, texts: dict[str, list[str]], gaps: list[Gap]
+    tree: ImageTree, here: Distribution, sha256: str | None, texts: dict[str, list[str]], gaps: list[Gap]
 ) -> Iterator[Finding]:
     """
     One distribution. RECORD is the image's own word: its normalised digest must be the one that the snapshot took

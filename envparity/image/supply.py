@@ -12,7 +12,7 @@ import msgspec
 
 from envparity.errors import IntegrityError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher, Wanted
-from envparity.files import read_bytes, translated
+from envparity.files import translated
 from envparity.image import app
 from envparity.image.contents import LAYOUT, Supplies
 from envparity.oci.entries import shown
@@ -22,14 +22,13 @@ from envparity.values import (
     LockedDistribution,
     LockedModel,
     LockedOsPackage,
+    LockedWheel,
     Options,
     Target,
 )
 
 Mirrors = Callable[[LockedOsPackage], tuple[str, ...]]
 """Where a package may be fetched from; mirrors are configuration, and never part of a lock."""
-
-LARGEST_ARTIFACT = 1 << 31
 
 
 def the_target(lock: Lock) -> Target:
@@ -95,7 +94,7 @@ def _read_model(path: Path) -> LockedModel:
 
 
 def wheel_wanted(item: LockedDistribution) -> Wanted:
-    """The wheel of a locked distribution, as something to fetch."""
+    """The wheel of a locked distribution that an index serves, as something to fetch."""
     return Wanted(item.wheel.name, (item.wheel.url,), item.wheel.sha256, item.wheel.size_bytes)
 
 
@@ -120,15 +119,16 @@ def supply(
         Wanted(f"{item.name} {item.version}", mirrors(item), item.sha256, item.size_bytes)
         for item in target.os_packages
     ]
-    wanted = [*packages, *(wheel_wanted(item) for item in lock.distributions)]
+    wanted = [*packages, *(wheel_wanted(item) for item in lock.distributions if item.repacked is None)]
     files = dict(zip((item.sha256 for item in wanted), fetcher.blobs(wanted), strict=True))
-    for artifact in (lock.snapshot, target.interpreter.artifact):
+    made_here = [item.wheel for item in lock.distributions if item.repacked is not None]
+    for artifact in (lock.snapshot, target.interpreter.artifact, *made_here):
         if artifact is not None:
             files[artifact.sha256] = _checked(artifacts / artifact.name, artifact)
     return Supplies(lock, target, lock_bytes, files, models or {}, application)
 
 
-def _checked(path: Path, artifact: LockedArtifact) -> Path:
+def _checked(path: Path, artifact: LockedArtifact | LockedWheel) -> Path:
     if Path(artifact.name).name != artifact.name:
         raise IntegrityError(f"the artifact `{artifact.name}` is not a plain file name")
     if path.is_symlink():
@@ -138,7 +138,11 @@ def _checked(path: Path, artifact: LockedArtifact) -> Path:
             f"`{artifact.name}` is missing: it should lie in `{path.parent}`",
             hint="copy the folder of artifacts along with the lock, or make both again with `envparity lock`",
         )
-    digest = hashlib.sha256(read_bytes(path, limit=LARGEST_ARTIFACT, what="artifact")).hexdigest()
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise translated(error, f"read the artifact `{path}`") from error
     if digest != artifact.sha256:
         raise IntegrityError(
             f"`{path}` is not the file that was locked: expected sha256 {artifact.sha256}, got {digest}"

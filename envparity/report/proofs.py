@@ -12,7 +12,14 @@ from envparity.report.diff import encoded
 from envparity.report.text import NAME, SENTENCE, Style, bounded, cells, name, printable, sentence
 from envparity.values import STATES, Proof
 
-_COLOURS = {"modified": "1;31", "unmatched": "1;31", "local-build": "1;33", "matched": "36", "proven": "32"}
+_COLOURS = {
+    "modified": "1;31",
+    "unmatched": "1;31",
+    "local-build": "1;33",
+    "repacked": "33",
+    "matched": "36",
+    "proven": "32",
+}
 _LABEL = 13
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from envparity.errors import RefusedError
-from envparity.resolvers import index
+from envparity.resolvers import index, repack
 from envparity.values import STATES, LockedDistribution, Proof
 
 Found = LockedDistribution | index.Problem
@@ -70,6 +70,11 @@ def _proof(item: Found, final: bool) -> Proof:
             "reason": "tags, version and build point to this file, and the snapshot has no RECORD to hold against it",
             "remedy": "install it from its wheel, train again, and take a new snapshot",
             "command": reinstall(item),
+        }
+    elif item.repacked is not None:
+        known = {
+            "reason": f"it is a wheel that was made here: {repack.made_of(item)}",
+            "remedy": "upload it to an index that `--index` names, install it from there, and take a new snapshot",
         }
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}

@@ -53,6 +53,8 @@ from envparity.values.lock import (
     LockedWheel,
     Packer,
     Proof,
+    RecordRow,
+    Repacked,
     Substituted,
     Target,
 )
@@ -108,6 +110,8 @@ __all__ = [
     "PlannedLayer",
     "Proof",
     "Python",
+    "RecordRow",
+    "Repacked",
     "Report",
     "Settings",
     "Severity",

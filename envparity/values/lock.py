@@ -17,6 +17,9 @@ FileName = Annotated[str, Meta(pattern=rf"\A{_PART}\Z")]
 AbsolutePath = Annotated[str, Meta(pattern=rf"\A(?:/{_PART})+\Z")]
 """A path from the root, without `..` in it."""
 
+RelativePath = Annotated[str, Meta(pattern=rf"\A(?:{_PART}(?:/{_PART})*)?\Z")]
+"""A path without `..` in it, from where the lock lies; empty where there is none."""
+
 PoolPath = Annotated[str, Meta(pattern=rf"\A(?!.*[\s?#\\]){_PART}(?:/{_PART})*\Z")]
 """A path below a mirror: relative, without `..`, and nothing that would end it in a URL."""
 
@@ -30,13 +33,14 @@ Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 """Text on one line."""
 
 
-STATES = ("modified", "unmatched", "local-build", "matched", "proven")
+STATES = ("modified", "unmatched", "local-build", "repacked", "matched", "proven")
 """
 How well it is known which file a distribution was installed from, worst first.
 
 `modified`: installed files are not what RECORD says. `unmatched`: no file of the index is the one. `local-build`: it
-never came from an index (editable, version control, an sdist built here). `matched`: tags, version and build point to
-one file. `proven`: that file has the RECORD of the installed files too.
+never came from an index (editable, version control, an sdist built here). `repacked`: one of these three, locked as a
+wheel that was made of it here. `matched`: tags, version and build point to one file. `proven`: that file has the RECORD
+of the installed files too.
 """
 
 
@@ -56,17 +60,47 @@ class Proof(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One wheel file: its name, where it is served, its size and digest."""
+    """
+    One wheel file: its name, where it is served, its size and digest. One that no index serves has a `path` instead,
+    relative to the lock: it lies in the folder of artifacts.
+    """
 
     name: FileName
-    url: Line
+    url: Line = ""
+    path: RelativePath = ""
     size_bytes: Size
     sha256: Sha256
 
 
+class RecordRow(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
+    """One row of an installed RECORD, as it stood there."""
+
+    path: Line
+    hash: str = ""
+    size: str = ""
+
+
+class Repacked(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    What a wheel was made of that no index serves. `origin` is `installed` (the files that lay where the model was
+    trained), `vcs` (the same, of what was installed from the commit `commit` of `url`) or `editable` (built from the
+    project's folder: `url` is that of its repository, and `dirty` whether the folder differed from `commit`).
+
+    `changed` are the rows of the installed RECORD that its files had not kept. With these in the place of its own, the
+    RECORD of the wheel normalises to the one that the snapshot knows.
+    """
+
+    origin: str
+    url: str = ""
+    commit: str = ""
+    dirty: bool | None = None
+    changed: tuple[RecordRow, ...] = ()
+
+
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
-    One distribution and the exact wheel of it. `state` says how we know that it is this one, as `STATES` has it.
+    One distribution and the exact wheel of it. `state` says how we know that it is this one, as `STATES` has it;
+    `repacked`, of what a wheel was made that was made here.
     """
 
     name: str
@@ -77,6 +111,7 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     requires_python: str = ""
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
+    repacked: Repacked | None = None
 
 
 class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):

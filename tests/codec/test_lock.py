@@ -11,8 +11,8 @@ from packaging.pylock import Pylock
 
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
-from envparity.values import Packer
-from tests.values import a_lock
+from envparity.values import Lock, LockedDistribution, LockedWheel, Packer, RecordRow, Repacked
+from tests.values import SOME_SHA256, a_lock
 
 
 def test_what_was_written_is_read_back() -> None:
@@ -23,6 +23,58 @@ def test_a_lock_with_nothing_but_what_it_must_have_round_trips() -> None:
     plain = a_lock(packer=Packer(), models=(), settings=(), environments=())
 
     assert codec.load_lock(codec.dump_lock(plain).encode(), "it") == plain
+
+
+def a_repacked_lock() -> Lock:
+    repacked = Repacked(
+        origin="vcs",
+        url="https://host.example/joblib.git",
+        commit="a1" * 20,
+        changed=(RecordRow(path="joblib/__init__.py", hash="sha256=x", size="3"),),
+    )
+    name = "joblib-1.4.2-py3-none-any.whl"
+    wheel = LockedWheel(name=name, path=f"pylock.artifacts/{name}", size_bytes=5, sha256=SOME_SHA256)
+    item = LockedDistribution(name="joblib", version="1.4.2", wheel=wheel, state="repacked", repacked=repacked)
+    return a_lock(distributions=(item,))
+
+
+def test_a_wheel_that_was_made_here_is_read_back_with_its_origin() -> None:
+    assert codec.load_lock(codec.dump_lock(a_repacked_lock()).encode(), "it") == a_repacked_lock()
+
+
+def test_the_standard_s_own_reader_finds_such_a_wheel_by_its_path() -> None:
+    (package,) = Pylock.from_dict(tomllib.loads(codec.dump_lock(a_repacked_lock()))).packages
+
+    assert package.wheels is not None
+    assert (package.wheels[0].path, package.wheels[0].url) == ("pylock.artifacts/joblib-1.4.2-py3-none-any.whl", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('path = "pylock.artifacts/', 'path = "../'), r"wheels\[0\]\.path"),
+        (('path = "pylock.artifacts/', 'path = "/etc/pylock.artifacts/'), r"wheels\[0\]\.path"),
+        (('path = "pylock.artifacts/joblib', 'path = "pylock.artifacts/other'), r"wheels\[0\]\.path"),
+        (('path = "pylock.artifacts/', 'path = "..artifacts/../'), r"path"),
+        (('path = "pylock', 'url = "https://x.example/"\npath = "pylock'), r"wheels\[0\]\.path"),
+        (('path = "pylock.artifacts', 'url = "pylock.artifacts'), r"wheels\[0\]\.path"),
+        (('origin = "vcs"', "origin = 3"), r"repacked\.origin"),
+        (('path = "joblib/__init__.py"', 'path = ""'), r"repacked\.changed"),
+    ],
+)
+def test_a_damaged_origin_or_place_is_refused_with_its_place(change: tuple[str, str], words: str) -> None:
+    text = codec.dump_lock(a_repacked_lock())
+    assert change[0] in text
+
+    with pytest.raises(MalformedError, match=words):
+        codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
+
+
+def test_a_wheel_without_an_address_is_refused_where_no_origin_says_that_it_was_made_here() -> None:
+    text = codec.dump_lock(a_repacked_lock()).replace("[packages.tool.envparity.repacked]", "[packages.tool.other]")
+
+    with pytest.raises(MalformedError, match=r"wheels\[0\]\.url"):
+        codec.load_lock(text.encode(), "lock `pylock.toml`")
 
 
 def test_equal_locks_are_equal_bytes() -> None:
