@@ -140,7 +140,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     private = pack(folder, {"private.py": b"secret = 7\n"}, file_name="private-3.0-py3-none-any.whl")
     project = a_project(folder / "project", "where = 'editable'\n")
     install = [uv, "pip", "install", "-q", "--no-config", "--no-index", "--python", folder / "train" / "bin" / "python"]
-    subprocess.run([*install, plain, edited, private, "-e", project], check=True)
+    # The installation runs the project's backend where it lies: what it leaves there would hide what we leave.
+    quiet = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([*install, plain, edited, private, "-e", project], check=True, env=quiet)
     with local_index() as index:
         made = Trained(folder, index)
         for info in made.site.glob("[pe][ld]*.dist-info"):  # as if they had been installed from the index
