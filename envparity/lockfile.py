@@ -76,7 +76,7 @@ def _with_paths(lock: Lock, folder: str) -> Lock:
         distributions=tuple(
             item
             if item.repacked is None
-            else replace(item, wheel=replace(item.wheel, path=f"{folder}/{item.wheel.name}"))
+            else replace(item, wheels=tuple(replace(wheel, path=f"{folder}/{wheel.name}") for wheel in item.wheels))
             for item in lock.distributions
         ),
     )
@@ -89,7 +89,7 @@ def _artifacts_of(path: Path) -> set[str]:
     except (MalformedError, UsageError):
         return set()
     interpreters = [target.interpreter.artifact for target in lock.targets]
-    wheels = [item.wheel for item in lock.distributions if item.repacked is not None]
+    wheels = [wheel for item in lock.distributions if item.repacked is not None for wheel in item.wheels]
     return {artifact.name for artifact in (lock.snapshot, *interpreters, *wheels) if artifact is not None}
 
 

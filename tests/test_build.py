@@ -45,7 +45,7 @@ def locked(wheel: Path, fetcher: Fetcher) -> LockedDistribution:
     fetcher.cache.adopt([data], sha256=digest, size_bytes=len(data), what=name)
     url = f"https://index.example/{wheel.name}"
     found = LockedWheel(name=wheel.name, url=url, size_bytes=len(data), sha256=digest)
-    return LockedDistribution(name=name, version="1.0", wheel=found, state="matched", import_names=(name,))
+    return LockedDistribution(name=name, version="1.0", wheels=(found,), state="matched", import_names=(name,))
 
 
 def wheel(folder: Path, name: str, contents: Mapping[str, bytes], fetcher: Fetcher) -> LockedDistribution:

@@ -13,6 +13,7 @@ values files progress collectors
 codec process network resources cache markers
 compare closure elf oci fetch lineage
 sources knowledge policy resolvers image report writers lockfile settings
+locking
 snapshot diff lock export build verify run
 cli
 __main__
@@ -110,7 +111,7 @@ def test_an_import_upwards_is_found_inside_a_function_and_named(tmp_path: Path) 
     (package / "oci" / "tar.py").write_text("def f():\n    from ..lock import recover\n    import docker\n")
 
     assert ring_faults(package) == [
-        "diff.py:1: diff (ring 5) -> lock (ring 5): envparity.lock",
-        "oci/tar.py:2: oci (ring 3) -> lock (ring 5): envparity.lock.recover",
+        "diff.py:1: diff (ring 6) -> lock (ring 6): envparity.lock",
+        "oci/tar.py:2: oci (ring 3) -> lock (ring 6): envparity.lock.recover",
     ]
     assert library_faults(package) == ["oci/tar.py:3: docker"]

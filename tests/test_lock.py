@@ -73,9 +73,7 @@ def refused(tmp_path: Path, place: Index, *distributions: Distribution, **option
             training(distributions=distributions, artifacts=None),
             fetcher=fetcher,
             workplace=tmp_path,
-            index_url=place.root,
-            explain=told.append,
-            **options,
+            asked=lock.Asked(index_url=place.root, explain=told.append, **options),
         )
     (proofs,) = told
     return {item.name: item for item in proofs}
@@ -121,7 +119,9 @@ def test_another_wheel_under_the_same_name_is_an_integrity_error_and_no_mere_mis
         Fetcher(Client(timeout_s=10.0), Cache(tmp_path / "cache")) as fetcher,
         pytest.raises(IntegrityError, match=demo.name),
     ):
-        lock.recover(environment, fetcher=fetcher, workplace=tmp_path, index_url=place.root, prove=True)
+        lock.recover(
+            environment, fetcher=fetcher, workplace=tmp_path, asked=lock.Asked(index_url=place.root, prove=True)
+        )
 
 
 def test_a_wheel_that_was_built_again_is_unmatched(demo: Path, tmp_path: Path) -> None:

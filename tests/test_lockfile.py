@@ -87,7 +87,7 @@ def repacked(content: bytes) -> lockfile.Recovered:
         sha256=hashlib.sha256(content).hexdigest(),
     )
     item = LockedDistribution(
-        name="demo", version="1.0", wheel=wheel, state="repacked", repacked=Repacked(origin="installed")
+        name="demo", version="1.0", wheels=(wheel,), state="repacked", repacked=Repacked(origin="installed")
     )
     whole = recovered(b"snapshot")
     return lockfile.Recovered(

@@ -83,11 +83,13 @@ def a_lock(**changes: Any) -> Lock:
             LockedDistribution(
                 name="joblib",
                 version="1.4.2",
-                wheel=LockedWheel(
-                    name="joblib-1.4.2-py3-none-any.whl",
-                    url="https://files.example/joblib-1.4.2-py3-none-any.whl",
-                    size_bytes=301817,
-                    sha256=SOME_SHA256,
+                wheels=(
+                    LockedWheel(
+                        name="joblib-1.4.2-py3-none-any.whl",
+                        url="https://files.example/joblib-1.4.2-py3-none-any.whl",
+                        size_bytes=301817,
+                        sha256=SOME_SHA256,
+                    ),
                 ),
                 state="matched",
                 index="https://index.example/simple/",

@@ -104,10 +104,7 @@ def command(
     check_name(Path(output))
     environment = read(source)
     with private_folder() as workplace, common.fetcher() as fetcher:
-        recovered = lock.recover(
-            environment,
-            fetcher=fetcher,
-            workplace=workplace,
+        asked = lock.Asked(
             base=base,
             index_url=index,
             allow_incomplete=common.allow_incomplete,
@@ -117,6 +114,7 @@ def command(
             repacked=repack,
             environ=os.environ,
         )
+        recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
     for line in lock.summary(recovered.lock, verbose=common.verbose):
         common.say(line)

@@ -84,14 +84,16 @@ def _count(lock: Lock) -> int:
 
 
 def _package(item: LockedDistribution) -> dict[str, Any]:
-    wheel = item.wheel
     package: dict[str, Any] = {"name": item.name, "version": item.version}
+    if item.marker:
+        package["marker"] = item.marker
     if item.requires_python:
         package["requires-python"] = item.requires_python
     if item.index:
         package["index"] = item.index
     package["wheels"] = [
         {"name": wheel.name, **_place(wheel), "size": wheel.size_bytes, "hashes": {"sha256": wheel.sha256}}
+        for wheel in item.wheels
     ]
     own: dict[str, Any] = {"state": item.state}
     if item.import_names:
@@ -172,6 +174,10 @@ def _refuse_twice(lock: Lock) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise MalformedError(f"`{name}` is locked twice", where=f"packages[{index}]")
+    for index, item in enumerate(lock.distributions):
+        files = [wheel.name for wheel in item.wheels]
+        if len(set(files)) != len(files):
+            raise MalformedError(f"one wheel of `{item.name}` is locked twice", where=f"packages[{index}].wheels")
 
 
 def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
@@ -179,32 +185,36 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
     frame = converted(package.get("tool", {}), _ToolFrame, f"{where}.tool")
     own = converted(frame.envparity or {}, _PackageFrame, f"{where}.tool.envparity")
     wheels = package.get("wheels") or []
-    others = sorted({"marker", "vcs", "directory", "archive", "sdist"} & package.keys())
-    if len(wheels) != 1 or others:
-        found = f"`{others[0]}`" if others else f"{len(wheels)} wheels"
-        raise MalformedError(f"one wheel for every case is due here, and there is {found}", where=where)
-    wheel = wheels[0]
-    if own.repacked is None:
-        _require_http(wheel.get("url"), f"{where}.wheels[0].url")
-        place = {"url": wheel["url"]}
-    else:
-        _require_beside(wheel, f"{where}.wheels[0].path")
-        place = {"path": wheel["path"]}
+    others = sorted({"vcs", "directory", "archive", "sdist"} & package.keys())
+    if not wheels or others:
+        found = f"`{others[0]}`" if others else "none"
+        raise MalformedError(f"wheels are due here, and there is {found}", where=where)
     return {
         "name": package["name"],
         "version": package.get("version", ""),
         "index": package.get("index", ""),
         "requires_python": package.get("requires-python", ""),
-        "wheel": {
-            "name": wheel.get("name"),
-            **place,
-            "size_bytes": wheel.get("size"),
-            "sha256": wheel.get("hashes", {}).get("sha256"),
-        },
+        "wheels": [
+            _wheel(wheel, own.repacked is not None, f"{where}.wheels[{number}]") for number, wheel in enumerate(wheels)
+        ],
+        "marker": package.get("marker", ""),
         "state": own.state,
         "import_names": own.import_names,
         "yanked": own.yanked,
         "repacked": msgspec.to_builtins(own.repacked),
+    }
+
+
+def _wheel(wheel: dict[str, Any], beside: bool, where: str) -> dict[str, Any]:
+    if beside:
+        _require_beside(wheel, f"{where}.path")
+    else:
+        _require_http(wheel.get("url"), f"{where}.url")
+    return {
+        "name": wheel.get("name"),
+        **({"path": wheel["path"]} if beside else {"url": wheel["url"]}),
+        "size_bytes": wheel.get("size"),
+        "sha256": wheel.get("hashes", {}).get("sha256"),
     }
 
 

@@ -379,7 +379,7 @@ def _locked(
     return LockedDistribution(
         name=name,
         version=version,
-        wheel=wheel,
+        wheels=(wheel,),
         state="matched",
         index=public_url(root),
         requires_python=requires_python,

@@ -437,8 +437,10 @@ def _locked(item: Distribution, wheel: Path, repacked: Repacked, names: tuple[st
     return LockedDistribution(
         name=item.name,
         version=item.version,
-        wheel=LockedWheel(
-            name=wheel.name, path=f"pylock.artifacts/{wheel.name}", size_bytes=wheel.stat().st_size, sha256=digest
+        wheels=(
+            LockedWheel(
+                name=wheel.name, path=f"pylock.artifacts/{wheel.name}", size_bytes=wheel.stat().st_size, sha256=digest
+            ),
         ),
         state="repacked",
         requires_python=requires_python,

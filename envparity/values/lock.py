@@ -99,19 +99,27 @@ class Repacked(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
-    One distribution and the exact wheel of it. `state` says how we know that it is this one, as `STATES` has it;
-    `repacked`, of what a wheel was made that was made here.
+    One distribution and its exact wheels, one or more: a file serves each platform whose tags it carries. `marker` is
+    the condition under which it is installed at all; empty: always. `state` says how we know that it is this one, as
+    `STATES` has it; `repacked`, of what a wheel was made that was made here.
     """
 
     name: str
     version: str
-    wheel: LockedWheel
+    wheels: Annotated[tuple[LockedWheel, ...], Meta(min_length=1)]
     state: str
+    marker: str = ""
     index: str = ""
     requires_python: str = ""
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
     repacked: Repacked | None = None
+
+    @property
+    def wheel(self) -> LockedWheel:
+        """The one wheel of a distribution that was selected for one platform (`Lock.select`)."""
+        (only,) = self.wheels
+        return only
 
 
 class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):

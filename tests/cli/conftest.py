@@ -120,11 +120,13 @@ def write_lock(path: Path, wheel: Path, url: str = "http://127.0.0.1:9/") -> Loc
             LockedDistribution(
                 name="demo",
                 version="1.0",
-                wheel=LockedWheel(
-                    name=wheel.name,
-                    url=url + wheel.name,
-                    size_bytes=len(data),
-                    sha256=hashlib.sha256(data).hexdigest(),
+                wheels=(
+                    LockedWheel(
+                        name=wheel.name,
+                        url=url + wheel.name,
+                        size_bytes=len(data),
+                        sha256=hashlib.sha256(data).hexdigest(),
+                    ),
                 ),
                 state="matched",
                 import_names=("demo",),

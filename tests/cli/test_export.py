@@ -62,7 +62,7 @@ def served(index: LocalIndex, wheel: Path) -> LockedDistribution:
     index.file(f"/files/{wheel.name}", data)
     index.project(name, {"filename": wheel.name, "url": url, "hashes": {"sha256": digest}}, versions=[version])
     locked = LockedWheel(name=wheel.name, url=url, size_bytes=len(data), sha256=digest)
-    return LockedDistribution(name=name, version=version, wheel=locked, state="proven", index=index.root)
+    return LockedDistribution(name=name, version=version, wheels=(locked,), state="proven", index=index.root)
 
 
 def pip(venv: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -122,7 +122,7 @@ def test_pip_finds_wheels_by_address_and_beside_the_lock(index: LocalIndex, tmp_
     (tmp_path / "pylock.artifacts").mkdir()
     first, second = (served(index, pack(tmp_path, files, file_name=name)) for name, files in FILES.items())
     (tmp_path / second.wheel.name).rename(tmp_path / "pylock.artifacts" / second.wheel.name)
-    beside = msgspec.structs.replace(second, index="", wheel=msgspec.structs.replace(second.wheel, url=""))
+    beside = msgspec.structs.replace(second, index="", wheels=(msgspec.structs.replace(second.wheel, url=""),))
     given = contents(msgspec.structs.replace(first, index=""), beside)
     (tmp_path / "requirements.txt").write_text(requirements(given).text)
     arguments = ("--require-hashes", "--no-deps", "--no-index", "-r", tmp_path / "requirements.txt")

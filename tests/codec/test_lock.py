@@ -34,7 +34,7 @@ def a_repacked_lock() -> Lock:
     )
     name = "joblib-1.4.2-py3-none-any.whl"
     wheel = LockedWheel(name=name, path=f"pylock.artifacts/{name}", size_bytes=5, sha256=SOME_SHA256)
-    item = LockedDistribution(name="joblib", version="1.4.2", wheel=wheel, state="repacked", repacked=repacked)
+    item = LockedDistribution(name="joblib", version="1.4.2", wheels=(wheel,), state="repacked", repacked=repacked)
     return a_lock(distributions=(item,))
 
 
@@ -128,7 +128,7 @@ def test_a_lock_cut_at_any_line_is_refused() -> None:
         (('url = "https://', 'url = "file:///'), r"packages\[0\]\.wheels\[0\]\.url"),
         (('url = "https://files.example', 'url = "https://files.example:99999'), r"wheels\[0\]\.url"),
         (('url = "https://files.example', 'url = "https://[files.example'), r"wheels\[0\]\.url"),
-        (('version = "1.4.2"', 'version = "1.4.2"\nmarker = "python_version > \'3\'"'), "marker"),
+        (('version = "1.4.2"', 'version = "1.4.2"\nmarker = "python_version >"'), "marker"),
         (('state = "matched"', "state = 3"), r"packages\[0\]\.tool\.envparity\.state"),
         (('sha256 = "0123', 'sha256 = "\\n123'), "sha256|pylock"),
         (("[tool.envparity.packer]", "[tool.envparity.packer"), "not TOML"),

@@ -280,7 +280,7 @@ def forged(trained: Trained, folder: Path, other: bytes, before: dict[str, bytes
     distributions = [
         replace(
             item,
-            wheel=replace(item.wheel, size_bytes=len(data), sha256=_sha256(data)),
+            wheels=(replace(item.wheel, size_bytes=len(data), sha256=_sha256(data)),),
             repacked=Repacked(origin="installed", changed=tuple(rows)),
         )
         if item.name == "edited"

@@ -46,7 +46,7 @@ def lock(
             LockedDistribution(
                 name=name,
                 version=version,
-                wheel=LockedWheel(name=wheel, url=f"https://host/{wheel}", size_bytes=1, sha256="a" * 64),
+                wheels=(LockedWheel(name=wheel, url=f"https://host/{wheel}", size_bytes=1, sha256="a" * 64),),
                 state="matched",
                 import_names=imports,
             ),

@@ -152,7 +152,9 @@ def lock() -> Lock:
     return Lock(
         requires_python="==3.11.2",
         distributions=(
-            LockedDistribution(name="numpy", version="1.26.4", wheel=wheel, state="matched", import_names=("numpy",)),
+            LockedDistribution(
+                name="numpy", version="1.26.4", wheels=(wheel,), state="matched", import_names=("numpy",)
+            ),
         ),
         targets=(
             Target(

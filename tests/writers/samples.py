@@ -17,7 +17,7 @@ def pinned(name: str, version: str = "1.0", *, index: str = INDEX, url: str | No
     file = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
     url = f"https://files.example/{file}" if url is None else url
     wheel = LockedWheel(name=file, url=url, size_bytes=3, sha256=SOME_SHA256)
-    return LockedDistribution(name=name, version=version, wheel=wheel, state="proven", index=index, **more)
+    return LockedDistribution(name=name, version=version, wheels=(wheel,), state="proven", index=index, **more)
 
 
 def contents(*distributions: LockedDistribution, lock: dict[str, Any] | None = None, **more: Any) -> Contents:

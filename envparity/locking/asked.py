@@ -1,0 +1,39 @@
+"""What the caller of a lock asks for beyond the snapshot itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from envparity.resolvers import index, states
+
+
+def _nobody(proofs: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """
+    Everything that a lock of one snapshot may be asked for; by default nothing.
+
+    Args:
+        base: what the image begins with; the snapshot's own release where none is named.
+        index_url: the root of the package index.
+        allow_incomplete: lock a snapshot that is not whole.
+        prove: hold every wheel against its RECORD before the first one is downloaded.
+        require: the least state (`matched`, `proven`); none where it is empty.
+        explain: told the state of each distribution before a refusal because of it.
+        repacked: names of distributions that are packed from where they lie, or `all` for those that the index does
+            not serve as installed.
+        environ: what a build backend, where one is needed, is started with.
+    """
+
+    base: str | None = None
+    index_url: str = index.PYPI
+    allow_incomplete: bool = False
+    prove: bool = False
+    require: str = ""
+    explain: states.Explain = _nobody
+    repacked: Collection[str] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)

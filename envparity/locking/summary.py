@@ -1,0 +1,46 @@
+"""What a person should know of a lock."""
+
+from __future__ import annotations
+
+import textwrap
+
+from envparity.resolvers import repack
+from envparity.values import Lock, LockedDistribution
+
+
+def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
+    """What a person should know of a lock: what it holds, what was substituted and what was left out."""
+    target = lock.targets[0]
+    interpreter = target.interpreter
+    lines = [
+        f"{len(lock.distributions)} distributions, {len(target.os_packages)} OS packages of {target.base},"
+        f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
+    ]
+    lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
+    lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
+    if target.substituted:
+        lines.append(
+            f"  substituted: {len(target.substituted)} OS packages that are not there in the snapshot's version"
+        )
+    telling = [item for item in target.substituted if verbose or item.name.startswith(_TELLING)]
+    lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
+    lines += [
+        f"  matched and not proven: {item.name} {item.version}"
+        for item in lock.distributions
+        if item.state == "matched"
+    ]
+    packages = [item for item in target.left_out if item.kind == "os-package"]
+    if packages and not verbose:
+        lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
+    for item in target.left_out:
+        if verbose or item not in packages:
+            lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
+    return [part for line in lines for part in textwrap.wrap(line, 80, subsequent_indent="    ")]
+
+
+_TELLING = ("libc6", "libstdc++6", "libgomp1", "libgcc-s1", "python3")
+"""Packages whose substitution is always shown: numbers are made in them, or they are the interpreter."""
+
+
+def _yanked(lock: Lock) -> list[LockedDistribution]:
+    return [item for item in lock.distributions if item.yanked is not None]
