@@ -7,95 +7,28 @@ that was installed if its file name has the very tags that the installed WHEEL f
 
 from __future__ import annotations
 
-__all__ = ["PYPI", "IndexFile", "Problem", "find_wheels", "reinstall"]
+__all__ = ["PYPI", "Problem", "find_wheels", "reinstall"]
 
 import hashlib
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-import msgspec
-
 from envparity.collectors.urls import public_url
-from envparity.errors import IntegrityError, MalformedError, UnsupportedError, UsageError
+from envparity.errors import IntegrityError, UsageError
 from envparity.network import address_fault, printable
 from envparity.progress import SILENT, Progress
+from envparity.resolvers import simple
+from envparity.resolvers.matching import build_of, same_wheel, wheels_of
+from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, Problem, reinstall, wheel_of
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
-    from packaging.tags import Tag
-    from packaging.version import Version
+    from envparity.network import Client
 
-    from envparity.network import Client, Response
-
-PYPI = "https://pypi.org/simple/"
-
-_JSON = "application/vnd.pypi.simple.v1+json"
 _PAGE_BYTES = 128 << 20
 _AT_ONCE = 8
-_SHOWN = 5
-_SERVABLE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_PUBLISH = "build a wheel of it, upload it to an index that `--index` names, and install it from there"
-_OTHER_INDEX = "`--index` names another one"
-_REINSTALL = "install it from a wheel, train again, and take a new snapshot"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One distribution that cannot be locked, why, and what to do; `command` is what to type for it."""
-
-    name: str
-    version: str
-    reason: str
-    advice: str
-    state: str = "unmatched"
-    command: str = ""
-
-    def __str__(self) -> str:
-        command = f": `{self.command}`" if self.command else ""
-        return f"{self.name} {self.version}: {self.reason}; {self.advice}{command}"
-
-
-def reinstall(name: str, version: str, index: str = PYPI) -> str:
-    """The command that installs the published wheel of a distribution over what is there; empty for no proper name."""
-    if not _SERVABLE.fullmatch(name):
-        return ""
-    place = [] if index == PYPI else ["--index-url", printable(index)]
-    only = ("--force-reinstall", "--no-deps", "--only-binary", ":all:")
-    return shlex.join(["pip", "install", *only, *place, f"{name}=={version}"])
-
-
-def _wheel_of(source: str) -> str:
-    """The command that makes a wheel of a project; empty where pip would take the place for an option."""
-    return (
-        ""
-        if not source or source.startswith("-")
-        else shlex.join(["pip", "wheel", "--no-deps", "--wheel-dir", "dist", source])
-    )
-
-
-class IndexFile(msgspec.Struct, frozen=True, rename="kebab"):
-    """One file as the index lists it; `yanked` is a reason, true without one, or false."""
-
-    filename: str
-    url: str
-    hashes: dict[str, str]
-    requires_python: str | None = None
-    yanked: bool | str = False
-    size: int | None = None
-
-
-class _Meta(msgspec.Struct, frozen=True, rename="kebab"):
-    api_version: str = ""
-
-
-class _Page(msgspec.Struct, frozen=True):
-    name: str
-    files: tuple[IndexFile, ...]
-    meta: _Meta
 
 
 def find_wheels(
@@ -164,9 +97,9 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
     """What the snapshot alone rules out."""
     name, version, origin = distribution.name, distribution.version, distribution.direct_url
     where = printable(origin) or distribution.location
-    reason, advice = "", _PUBLISH
+    reason, advice = "", PUBLISH
     if distribution.editable:
-        reason, advice = f"is installed as editable from `{where}`", f"{_PUBLISH}, or ship it with `--app`"
+        reason, advice = f"is installed as editable from `{where}`", f"{PUBLISH}, or ship it with `--app`"
     elif re.match(r"(git|hg|bzr|svn)\+", origin):
         reason = f"is installed from version control, `{where}`"
     elif origin.startswith("file:"):
@@ -174,8 +107,8 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
     elif origin:
         reason = f"is installed from the address `{where}`, not from an index"
     if reason:
-        return Problem(name, version, reason, advice, "local-build", _wheel_of(where))
-    if not _SERVABLE.fullmatch(name):
+        return Problem(name, version, reason, advice, "local-build", wheel_of(where))
+    if not SERVABLE.fullmatch(name):
         return Problem(name, version, "has a name that no index can serve", "look at what installed it")
     if not distribution.wheel_tags:
         return Problem(
@@ -189,16 +122,16 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
 
 
 def _find(distribution: Distribution, root: str, python_version: str, client: Client) -> LockedDistribution | Problem:
-    response = client.get(urljoin(root, f"{distribution.name}/"), accept=_JSON, limit=_PAGE_BYTES)
+    response = client.get(urljoin(root, f"{distribution.name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
     if response.status != 200:
         return Problem(
             distribution.name,
             distribution.version,
             f"is not on the index {printable(root)}",
-            _OTHER_INDEX,
+            OTHER_INDEX,
         )
-    page = _page(response, distribution.name)
-    files = _same_wheel(distribution, page.files, root)
+    page = simple.page(response, distribution.name)
+    files = same_wheel(distribution, page.files, root)
     if isinstance(files, Problem):
         return files
     if len(files) > 1:
@@ -220,7 +153,7 @@ def _renamed(
     from packaging.tags import compatible_tags, cpython_tags
     from packaging.version import InvalidVersion, Version
 
-    response = client.get(urljoin(root, f"{distribution.name}/"), accept=_JSON, limit=_PAGE_BYTES)
+    response = client.get(urljoin(root, f"{distribution.name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
     try:
         version = Version(distribution.version)
     except InvalidVersion:
@@ -231,125 +164,15 @@ def _renamed(
     abi = f"cp{major}{minor}"
     fitting = {*cpython_tags((major, minor), abis=[abi], platforms=platform_tags)}
     fitting |= {*compatible_tags((major, minor), abi, platforms=platform_tags)}
-    for file, build, tags in _wheels(distribution.name, version, _page(response, distribution.name).files):
-        if tags & fitting and build == _build(distribution.wheel_build):
+    for file, build, tags in wheels_of(distribution.name, version, simple.page(response, distribution.name).files):
+        if tags & fitting and build == build_of(distribution.wheel_build):
             found = _locked(distribution, file, response.url, root, python_version, client)
             if isinstance(found, LockedDistribution):
                 yield found
 
 
-def _page(response: Response, name: str) -> _Page:
-    """The index's answer, read strictly."""
-    where = printable(response.url)
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
-        raise UnsupportedError(
-            f"the index answers with HTML at {where}, and only its JSON interface (PEP 691) is supported so far",
-            hint="put an index with a JSON interface before it (devpi, Artifactory and Nexus of 2024 on have one)",
-        )
-    try:
-        page = msgspec.json.decode(response.body, type=_Page)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedError(f"the index's answer at {where} is not what PEP 691 says: {error}") from error
-    # "clients … MUST fail … if the major version is not one that is understood" (simple repository API, versioning)
-    if page.meta.api_version.partition(".")[0] != "1":
-        raise UnsupportedError(
-            f"the index at {where} speaks version {page.meta.api_version or 'unknown'} of its interface; known is 1.x",
-            hint="a newer envparity may know it; `--index` names another index",
-        )
-    from packaging.utils import canonicalize_name
-
-    if canonicalize_name(page.name) != name:
-        raise MalformedError(f"the index answers at {where} with the files of `{page.name}`, not of `{name}`")
-    return page
-
-
-def _same_wheel(distribution: Distribution, files: Sequence[IndexFile], root: str) -> tuple[IndexFile, ...] | Problem:
-    """
-    The files that can be the one that was installed: equal version, equal build, equal set of tags.
-
-    Proof that it is the one (its RECORD against the installed RECORD) can narrow this list further.
-    """
-    from packaging.version import Version
-
-    name, version = distribution.name, distribution.version
-    try:
-        wanted = Version(version)
-    except ValueError:
-        return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
-    tags = _tags(distribution.wheel_tags)
-    of_version = [(file, build, found) for file, build, found in _wheels(name, wanted, files)]
-    same_tags = [(file, build) for file, build, found in of_version if found == tags]
-    same = tuple(file for file, build in same_tags if build == _build(distribution.wheel_build))
-    if same:
-        return same
-    again = reinstall(name, version, root)
-    if same_tags:
-        other = ", ".join(f"`{file.filename}`" for file, _ in same_tags)
-        return Problem(name, version, f"is of another build than the index has ({other})", _REINSTALL, command=again)
-    if of_version:
-        local = any(tag.platform.startswith("linux_") for tag in tags)
-        built = " (it was built on a machine like this one, from an sdist)" if local else ""
-        shown = ", ".join(sorted(str(tag) for tag in tags)[:_SHOWN])
-        reason = f"is a wheel for {shown}, which the index does not have{built}"
-        return Problem(name, version, reason, _REINSTALL, "local-build" if local else "unmatched", again)
-    if any(_is_sdist_of(file.filename, name, wanted) for file in files):
-        reason = "was built here: the index has an sdist of this version and no wheel"
-        return Problem(name, version, reason, _PUBLISH, "local-build", _wheel_of(f"{name}=={version}"))
-    if wanted.local:
-        return Problem(
-            name,
-            version,
-            f"has the local version `+{wanted.local}`, which this index does not serve",
-            "`--index` names the index that it came from",
-        )
-    reason = "this version is gone from the index, or was never on it"
-    place = [] if root == PYPI else ["--index-url", printable(root)]
-    command = shlex.join(["pip", "index", "versions", *place, name])
-    return Problem(name, version, reason, "install one that is, and train again", command=command)
-
-
-def _tags(lines: Sequence[str]) -> frozenset[Tag]:
-    """WHEEL's `Tag` lines hold one tag each; one that is compressed all the same (`py2.py3-none-any`) is several."""
-    from packaging.tags import parse_tag
-
-    return frozenset(tag for line in lines if line.count("-") == 2 for tag in parse_tag(line))
-
-
-def _wheels(
-    name: str, version: Version, files: Sequence[IndexFile]
-) -> Iterator[tuple[IndexFile, tuple[int, str] | tuple[()], frozenset[Tag]]]:
-    """The wheels of one version, with build and tags. Names of the past that are not valid are passed over."""
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-    for file in files:
-        if not file.filename.endswith(".whl"):
-            continue
-        try:
-            found, its_version, build, tags = parse_wheel_filename(file.filename)
-        except InvalidWheelFilename:
-            continue
-        if found == name and its_version == version:
-            yield file, build, frozenset(tags)
-
-
-def _build(text: str) -> tuple[int, str] | tuple[()]:
-    """WHEEL's `Build: 1local` as `parse_wheel_filename` gives it."""
-    found = re.match(r"(\d+)(.*)", text.strip())
-    return (int(found[1]), found[2]) if found else ()
-
-
-def _is_sdist_of(file_name: str, name: str, version: Version) -> bool:
-    from packaging.utils import InvalidSdistFilename, parse_sdist_filename
-
-    try:
-        return parse_sdist_filename(file_name) == (name, version)
-    except InvalidSdistFilename:
-        return False
-
-
 def _locked(
-    distribution: Distribution, file: IndexFile, page_url: str, root: str, python_version: str, client: Client
+    distribution: Distribution, file: simple.IndexFile, page_url: str, root: str, python_version: str, client: Client
 ) -> LockedDistribution | Problem:
     """The one file, checked for everything that a lock needs to know of it."""
     from packaging.specifiers import SpecifierSet
@@ -357,11 +180,11 @@ def _locked(
     name, version = distribution.name, distribution.version
     sha256 = file.hashes.get("sha256", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        return Problem(name, version, f"the index gives no sha256 of `{file.filename}`", _OTHER_INDEX)
-    url = _joined(page_url, file.url)
+        return Problem(name, version, f"the index gives no sha256 of `{file.filename}`", OTHER_INDEX)
+    url = simple.joined(page_url, file.url)
     if address_fault(url) or urlsplit(url).scheme not in {urlsplit(page_url).scheme, "https"}:
         return Problem(
-            name, version, f"the index serves `{file.filename}` at `{printable(url)}`, which is not https", _OTHER_INDEX
+            name, version, f"the index serves `{file.filename}` at `{printable(url)}`, which is not https", OTHER_INDEX
         )
     requires_python = file.requires_python or ""
     try:
@@ -384,22 +207,8 @@ def _locked(
         index=public_url(root),
         requires_python=requires_python,
         import_names=distribution.import_names,
-        yanked=_yanked(file.yanked),
+        yanked=simple.yanked(file.yanked),
     )
-
-
-def _joined(page_url: str, url: str) -> str:
-    try:
-        return urljoin(page_url, url)
-    except ValueError:  # a bracket that is not closed
-        return url
-
-
-def _yanked(value: bool | str) -> str | None:
-    """PEP 592: "a non-empty string … the reason"; true, or an empty string in HTML's tradition, gives none."""
-    if value is False:
-        return None
-    return value if isinstance(value, str) and value.strip() else "no reason given"
 
 
 def _size_bytes(url: str, file_name: str, sha256: str, client: Client) -> int:
