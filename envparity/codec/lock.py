@@ -17,7 +17,7 @@ import msgspec
 from envparity.codec.environment import converted, require_schema
 from envparity.codec.strict_toml import load_toml
 from envparity.errors import MalformedError, UsageError
-from envparity.values import Lock, LockedDistribution, LockedWheel, Repacked
+from envparity.values import Lock, LockedDistribution, LockedWheel, Repacked, Target
 
 LOCK_VERSION = "1.0"
 
@@ -79,7 +79,8 @@ def dump_lock(lock: Lock) -> str:
 def _count(lock: Lock) -> int:
     locked = len(lock.distributions) + len(lock.models) + len(lock.settings)
     return locked + sum(
-        len(target.os_packages) + len(target.substituted) + len(target.left_out) + 1 for target in lock.targets
+        len(target.os_packages) + len(target.conda_packages) + len(target.substituted) + len(target.left_out) + 1
+        for target in lock.targets
     )
 
 
@@ -156,6 +157,8 @@ def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lo
         inside = error.where.partition("[")[0].partition(".")[0] in _OWN
         raise error.inside("tool.envparity" if inside else "") from error.__cause__
     _refuse_twice(lock)
+    for target in lock.targets:
+        _require_conda(target)
     unknown = sorted(own.keys() - {*_OWN, "schema", "count", "target", "end"})
     if unknown:
         warnings.warn(f"{what} holds keys that are not known and were left out: {', '.join(unknown)}", stacklevel=3)
@@ -178,6 +181,21 @@ def _refuse_twice(lock: Lock) -> None:
         files = [wheel.name for wheel in item.wheels]
         if len(set(files)) != len(files):
             raise MalformedError(f"one wheel of `{item.name}` is locked twice", where=f"packages[{index}].wheels")
+
+
+def _require_conda(target: Target) -> None:
+    """A conda package is its channel's own file: the address says no other, and no name stands there twice."""
+    where = f"tool.envparity.target.{target.platform}.conda_packages"
+    names = [item.name for item in target.conda_packages]
+    for index, item in enumerate(target.conda_packages):
+        if item.name in names[:index]:
+            raise MalformedError(f"`{item.name}` is locked twice", where=f"{where}[{index}]")
+        if item.url != f"{item.channel}/{item.subdir}/{item.file_name}":
+            raise MalformedError(
+                f"the address of `{item.file_name}` in its channel is due here", where=f"{where}[{index}].url"
+            )
+        if not item.url.startswith(("https://", "http://", "file:///")):
+            raise MalformedError("an http, https or file address is due here", where=f"{where}[{index}].url")
 
 
 def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from typing import Iterator, Sequence
 
+from envparity.collectors.metadata import normalised_name
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
 from envparity.collectors.urls import public_url
@@ -13,6 +15,9 @@ from envparity.collectors.urls import public_url
 _MOST_RECORDS = 20000
 _LARGEST_RECORD = 256 << 20
 _ALWAYS = ("name", "version", "build", "channel", "subdir", "url", "md5", "sha256")
+_METADATA = re.compile(
+    rb'"(?:[^"\n]*/)?([^"/\n-]+)-([^"/\n-]+)(?:-py[0-9.]+)?\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"'
+)
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -54,8 +59,10 @@ def _conda_environment(tree: Tree, folder: str, names: list[str]) -> Iterator[Fa
     for name in names:
         path = folder + "/" + name
         try:
-            record = conda_record(_whole(tree, path))
-            packages.append((_package(record), _specs(record)))
+            data = _whole(tree, path)
+            record = conda_record(data)
+            package, brought = _package(record), _brought(data)
+            packages.append(({**package, "distributions": brought} if brought else package, _specs(record)))
         except OSError as error:
             yield gap("conda_packages", "unread", why(error), path)
         except RecursionError:
@@ -128,6 +135,12 @@ def _package(record: Fact) -> Fact:
         "sha256": _digest(record, "sha256", 64) or None,
         "url": public_url(_word(record, "url")),
     }
+
+
+def _brought(data: bytes) -> list[list[str]]:
+    """The distributions whose metadata a record lists: the names of their folders, of which `-` parts the version."""
+    found = {(normalised_name(name.decode()), version.decode()) for name, version in _METADATA.findall(data)}
+    return [list(pair) for pair in sorted(found)]
 
 
 def _word(record: Fact, key: str) -> str:

@@ -43,9 +43,11 @@ from envparity.values.judgement import (
 from envparity.values.lineage import Artifact, SourceCode
 from envparity.values.lock import (
     STATES,
+    BroughtDistribution,
     LeftOut,
     Lock,
     LockedArtifact,
+    LockedCondaPackage,
     LockedDistribution,
     LockedInterpreter,
     LockedModel,
@@ -72,6 +74,7 @@ __all__ = [
     "Accelerators",
     "Artifact",
     "Basis",
+    "BroughtDistribution",
     "Change",
     "CondaPackage",
     "Cpu",
@@ -92,6 +95,7 @@ __all__ = [
     "LeftOut",
     "Lock",
     "LockedArtifact",
+    "LockedCondaPackage",
     "LockedDistribution",
     "LockedInterpreter",
     "LockedModel",

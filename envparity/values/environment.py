@@ -139,7 +139,8 @@ class Module(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
 class CondaPackage(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
     """
     One conda package as `conda-meta` records it. `requested` is whether a person asked for it, `pinned` the constraint
-    of `conda-meta/pinned`. `virtual` is one that stands for the machine (`__glibc`, `__cuda`).
+    of `conda-meta/pinned`. `virtual` is one that stands for the machine (`__glibc`, `__cuda`). `distributions` are the
+    names and versions of the Python distributions whose metadata it lists among its files.
     """
 
     name: str
@@ -155,6 +156,7 @@ class CondaPackage(Struct, frozen=True, order=True, omit_defaults=True, kw_only=
     requested: bool | None = None
     pinned: str = ""
     virtual: bool = False
+    distributions: tuple[tuple[str, str], ...] = ()
 
 
 class OsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -135,6 +135,40 @@ class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
     sha256: Sha256
 
 
+class BroughtDistribution(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
+    """A Python distribution that a conda package brings, and what may be imported of it."""
+
+    name: str
+    version: str
+    import_names: tuple[str, ...] = ()
+
+
+class LockedCondaPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    One conda package file. `channel` is the address of the channel without `subdir`, `url` that of the file; neither
+    holds credentials. `state` says how we know that it is this one: `proven` where the channel has the file with the
+    sha256 that was installed, `matched` where its md5, or name, version and build alone, point to it.
+
+    `noarch` is `python` or `generic` where the file is for every platform; `depends` are its match specifications.
+    """
+
+    name: str
+    version: str
+    build: str
+    channel: Line
+    subdir: FileName
+    file_name: FileName
+    url: Line
+    size_bytes: Size
+    sha256: Sha256
+    md5: str = ""
+    state: str
+    requested: bool | None = None
+    noarch: str = ""
+    depends: tuple[str, ...] = ()
+    distributions: tuple[BroughtDistribution, ...] = ()
+
+
 class Substituted(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Something that could not be had as the snapshot has it, and what stands in its place."""
 
@@ -165,8 +199,8 @@ class LockedArtifact(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class LockedInterpreter(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
-    The Python that answers in the image. `kind` is `base` (from the base's packages) or `captured` (the snapshot's own,
-    which then lies in `artifact`). `executable` is its path in the image.
+    The Python that answers in the image. `kind` is `base` (from the base's packages), `captured` (the snapshot's own,
+    which then lies in `artifact`) or `conda` (a conda package of the target). `executable` is its path in the image.
     """
 
     kind: str
@@ -176,11 +210,18 @@ class LockedInterpreter(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is locked for one platform (`linux/amd64`)."""
+    """
+    What is locked for one platform (`linux/amd64`).
+
+    `conda_packages` are those of a conda environment, by name. `virtual_packages` stood for the machine where it was
+    made (`__glibc=2.36=0`): said of the training, and nothing that an image holds.
+    """
 
     platform: Platform
     base: Line
     interpreter: LockedInterpreter
+    conda_packages: tuple[LockedCondaPackage, ...] = ()
+    virtual_packages: tuple[Line, ...] = ()
     os_packages: tuple[LockedOsPackage, ...] = ()
     substituted: tuple[Substituted, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -5,13 +5,23 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+import msgspec
 import pytest
 import tomli_w
 from packaging.pylock import Pylock
 
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
-from envparity.values import Lock, LockedDistribution, LockedWheel, Packer, RecordRow, Repacked
+from envparity.values import (
+    BroughtDistribution,
+    Lock,
+    LockedCondaPackage,
+    LockedDistribution,
+    LockedWheel,
+    Packer,
+    RecordRow,
+    Repacked,
+)
 from tests.values import SOME_SHA256, a_lock
 
 
@@ -68,6 +78,69 @@ def test_a_damaged_origin_or_place_is_refused_with_its_place(change: tuple[str, 
 
     with pytest.raises(MalformedError, match=words):
         codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
+
+
+def a_conda_lock(**changes: Any) -> Lock:
+    """A lock of a conda environment, with one package; `changes` are fields of that package."""
+    fields: dict[str, Any] = {
+        "name": "libdemo",
+        "version": "1.2",
+        "build": "h1_0",
+        "channel": "https://conda.example/main",
+        "subdir": "linux-64",
+        "file_name": "libdemo-1.2-h1_0.conda",
+        "url": "https://conda.example/main/linux-64/libdemo-1.2-h1_0.conda",
+        "size_bytes": 5,
+        "sha256": SOME_SHA256,
+        "md5": "a1" * 16,
+        "state": "proven",
+        "requested": True,
+        "depends": ("__glibc >=2.17,<3.0.a0", "python 3.11.*"),
+        "distributions": (BroughtDistribution(name="demo", version="1.2", import_names=("demo",)),),
+        **changes,
+    }
+    (target,) = a_lock().targets
+    virtual = ("__glibc=2.36=0",)
+    package = LockedCondaPackage(**fields)
+    return a_lock(targets=(msgspec.structs.replace(target, conda_packages=(package,), virtual_packages=virtual),))
+
+
+def test_a_conda_package_is_read_back_with_all_that_is_known_of_it() -> None:
+    assert codec.load_lock(codec.dump_lock(a_conda_lock()).encode(), "it") == a_conda_lock()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('url = "https://conda.example/main/linux-64', 'url = "https://evil.example/main/linux-64'), r"\[0\]\.url"),
+        (('file_name = "libdemo-1.2', 'file_name = "../libdemo-1.2'), "file_name"),
+        (('subdir = "linux-64"', 'subdir = ".."'), "subdir"),
+        (('build = "h1_0"', "build = 1"), "build"),
+    ],
+)
+def test_a_damaged_conda_package_is_refused_with_its_place(change: tuple[str, str], words: str) -> None:
+    text = codec.dump_lock(a_conda_lock())
+    assert change[0] in text
+
+    with pytest.raises(MalformedError, match=words):
+        codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
+
+
+@pytest.mark.parametrize("channel", ["ftp://conda.example/main", "relative"])
+def test_a_conda_channel_that_cannot_be_fetched_from_is_refused(channel: str) -> None:
+    lock = a_conda_lock(channel=channel, url=f"{channel}/linux-64/libdemo-1.2-h1_0.conda")
+
+    with pytest.raises(MalformedError, match="file address"):
+        codec.load_lock(codec.dump_lock(lock).encode(), "it")
+
+
+def test_a_conda_package_that_stands_there_twice_is_refused() -> None:
+    lock = a_conda_lock()
+    (target,) = lock.targets
+    twice = msgspec.structs.replace(target, conda_packages=target.conda_packages * 2)
+
+    with pytest.raises(MalformedError, match="locked twice"):
+        codec.load_lock(codec.dump_lock(msgspec.structs.replace(lock, targets=(twice,))).encode(), "it")
 
 
 def test_a_wheel_without_an_address_is_refused_where_no_origin_says_that_it_was_made_here() -> None:

@@ -68,6 +68,27 @@ def test_a_record_says_what_is_installed_and_exactly_which_archive_it_was(tree_o
     ]
 
 
+@pytest.mark.parametrize(
+    ("files", "brought"),
+    [
+        (["lib/python3.11/site-packages/numpy-1.26.4.dist-info/METADATA"], [["numpy", "1.26.4"]]),
+        (["site-packages/Foo_Bar-1.0.dist-info/METADATA"], [["foo-bar", "1.0"]]),
+        (["lib/python2.7/site-packages/old-1.0-py2.7.egg-info/PKG-INFO"], [["old", "1.0"]]),
+        (["lib/python3.8/site-packages/older-1.0-py3.8.egg-info"], [["older", "1.0"]]),
+        (["a-1.dist-info/METADATA", "b-2.dist-info/METADATA"], [["a", "1"], ["b", "2"]]),
+        (["lib/x-1.dist-info/RECORD", "lib/x-1.dist-info/METADATA.txt"], None),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_record_says_which_distributions_its_files_describe(tree_of, indent, files, brought):
+    """Whoever looks for conda's numpy on PyPI finds another build of it, and locks what did not train the model."""
+    data = written(record("numpy", files=files), indent)
+
+    (found,) = packages(conda_packages(tree_of({META + "numpy-1.26.4-0.json": data}), ["/opt/conda"])).values()
+
+    assert found.get("distributions") == brought
+
+
 WANTED = ("name", "version", "build", "channel", "subdir", "url", "md5", "sha256", "requested_spec")
 
 
