@@ -18,7 +18,7 @@ from envparity.errors import IncompleteError, UnreachableError, UnsupportedError
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import selection
+from envparity.locking import pinned, selection
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -46,7 +46,8 @@ LOCKABLE = ("x86_64", "aarch64")
 
 def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, asked: Asked = _PLAIN) -> Recovered:
     """
-    The lock of a snapshot, for the snapshot's own platform.
+    The lock of a snapshot, for the snapshot's own platform; or of a source that only says what should be installed,
+    for the target that was asked for (`locking.pinned`).
 
     The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
 
@@ -55,19 +56,24 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         IncompleteError: the snapshot is not whole. UnsupportedError: of a source or host that is not supported yet.
         UnreachableError, IntegrityError: of what is fetched; UnreachableError at once where that is not allowed.
     """
-    python, system, installed = _sections(environment, asked.allow_incomplete)
-    if fetcher.client.offline:
-        raise UnreachableError(
-            "a lock asks the package index and the archive of the base, and --offline forbids it",
-            hint="lock where there is a network; `build` and `verify` of that lock work with --offline from then on",
-        )
+    stated = None
+    if pinned.is_pinned(environment):
+        _require_network(fetcher)
+        stated = pinned.settled(environment, asked, fetcher)
+        environment, python, system, base = stated.environment, stated.python, stated.system, stated.base
+    else:
+        python, system, installed = _sections(environment, asked.allow_incomplete)
+        pinned.require_unasked(asked, system)
+        _require_network(fetcher)
+        base = asked.base or debian.default_base(system)
     platform, architecture = _platform(system)
-    base = asked.base or debian.default_base(system)
-
-    # 1
-    chosen, left_out = selection.chosen(installed, closure.marker_environment(python, system))
-    # 2
-    wheels = recovered(environment, chosen, python, asked=asked, fetcher=fetcher, workplace=workplace)
+    # 1 and 2
+    if stated is not None:
+        wheels, missing = pinned.wheels_of(stated, asked=asked, fetcher=fetcher)
+        left_out = [*stated.left_out, *missing]
+    else:
+        chosen, left_out = selection.chosen(installed, closure.marker_environment(python, system))
+        wheels = recovered(environment, chosen, python, asked=asked, fetcher=fetcher, workplace=workplace)
     # 3 and 4
     decided = interpreter.resolve(
         python,
@@ -77,6 +83,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         sonames=wheels.sonames,
         workplace=workplace,
         fetcher=fetcher,
+        index=stated.index if stated is not None else None,
     )
     # 5
     content = codec.content_bytes(environment)
@@ -92,7 +99,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
                 base=base,
                 interpreter=decided.interpreter,
                 os_packages=decided.os_packages,
-                substituted=decided.substituted,
+                substituted=(*(stated.substituted if stated is not None else ()), *decided.substituted),
                 left_out=(*left_out, *decided.left_out),
             ),
         ),
@@ -106,6 +113,14 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     if decided.interpreter.artifact is not None:
         artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
     return Recovered(lock, artifacts)
+
+
+def _require_network(fetcher: Fetcher) -> None:
+    if fetcher.client.offline:
+        raise UnreachableError(
+            "a lock asks the package index and the archive of the base, and --offline forbids it",
+            hint="lock where there is a network; `build` and `verify` of that lock work with --offline from then on",
+        )
 
 
 def _sections(environment: Environment, allow_incomplete: bool) -> tuple[Python, System, tuple[Distribution, ...]]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from envparity.cli.common import Common, common_options, emit, later_options, output_option, style
+from envparity.cli.common import (
+    Common,
+    Target,
+    common_options,
+    emit,
+    later_options,
+    output_option,
+    style,
+    target_options,
+)
 from envparity.cli.configured import named
 from envparity.report import FORMATS, rendered
 
 if TYPE_CHECKING:
-    from envparity.values import Proof
+    from envparity.values import Environment, Proof, Python
 
 _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
 
@@ -37,9 +47,12 @@ _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what tha
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options(
-    *("--platform", "--add", "--add-os", "--resolver", "--bytecode"),
+    *("--add", "--add-os", "--resolver", "--bytecode"),
     flags=("--only-used",),
 )
+@click.option("--python", metavar="SOURCE", help="Capture this Python instead of the base's own: venv:DIR, python:EXE.")
+@click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
+@target_options
 @common_options
 def command(
     common: Common,
@@ -52,6 +65,9 @@ def command(
     require: str | None,
     explain: bool,
     format: str | None,
+    python: str | None,
+    without: tuple[str, ...],
+    target: Target,
 ) -> None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
@@ -69,11 +85,16 @@ def command(
     are those that the snapshot saw: repacked, a state below matched. Of an editable project it starts the project's
     own build backend, on a copy of its folder.
 
+    A lock of another tool, a requirements file or an SBOM is locked as it pins, for a base and its Python: declared, a
+    state that --require matched refuses, since nothing proves what trained. No version is moved, and hashes that the
+    file states are a limit. --platform, --python-version, --extra, --group and --leave-out say what of it is meant.
+
     \b
       envparity lock model.env.json -o pylock.toml
       envparity lock model.env.json --prove --require proven --explain
       envparity lock pylock.toml --explain
       envparity lock model.env.json --repack all
+      envparity lock uv.lock --base debian:bookworm --group serve
     """
     import os
 
@@ -82,7 +103,6 @@ def command(
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
     from envparity.resolvers import states
-    from envparity.sources import read
 
     from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
     if from_caller and not explain:
@@ -102,7 +122,7 @@ def command(
             hint="name a file: `-o pylock.toml`",
         )
     check_name(Path(output))
-    environment = read(source)
+    environment = _read(source, target, offline=common.offline)
     with private_folder() as workplace, common.fetcher() as fetcher:
         asked = lock.Asked(
             base=base,
@@ -113,6 +133,12 @@ def command(
             explain=tell,
             repacked=repack,
             environ=os.environ,
+            platform=target.platform,
+            python_version=target.python_version,
+            extras=target.extras or (),
+            groups=target.groups or (),
+            without=without,
+            interpreter=_interpreter(python),
         )
         recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
@@ -120,6 +146,37 @@ def command(
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
     tell(states.proofs(recovered.lock.distributions))
+
+
+def _read(source: str, target: Target, *, offline: bool) -> Environment:
+    """A source, for the target that was stated; a file that holds several platforms, for the usual one."""
+    from envparity import snapshot
+    from envparity.errors import TargetNeededError
+    from envparity.locking.pinned import DEFAULT_PLATFORM
+    from envparity.sources import Options, read
+
+    options = Options(environ=snapshot.started_with(), offline=offline, **asdict(target))
+    try:
+        return read(source, options=options)
+    except TargetNeededError:
+        if target.platform:
+            raise
+        return read(source, options=replace(options, platform=DEFAULT_PLATFORM))
+
+
+def _interpreter(source: str | None) -> Python | None:
+    """The Python of a live source, which is captured where it lies."""
+    from envparity import snapshot
+    from envparity.errors import UsageError
+    from envparity.sources import Options, read
+    from envparity.values import Basis
+
+    if source is None:
+        return None
+    found = read(named(source), options=Options(environ=snapshot.started_with())).python
+    if found is None or found.basis is not Basis.INSTALLED or not found.version:
+        raise UsageError(f"`--python {source}` names no interpreter", hint="name one: `venv:DIR` or `python:EXE`")
+    return found
 
 
 def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]) -> None:

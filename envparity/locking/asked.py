@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from envparity.resolvers import index, states
+from envparity.values import Python
 
 
 def _nobody(proofs: object) -> None:
@@ -27,6 +28,13 @@ class Asked:
         repacked: names of distributions that are packed from where they lie, or `all` for those that the index does
             not serve as installed.
         environ: what a build backend, where one is needed, is started with.
+
+    Of a source that only says what should be installed:
+
+        platform, python_version: the target, as `linux/amd64` and `3.11`; where they are empty, what the source says.
+        extras, groups: the parts of it that are asked for.
+        without: names of distributions that are left out.
+        interpreter: the Python that is captured, in the place of the base's own.
     """
 
     base: str | None = None
@@ -37,3 +45,9 @@ class Asked:
     explain: states.Explain = _nobody
     repacked: Collection[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    python_version: str = ""
+    extras: Collection[str] = ()
+    groups: Collection[str] = ()
+    without: Collection[str] = ()
+    interpreter: Python | None = None

@@ -18,17 +18,24 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
     ]
     lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
     lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
-    if target.substituted:
-        lines.append(
-            f"  substituted: {len(target.substituted)} OS packages that are not there in the snapshot's version"
-        )
-    telling = [item for item in target.substituted if verbose or item.name.startswith(_TELLING)]
+    lines += [
+        f"  substituted: Python {item.before} -> {item.after}: {item.reason}"
+        for item in target.substituted
+        if item.kind == "python"
+    ]
+    replaced = [item for item in target.substituted if item.kind != "python"]
+    if replaced:
+        lines.append(f"  substituted: {len(replaced)} OS packages that are not there in the snapshot's version")
+    telling = [item for item in replaced if verbose or item.name.startswith(_TELLING)]
     lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
     lines += [
         f"  matched and not proven: {item.name} {item.version}"
         for item in lock.distributions
         if item.state == "matched"
     ]
+    declared = sum(item.state == "declared" for item in lock.distributions)
+    if declared:
+        lines.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
         lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")

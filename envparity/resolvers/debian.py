@@ -18,6 +18,7 @@ __all__ = [
     "base_python_version",
     "checked_release",
     "default_base",
+    "offered_python",
     "package_urls",
     "read_index",
     "release",
@@ -165,10 +166,14 @@ def base_python_version(os_packages: Iterable[LockedOsPackage]) -> str:
     """
     for package in os_packages:
         if re.fullmatch(r"python3\.\d+-minimal", package.name):
-            # Policy, 5.6.12: [epoch:]upstream_version[-debian_revision]; `~` comes before everything: 3.13.0~rc1.
-            upstream = package.version.partition(":")[2] or package.version
-            return upstream.rpartition("-")[0].replace("~", "") or upstream
+            return _upstream(package.version)
     return ""
+
+
+def _upstream(version: str) -> str:
+    # Policy, 5.6.12: [epoch:]upstream_version[-debian_revision]; `~` comes before everything: 3.13.0~rc1.
+    upstream = version.partition(":")[2] or version
+    return upstream.rpartition("-")[0].replace("~", "") or upstream
 
 
 def package_urls(package: LockedOsPackage, mirrors: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -302,6 +307,12 @@ def read_index(
         for name, stanza in _stanzas(_unpacked(file.read_bytes(), unpacked_bytes, item.title), item.title):
             stanzas.setdefault(name, []).append((order, stanza))
     return Index(row, architecture, {name: tuple(found) for name, found in stanzas.items()})
+
+
+def offered_python(index: Index) -> str:
+    """The version of the interpreter that a base brings where its own answers, as `base_python_version` says it."""
+    (newest, *_) = index.candidates(f"python{index.release.python_version}-minimal")
+    return _upstream(newest.version)
 
 
 def checked_release(data: bytes, suite: Suite, now: datetime) -> dict[str, tuple[str, int]]:

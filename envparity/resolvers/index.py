@@ -7,7 +7,7 @@ that was installed if its file name has the very tags that the installed WHEEL f
 
 from __future__ import annotations
 
-__all__ = ["PYPI", "Problem", "find_wheels", "reinstall"]
+__all__ = ["PYPI", "Problem", "asked", "find_wheels", "locked", "reinstall", "root_of", "size_bytes"]
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, P
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
-    from envparity.network import Client
+    from envparity.network import Client, Response
 
 _PAGE_BYTES = 128 << 20
 _AT_ONCE = 8
@@ -65,7 +65,7 @@ def find_wheels(
         MalformedError: the index's answer is not what the specification says.
         UnreachableError: the index gives no answer.
     """
-    root = _root(index)
+    root = root_of(index)
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
         problem = _never_on_an_index(distribution)
@@ -83,7 +83,8 @@ def find_wheels(
         return tuple(found)
 
 
-def _root(index: str) -> str:
+def root_of(index: str) -> str:
+    """The address of an index, as project names are appended to it."""
     fault = address_fault(index)
     if fault:
         raise UsageError(
@@ -91,6 +92,11 @@ def _root(index: str) -> str:
             hint=f"name the root of a simple index, such as {PYPI}",
         )
     return index if index.endswith("/") else f"{index}/"
+
+
+def asked(name: str, root: str, client: Client) -> Response:
+    """What an index answers when it is asked for a project."""
+    return client.get(urljoin(root, f"{name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
 
 
 def _never_on_an_index(distribution: Distribution) -> Problem | None:
@@ -122,7 +128,7 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
 
 
 def _find(distribution: Distribution, root: str, python_version: str, client: Client) -> LockedDistribution | Problem:
-    response = client.get(urljoin(root, f"{distribution.name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
+    response = asked(distribution.name, root, client)
     if response.status != 200:
         return Problem(
             distribution.name,
@@ -143,7 +149,7 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
             "reinstall it, to know which",
             command=reinstall(distribution.name, distribution.version, root),
         )
-    return _locked(distribution, files[0], response.url, root, python_version, client)
+    return locked(distribution, files[0], response.url, root, python_version, client)
 
 
 def _renamed(
@@ -153,7 +159,7 @@ def _renamed(
     from packaging.tags import compatible_tags, cpython_tags
     from packaging.version import InvalidVersion, Version
 
-    response = client.get(urljoin(root, f"{distribution.name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
+    response = asked(distribution.name, root, client)
     try:
         version = Version(distribution.version)
     except InvalidVersion:
@@ -166,12 +172,12 @@ def _renamed(
     fitting |= {*compatible_tags((major, minor), abi, platforms=platform_tags)}
     for file, build, tags in wheels_of(distribution.name, version, simple.page(response, distribution.name).files):
         if tags & fitting and build == build_of(distribution.wheel_build):
-            found = _locked(distribution, file, response.url, root, python_version, client)
+            found = locked(distribution, file, response.url, root, python_version, client)
             if isinstance(found, LockedDistribution):
                 yield found
 
 
-def _locked(
+def locked(
     distribution: Distribution, file: simple.IndexFile, page_url: str, root: str, python_version: str, client: Client
 ) -> LockedDistribution | Problem:
     """The one file, checked for everything that a lock needs to know of it."""
@@ -197,8 +203,8 @@ def _locked(
             )
     except ValueError:
         requires_python = ""  # old projects wrote what PEP 440 refuses, and PEP 751 carries only what is valid
-    size_bytes = file.size if file.size is not None else _size_bytes(url, file.filename, sha256, client)
-    wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=size_bytes, sha256=sha256)
+    counted = file.size if file.size is not None else size_bytes(url, file.filename, sha256, client)
+    wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=counted, sha256=sha256)
     return LockedDistribution(
         name=name,
         version=version,
@@ -211,7 +217,7 @@ def _locked(
     )
 
 
-def _size_bytes(url: str, file_name: str, sha256: str, client: Client) -> int:
+def size_bytes(url: str, file_name: str, sha256: str, client: Client) -> int:
     """Count the bytes of a file whose size the index does not tell (it became mandatory in version 1.1)."""
 
     def count(chunks: Iterator[bytes]) -> int:

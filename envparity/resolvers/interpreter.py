@@ -96,6 +96,7 @@ def resolve(
     workplace: Path,
     fetcher: Fetcher,
     add: Iterable[str] = (),
+    index: debian.Index | None = None,
 ) -> Decided:
     """
     Decide on interpreter and base together, since each says what the other has to bring.
@@ -106,6 +107,7 @@ def resolve(
         sonames: the libraries that the wheels expect from the base.
         workplace: the folder that an artifact is written into.
         add: further packages of the base, by name.
+        index: what the archive of the base holds, where that was read before.
 
     Raises:
         RefusedError: the interpreter is not here any more, not the one of the snapshot, or the base cannot carry it.
@@ -113,7 +115,8 @@ def resolve(
         And what `debian.resolve_base` raises.
     """
     _require_cpython(python)
-    index = debian.read_index(base, fetcher, architecture=architecture)
+    if index is None:
+        index = debian.read_index(base, fetcher, architecture=architecture)
     xy = ".".join(python.version.split(".")[:2])
     needed = frozenset(sonames)
     installed = tuple(installed)

@@ -48,7 +48,7 @@ def same_wheel(distribution: Distribution, files: Sequence[IndexFile], root: str
         shown = ", ".join(sorted(str(tag) for tag in tags)[:_SHOWN])
         reason = f"is a wheel for {shown}, which the index does not have{built}"
         return Problem(name, version, reason, REINSTALL, "local-build" if local else "unmatched", again)
-    if any(_is_sdist_of(file.filename, name, wanted) for file in files):
+    if any(is_sdist_of(file.filename, name, wanted) for file in files):
         reason = "was built here: the index has an sdist of this version and no wheel"
         return Problem(name, version, reason, PUBLISH, "local-build", wheel_of(f"{name}=={version}"))
     if wanted.local:
@@ -94,7 +94,8 @@ def build_of(text: str) -> tuple[int, str] | tuple[()]:
     return (int(found[1]), found[2]) if found else ()
 
 
-def _is_sdist_of(file_name: str, name: str, version: Version) -> bool:
+def is_sdist_of(file_name: str, name: str, version: Version) -> bool:
+    """Whether a file is the source of this version."""
     from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
     try:

@@ -76,6 +76,12 @@ def _proof(item: Found, final: bool) -> Proof:
             "reason": f"it is a wheel that was made here: {repack.made_of(item)}",
             "remedy": "upload it to an index that `--index` names, install it from there, and take a new snapshot",
         }
+    elif item.state == "declared":
+        known = {
+            "reason": "a file pins it, and nothing proves that it trained the model",
+            "remedy": "take a snapshot where the model was trained, and lock that",
+            "command": "envparity snapshot -o model.env.json",
+        }
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
     return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)

@@ -1,0 +1,226 @@
+"""
+The wheel of what a file pins (a lock of another tool, requirements), for a target that nobody has installed it on yet.
+
+No version is moved. Hashes that the file states are a limit: only a file with one of them is taken.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Place", "find_pinned"]
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import msgspec
+
+from envparity.errors import IntegrityError
+from envparity.network import address_fault, printable
+from envparity.progress import SILENT, Progress
+from envparity.resolvers import fitting, index, simple
+from envparity.resolvers.matching import is_sdist_of, wheels_of
+from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, Problem, wheel_of
+from envparity.values import Distribution, LockedDistribution, LockedWheel
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
+    from packaging.version import Version
+
+    from envparity.network import Client, Response
+
+STATE = "declared"
+
+_AT_ONCE = 8
+_SHOWN = 5
+_LEAVE_OUT = "leave it out with `--leave-out {}`, and ship your own code with `build --app`"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the wheels are for: Python as `3.11.2`, the processor as `x86_64`, glibc as `2.36`, and the base's name."""
+
+    python_version: str
+    machine: str
+    glibc: str
+    base: str
+
+    def __str__(self) -> str:
+        return f"Python {self.python_version} on {self.base} ({self.machine}, glibc {self.glibc})"
+
+
+def find_pinned(
+    distributions: Sequence[Distribution],
+    place: Place,
+    *,
+    client: Client,
+    index_url: str = PYPI,
+    progress: Progress = SILENT,
+) -> tuple[LockedDistribution | Problem, ...]:
+    """
+    For each distribution, in their order, the wheel that pip would install of the pinned version, or why there is none.
+
+    Raises:
+        IntegrityError: a fitting file is served with another hash than the file states. And what `find_wheels` raises.
+    """
+    root = index.root_of(index_url)
+    accepted = fitting.ranks(place.python_version, machine=place.machine, glibc=place.glibc)
+
+    def find(item: Distribution) -> LockedDistribution | Problem:
+        return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, root, client)
+
+    with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
+        found = []
+        for answer in pool.map(find, distributions):
+            found.append(answer)
+            advance(1)
+        return tuple(found)
+
+
+def _elsewhere(
+    item: Distribution, place: Place, accepted: dict[Tag, int], client: Client
+) -> LockedDistribution | Problem | None:
+    """What does not come from an index: the wheel of an address, where its hash is stated, and nothing else."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    where = printable(item.direct_url)
+    left_out = _LEAVE_OUT.format(item.name)
+    if item.editable or (item.direct_url and not re.match(r"[a-z][a-z0-9+.-]*:", item.direct_url)):
+        what = "an editable project" if item.editable else "a project or file of one machine"
+        reason = f"is {what}, `{where}`" if where else f"is {what}"
+        return Problem(item.name, item.version, reason, f"{PUBLISH}; or {left_out}", "local-build", wheel_of(where))
+    if not item.direct_url:
+        if SERVABLE.fullmatch(item.name):
+            return None
+        return Problem(item.name, item.version, "has a name that no index can serve", "look at what wrote it")
+    url, _ = urldefrag(item.direct_url)
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    sha256 = _sha256s(item)
+    if urlsplit(url).scheme not in {"http", "https"} or not name.endswith(".whl"):
+        reason = f"comes from `{where}`, which is no wheel of an index"
+        return Problem(item.name, item.version, reason, PUBLISH, "local-build", wheel_of(where))
+    if address_fault(url) or len(sha256) != 1:
+        reason = f"comes from the address `{where}`, and the file states no sha256 of it"
+        return Problem(item.name, item.version, reason, "add its hash to the file, or take it from an index")
+    try:
+        its_name, version, _, tags = parse_wheel_filename(name)
+    except InvalidWheelFilename:
+        return Problem(item.name, item.version, f"comes from `{where}`, whose name is none of a wheel", PUBLISH)
+    if its_name != item.name:
+        return Problem(item.name, item.version, f"comes from `{where}`, which is a wheel of `{its_name}`", PUBLISH)
+    if not accepted.keys() & tags:
+        return Problem(item.name, str(version), f"comes from `{where}`, which is not for {place}", _another(item))
+    (digest,) = sha256
+    size_bytes = index.size_bytes(url, name, digest, client)
+    wheel = LockedWheel(name=name, url=url, size_bytes=size_bytes, sha256=digest)
+    return LockedDistribution(name=item.name, version=item.version or str(version), wheels=(wheel,), state=STATE)
+
+
+def _find(
+    item: Distribution, place: Place, accepted: dict[Tag, int], root: str, client: Client
+) -> LockedDistribution | Problem:
+    from packaging.version import InvalidVersion, Version
+
+    name, version = item.name, item.version
+    try:
+        wanted = Version(version)
+    except InvalidVersion:
+        return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
+    response = index.asked(name, root, client)
+    if response.status != 200:
+        return Problem(name, version, f"is not on the index {printable(root)}", OTHER_INDEX)
+    files = simple.page(response, name).files
+    wheels = list(wheels_of(name, wanted, files))
+    fitting_files = list(fitting.best(wheels, accepted))
+    allowed = [file for file in fitting_files if _allows(item, file)]
+    if not allowed:
+        return _none(item, place, files, fitting_files, wanted, root)
+    return _locked(item, allowed, response, root, place, client)
+
+
+def _locked(
+    item: Distribution,
+    files: list[simple.IndexFile],
+    response: Response,
+    root: str,
+    place: Place,
+    client: Client,
+) -> LockedDistribution | Problem:
+    """The first of these that this Python may install."""
+    first: LockedDistribution | Problem | None = None
+    for file in files:
+        found = index.locked(item, file, response.url, root, place.python_version, client)
+        if isinstance(found, LockedDistribution):
+            return msgspec.structs.replace(found, state=STATE)
+        first = first or found
+    assert first is not None
+    return first
+
+
+def _none(
+    item: Distribution,
+    place: Place,
+    files: Sequence[simple.IndexFile],
+    fitting_files: Sequence[simple.IndexFile],
+    version: Version,
+    root: str,
+) -> Problem:
+    """Why no file of the index will do."""
+    name, text = item.name, item.version
+    wheels = [file for file, _, _ in wheels_of(name, version, files)]
+    sdists = [file for file in files if is_sdist_of(file.filename, name, version)]
+    of_version = [*wheels, *sdists]
+    if not of_version:
+        if version.local:
+            reason = f"has the local version `+{version.local}`, which this index does not serve"
+            return Problem(name, text, reason, "`--index` names the index that it came from")
+        where = [] if root == PYPI else ["--index-url", printable(root)]
+        command = shlex.join(["pip", "index", "versions", *where, name])
+        return Problem(
+            name, text, "this version is gone from the index, or was never on it", _another(item), command=command
+        )
+    stated = set(_sha256s(item))
+    served = {file.hashes.get("sha256", "").lower() for file in of_version}
+    if fitting_files and stated - served:
+        listed = _listed([f"`{file.filename}` has sha256 {file.hashes.get('sha256')}" for file in fitting_files])
+        raise IntegrityError(
+            f"{name} {text}: the index serves no file for {place} that has a hash of those that the lock states:"
+            f" {listed}",
+            hint="the file was replaced on the index, or the lock was edited: do not use it before you know which",
+        )
+    if fitting_files and item.hashes:
+        known = [file.filename for file in of_version if file.hashes.get("sha256", "").lower() in stated]
+        reason = f"the hashes that are stated are those of {_listed(known)}, and none of these is for {place}"
+        return Problem(name, text, reason, "lock it again with the tool that made the file, for this target too")
+    if not wheels:
+        reason = "has only an sdist on the index, and nothing is built here"
+        return Problem(name, text, reason, PUBLISH, "local-build", wheel_of(f"{name}=={text}"))
+    reason = f"has no wheel for {place}; there are {_tags(wheels)}"
+    command = wheel_of(f"{name}=={text}") if sdists else ""
+    advice = f"{_another(item)}; or take another base or Python (`--base`, `--python-version`)"
+    return Problem(name, text, reason, f"{advice}; or {PUBLISH}" if command else advice, command=command)
+
+
+def _another(item: Distribution) -> str:
+    return f"pin a version of `{item.name}` that there is for it, and lock again"
+
+
+def _allows(item: Distribution, file: simple.IndexFile) -> bool:
+    """Whether the stated hashes allow a file; one that is stated by another algorithm is looked at when it is here."""
+    stated = _sha256s(item)
+    return not stated or file.hashes.get("sha256", "").lower() in stated
+
+
+def _sha256s(item: Distribution) -> tuple[str, ...]:
+    return tuple(text.removeprefix("sha256:") for text in item.hashes if text.startswith("sha256:"))
+
+
+def _tags(files: Sequence[simple.IndexFile]) -> str:
+    return _listed(sorted({"-".join(file.filename.removesuffix(".whl").split("-")[-3:]) for file in files}))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
