@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 import weakref
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from urllib.parse import unquote, urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
 from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_REFUSALS = {401, 403}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ATTEMPTS = 4
 _LONGEST_WAIT_S = 20.0
@@ -102,6 +104,16 @@ def is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
+class Logins(Protocol):
+    """Who we are to the places that are asked, and what to set where one refuses."""
+
+    def header(self, url: str, *, refused: bool) -> str:
+        """The value of `Authorization` for an address, or ""; `refused`: the place has said no to what it was sent."""
+
+    def hint(self, url: str) -> str:
+        """What to do where the place refuses."""
+
+
 class Client:
     """
     One client for everything that is fetched. It follows redirects itself, and never from https to http.
@@ -110,10 +122,15 @@ class Client:
         offline: ask nobody; the error then names the host and the option.
         timeout_s: for a connection, and for each wait for more bytes.
         attempts: how often a question is asked before it is given up, where asking again can help.
+        logins: who we are where a place wants to know; nobody, where it is not given. Whoever takes 401 for an answer
+            deals with it alone.
     """
 
-    def __init__(self, *, offline: bool = False, timeout_s: float = 30.0, attempts: int = 4) -> None:
+    def __init__(
+        self, *, offline: bool = False, timeout_s: float = 30.0, attempts: int = 4, logins: Logins | None = None
+    ) -> None:
         self.offline = offline
+        self._logins = logins
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._opened: dict[tuple[bool, bool], httpx.Client] = {}
@@ -290,16 +307,29 @@ class Client:
                 hint="run once without --offline to fill the cache",
             )
         attempts = attempts or self._attempts
+        url, headers = _authorised(url, headers)
+        logins = self._logins if 401 not in good and "authorization" not in headers else None
+        known = logins.header(url, refused=False) if logins is not None else ""
         for attempt in range(1, attempts + 1):
             wait_s = min(_LONGEST_WAIT_S, 0.3 * 2**attempt * (1 + random.random()))  # noqa: S311
             try:
-                response = self._answer(url, headers)
+                response = self._answer(url, {**headers, "authorization": known} if known else headers)
+                if (
+                    response.status_code in _REFUSALS
+                    and logins is not None
+                    and origin(str(response.url)) == origin(url)
+                ):
+                    better = logins.header(url, refused=True)
+                    if better and better != known:
+                        response.close()
+                        known = better
+                        response = self._answer(url, {**headers, "authorization": known})
                 try:
                     if response.status_code in good:
                         return use(response)
                     failure = f"{printable(url)} answers {response.status_code} {response.reason_phrase}"
                     if response.status_code not in _AGAIN:
-                        raise UnreachableError(failure, hint=_HINTS.get(response.status_code, ""))
+                        raise UnreachableError(failure, hint=self._hint(response, url, known))
                     wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
                 finally:
                     # What an error's body says is never read: it may be endless.
@@ -321,6 +351,15 @@ class Client:
             hint=f"check the network, or HTTPS_PROXY, for {host}; with everything cached, --offline asks nobody",
         )
 
+    def _hint(self, response: httpx.Response, url: str, known: str) -> str:
+        status, reached = response.status_code, str(response.url)
+        if status not in _REFUSALS or self._logins is None:
+            return _HINTS.get(status, "")
+        if origin(reached) != origin(url):
+            return f"{urlsplit(url).hostname} redirects there, and credentials go to no other host than their own"
+        said = "it does not accept the credentials that there are for it" if known else "it wants credentials"
+        return f"{said}: {self._logins.hint(url)}"
+
     def _answer(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """The answer after all redirects, with its body still to come; the caller closes it."""
         first = url
@@ -328,7 +367,7 @@ class Client:
             _require_address(url)
             # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
             sent = {"accept": "*/*", **headers, "accept-encoding": "identity"}
-            if _origin(url) != _origin(first):
+            if origin(url) != origin(first):
                 # CVE-2018-18074, GHSA-vh4v-2xq2-g5cg: credentials are for the host that they were given for.
                 sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
             client = self._client(url)
@@ -400,8 +439,8 @@ def _import_httpx() -> None:
 
 
 _HINTS = {
-    401: "this place wants credentials; of a private index they are not supported yet",
-    403: "this place refuses; private indexes are not supported yet",
+    401: "this place wants credentials",
+    403: "this place refuses: ask whoever runs it",
     404: "it is gone from there",
     407: "the proxy wants credentials: put them into HTTPS_PROXY",
 }
@@ -430,7 +469,20 @@ def _require_address(url: str) -> None:
         raise UsageError(f"cannot fetch `{printable(url)}`: {fault}", hint=_WHICH)
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _authorised(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """The address without a user and password, which are sent as a header (RFC 7617), so that a redirect loses them."""
+    user, at, host = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return url, headers
+    name, _, secret = user.partition(":")
+    bare = urlsplit(url)._replace(netloc=host).geturl()
+    if "authorization" in headers or not secret:
+        return bare, headers
+    text = b64encode(f"{unquote(name)}:{unquote(secret)}".encode()).decode("ascii")
+    return bare, {**headers, "authorization": f"Basic {text}"}
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
     """Scheme, host and port (RFC 6454), where the port of the scheme is the same as none."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

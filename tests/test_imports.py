@@ -32,6 +32,7 @@ LIBRARIES = {
     "httpx": ("network.py",),
     "installer": ("image/wheels.py",),
     "isal": ("oci/",),
+    "keyring": ("resolvers/logins.py",),
     "jinja2": ("report/html.py",),
     "msgspec": ("",),  # anywhere: the values are made of it
     "packaging": ("",),  # anywhere: versions, markers and tags are words of the whole project

@@ -19,6 +19,7 @@ from envparity.errors import IntegrityError, RefusedError
 from envparity.fetch import Fetcher
 from envparity.image import wheels
 from envparity.network import Client
+from envparity.resolvers.indexes import Indexes
 from envparity.values import Distribution, Proof
 from tests.serving import FAULTS, Answer, Ranged, plain, serving
 from tests.values import a_lock, training
@@ -73,7 +74,7 @@ def refused(tmp_path: Path, place: Index, *distributions: Distribution, **option
             training(distributions=distributions, artifacts=None),
             fetcher=fetcher,
             workplace=tmp_path,
-            asked=lock.Asked(index_url=place.root, explain=told.append, **options),
+            asked=lock.Asked(indexes=Indexes.at(place.root), explain=told.append, **options),
         )
     (proofs,) = told
     return {item.name: item for item in proofs}
@@ -120,7 +121,10 @@ def test_another_wheel_under_the_same_name_is_an_integrity_error_and_no_mere_mis
         pytest.raises(IntegrityError, match=demo.name),
     ):
         lock.recover(
-            environment, fetcher=fetcher, workplace=tmp_path, asked=lock.Asked(index_url=place.root, prove=True)
+            environment,
+            fetcher=fetcher,
+            workplace=tmp_path,
+            asked=lock.Asked(indexes=Indexes.at(place.root), prove=True),
         )
 
 

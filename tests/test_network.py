@@ -52,7 +52,7 @@ def test_a_refusal_is_not_asked_again() -> None:
         client.get(served.url)
 
     assert len(served.asked) == 1
-    assert "private" in caught.value.hint
+    assert "whoever runs it" in caught.value.hint
 
 
 def test_nobody_there_names_the_host_and_what_to_look_at() -> None:

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from envparity.progress import SILENT, Advance, Progress
 if TYPE_CHECKING:
     from envparity.fetch import Fetcher
     from envparity.report.text import Style
+    from envparity.resolvers.indexes import Index
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,19 @@ class Common:
         ):
             self.say(line)
 
-    def fetcher(self) -> Fetcher:
-        """The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place."""
+    def fetcher(self, named: Iterable[Index] = ()) -> Fetcher:
+        """
+        The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place. `named`
+        are the package indexes by whose names the user's logins may go.
+        """
         from envparity.cache import Cache
         from envparity.fetch import Fetcher
         from envparity.network import Client
+        from envparity.resolvers.logins import Logins
 
         folder = os.environ.get("ENVPARITY_CACHE_DIR")
-        return Fetcher(Client(offline=self.offline), Cache(Path(folder) if folder else None), self.progress)
+        client = Client(offline=self.offline, logins=Logins(os.environ, named))
+        return Fetcher(client, Cache(Path(folder) if folder else None), self.progress)
 
 
 _OPTIONS = (

@@ -26,8 +26,6 @@ from envparity.report import FORMATS, rendered
 if TYPE_CHECKING:
     from envparity.values import Environment, Proof, Python
 
-_PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what that module imports
-
 
 @click.command()
 @click.argument("source")
@@ -35,7 +33,21 @@ _PUBLIC = "https://pypi.org/simple/"  # `resolvers.index.PYPI`, without what tha
 @click.option(
     "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
 )
-@click.option("--index", default=_PUBLIC, show_default=True, help="The package index (PEP 691 JSON).")
+@click.option(
+    "--index",
+    "named_indexes",
+    multiple=True,
+    metavar="[NAME=]URL",
+    help="A package index, repeatable: without NAME in the place of PyPI, with NAME besides; from-config: those of pip"
+    " and uv.",
+)
+@click.option(
+    "--index-for",
+    "pins",
+    multiple=True,
+    metavar="NAME=INDEX",
+    help="The index of one distribution, by its name or address; repeatable.",
+)
 @click.option(
     "--repack",
     multiple=True,
@@ -59,7 +71,8 @@ def command(
     source: str,
     output: str,
     base: str | None,
-    index: str,
+    named_indexes: tuple[str, ...],
+    pins: tuple[str, ...],
     repack: tuple[str, ...],
     prove: bool,
     require: str | None,
@@ -81,6 +94,10 @@ def command(
     modified: installed files are not what RECORD says. local-build: it never came from an index. The last three are
     refused, all at once, each with what would settle it. --explain prints the states, of an existing lock too.
 
+    Where two indexes have a file for one distribution and the two differ, the lock is refused until --index-for says
+    whose it is. Credentials come from netrc, the keyring, ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD, or the address,
+    and are never written.
+
     --repack locks what would be refused as a wheel of the files that are installed, changed or not, where they still
     are those that the snapshot saw: repacked, a state below matched. Of an editable project it starts the project's
     own build backend, on a copy of its folder.
@@ -95,6 +112,7 @@ def command(
       envparity lock pylock.toml --explain
       envparity lock model.env.json --repack all
       envparity lock uv.lock --base debian:bookworm --group serve
+      envparity lock model.env.json --index corp=https://pypi.corp/simple/
     """
     import os
 
@@ -103,6 +121,8 @@ def command(
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
     from envparity.resolvers import states
+    from envparity.resolvers.configured import configured
+    from envparity.resolvers.indexes import indexes
 
     from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
     if from_caller and not explain:
@@ -122,11 +142,12 @@ def command(
             hint="name a file: `-o pylock.toml`",
         )
     check_name(Path(output))
+    sought = indexes(named_indexes, pins, configured(os.environ))
     environment = _read(source, target, offline=common.offline)
-    with private_folder() as workplace, common.fetcher() as fetcher:
+    with private_folder() as workplace, common.fetcher(sought.named) as fetcher:
         asked = lock.Asked(
             base=base,
-            index_url=index,
+            indexes=sought,
             allow_incomplete=common.allow_incomplete,
             prove=prove,
             require=require or "",
@@ -186,11 +207,12 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
     from envparity.resolvers import states
 
     options = click.get_current_context()
-    for name in ("output", "base", "index", "prove", "repack"):
+    for name in ("output", "base", "named_indexes", "pins", "prove", "repack"):
         if options.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = next(item.opts[-1] for item in options.command.params if item.name == name and item.opts)
             raise UsageError(
-                f"`{path}` is a lock, of which --explain prints what it holds, and `--{name}` is for a snapshot",
-                hint=f"name the snapshot, or leave `--{name}` out",
+                f"`{path}` is a lock, of which --explain prints what it holds, and `{flag}` is for a snapshot",
+                hint=f"name the snapshot, or leave `{flag}` out",
             )
     proofs = states.proofs(read(path)[0].distributions)
     tell(proofs)

@@ -45,6 +45,7 @@ class _PackageFrame(msgspec.Struct, frozen=True, rename="kebab"):
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
     repacked: Repacked | None = None
+    provenance: tuple[str, ...] = ()
 
 
 class _ToolFrame(msgspec.Struct, frozen=True):
@@ -103,6 +104,8 @@ def _package(item: LockedDistribution) -> dict[str, Any]:
         own["yanked"] = item.yanked
     if item.repacked is not None:
         own["repacked"] = msgspec.to_builtins(item.repacked)
+    if item.provenance:
+        own["provenance"] = list(item.provenance)
     package["tool"] = {"envparity": own}
     return package
 
@@ -220,6 +223,7 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
         "import_names": own.import_names,
         "yanked": own.yanked,
         "repacked": msgspec.to_builtins(own.repacked),
+        "provenance": own.provenance,
     }
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from envparity.resolvers import index, states
+from envparity.resolvers import states
+from envparity.resolvers.indexes import Indexes
 from envparity.values import Python
 
 
 def _nobody(proofs: object) -> None:
     """Tell nobody."""
+
+
+_PYPI_ALONE = Indexes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,7 @@ class Asked:
 
     Args:
         base: what the image begins with; the snapshot's own release where none is named.
-        index_url: the root of the package index.
+        indexes: the package indexes, and which distribution is of which.
         allow_incomplete: lock a snapshot that is not whole.
         prove: hold every wheel against its RECORD before the first one is downloaded.
         require: the least state (`matched`, `proven`); none where it is empty.
@@ -38,7 +42,7 @@ class Asked:
     """
 
     base: str | None = None
-    index_url: str = index.PYPI
+    indexes: Indexes = _PYPI_ALONE
     allow_incomplete: bool = False
     prove: bool = False
     require: str = ""

@@ -347,7 +347,7 @@ def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheel
             details=tuple(f"{item.name}{item.specifier or ' (any version)'}" for item in loose),
         )
     found: tuple[states.Found, ...] = find_pinned(
-        stated.chosen, stated.place, client=fetcher.client, index_url=asked.index_url, progress=fetcher.progress
+        stated.chosen, stated.place, client=fetcher.client, indexes=asked.indexes, progress=fetcher.progress
     )
     problems = [item for item in found if isinstance(item, Problem)]
     if problems:

@@ -12,10 +12,11 @@ from envparity.fetch import Fetcher
 from envparity.image import wheel_end, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.resolvers import index, repack, states
+from envparity.resolvers.indexes import Indexes
 from envparity.values import Distribution, LockedDistribution, Python
 
 
-def changed_since(chosen: list[Distribution], index_url: str) -> tuple[index.Problem, ...]:
+def changed_since(chosen: list[Distribution], indexes: Indexes) -> tuple[index.Problem, ...]:
     """What `--verify-files` found changed: a published wheel of it is not what trained the model."""
     changed = [(item, (*(item.modified or ()), *(item.missing or ()))) for item in chosen]
     return tuple(
@@ -25,7 +26,7 @@ def changed_since(chosen: list[Distribution], index_url: str) -> tuple[index.Pro
             f"{len(paths)} of its files were changed after it was installed: {_some(paths)}",
             "install it again, train again, and take the snapshot with --verify-files",
             "modified",
-            index.reinstall(item.name, item.version, index_url),
+            index.reinstall(item.name, item.version, indexes.of(item.name)[0].url),
         )
         for item, paths in changed
         if paths

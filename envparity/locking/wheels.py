@@ -48,7 +48,7 @@ def recovered(
     found: tuple[states.Found, ...] = index.find_wheels(
         sought,
         client=fetcher.client,
-        index=asked.index_url,
+        indexes=asked.indexes,
         python_version=python.version,
         platform_tags=python.platform_tags,
         prove=lambda item: proof.record_of(fetcher, item),
@@ -57,7 +57,7 @@ def recovered(
     recorded = {item.name: item.record_sha256 for item in chosen}
     if asked.prove:
         found = proof.proven_from_afar(found, recorded, fetcher)
-    matched = proof.settled((*proof.changed_since(sought, asked.index_url), *found), asked.explain, everything)
+    matched = proof.settled((*proof.changed_since(sought, asked.indexes), *found), asked.explain, everything)
     if asked.prove:
         states.require(states.proofs(matched), asked.require, asked.explain)
     files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")

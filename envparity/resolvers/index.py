@@ -1,41 +1,58 @@
 """
 The exact wheel of an installed distribution, found again on an index, without resolving anything.
 
-The index's JSON is PEP 691 (https://packaging.python.org/specifications/simple-repository-api/). A wheel is the one
-that was installed if its file name has the very tags that the installed WHEEL file recorded.
+An index speaks the simple repository API (https://packaging.python.org/specifications/simple-repository-api/), as JSON
+or as HTML. A wheel is the one that was installed if its file name has the very tags that the installed WHEEL file
+recorded.
 """
 
 from __future__ import annotations
 
-__all__ = ["PYPI", "Problem", "asked", "find_wheels", "locked", "reinstall", "root_of", "size_bytes"]
+__all__ = [
+    "PYPI",
+    "Candidates",
+    "Listing",
+    "Problem",
+    "Sought",
+    "confusion",
+    "find_wheels",
+    "locked",
+    "nowhere",
+    "reinstall",
+    "size_bytes",
+]
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
-from envparity.errors import IntegrityError, UsageError
+from envparity.errors import IntegrityError
 from envparity.network import address_fault, printable
 from envparity.progress import SILENT, Progress
 from envparity.resolvers import simple
+from envparity.resolvers.indexes import Index, Indexes
 from envparity.resolvers.matching import build_of, same_wheel, wheels_of
 from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, Problem, reinstall, wheel_of
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
-    from envparity.network import Client, Response
+    from envparity.network import Client
 
 _PAGE_BYTES = 128 << 20
+_PAGE_WITHIN_S = 300.0
 _AT_ONCE = 8
+_PYPI_ALONE = Indexes()
 
 
 def find_wheels(
     distributions: Sequence[Distribution],
     *,
     client: Client,
-    index: str = PYPI,
+    indexes: Indexes = _PYPI_ALONE,
     python_version: str,
     platform_tags: Sequence[str] = (),
     prove: Callable[[LockedDistribution], str] | None = None,
@@ -47,12 +64,14 @@ def find_wheels(
     Nothing is chosen for being newer or better: version, build and tags must be those of the snapshot, and one file
     only may have them. A file that was yanked is what the model was trained with: it is given, with the reason in
     `yanked`, and deserves a warning. Which distributions to look for (not tooling, not shadowed copies) is the
-    caller's to say. pip's configuration plays no part.
+    caller's to say. Where two indexes have such a file and the two differ, neither is taken: whoever puts a name of
+    somebody else's on a public index must not get into a lock. What was installed from an address of its own is not
+    looked for on an index.
 
     Args:
         distributions: as a live snapshot knows them, with `wheel_tags`.
         client: how to ask.
-        index: the root of a simple index. A user and password in it are used, and neither printed nor recorded.
+        indexes: which indexes, and which distribution is of which.
         python_version: that of the snapshot's interpreter (`3.11.7`), which a file's `requires-python` must allow.
         platform_tags: what that interpreter can load, as the snapshot recorded it.
         prove: the digest of the normalised RECORD of a file. Some projects publish a wheel under other tags than its
@@ -60,19 +79,20 @@ def find_wheels(
         progress: told once a distribution.
 
     Raises:
-        UsageError: `index` is not an http address.
-        UnsupportedError: the index answers with HTML, or with a later version of the interface.
-        MalformedError: the index's answer is not what the specification says.
-        UnreachableError: the index gives no answer.
+        UnsupportedError: an index answers with a later version of the interface.
+        MalformedError: an index's answer is not what the specification says.
+        UnreachableError: an index gives no answer.
     """
-    root = root_of(index)
+    sought = Sought(client, python_version, indexes)
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
         problem = _never_on_an_index(distribution)
-        found = problem or _find(distribution, root, python_version, client)
-        if not isinstance(found, Problem) or problem or prove is None or distribution.record_sha256 is None:
+        if problem is not None:
+            return problem
+        found = _find(distribution, sought)
+        if not isinstance(found, Problem) or found.confused or prove is None or distribution.record_sha256 is None:
             return found
-        candidates = _renamed(distribution, root, python_version, platform_tags, client)
+        candidates = _renamed(distribution, sought, platform_tags)
         return next((item for item in candidates if prove(item) == distribution.record_sha256), found)
 
     with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
@@ -83,20 +103,45 @@ def find_wheels(
         return tuple(found)
 
 
-def root_of(index: str) -> str:
-    """The address of an index, as project names are appended to it."""
-    fault = address_fault(index)
-    if fault:
-        raise UsageError(
-            f"the index `{printable(index)}` cannot be asked: {fault}",
-            hint=f"name the root of a simple index, such as {PYPI}",
-        )
-    return index if index.endswith("/") else f"{index}/"
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What an index lists of a project; the addresses of the files are relative to `base`."""
+
+    index: Index
+    page: simple.Page
+    base: str
 
 
-def asked(name: str, root: str, client: Client) -> Response:
-    """What an index answers when it is asked for a project."""
-    return client.get(urljoin(root, f"{name}/"), accept=simple.JSON, limit=_PAGE_BYTES)
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Files of one index that may be the one; never none."""
+
+    listing: Listing
+    files: tuple[simple.IndexFile, ...]
+
+    @property
+    def sha256s(self) -> frozenset[str]:
+        """What tells them from those of another index."""
+        return frozenset(map(sha256_of, self.files))
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Whom to ask, and for which Python."""
+
+    client: Client
+    python_version: str
+    indexes: Indexes
+
+    def listings(self, name: str) -> Iterator[Listing]:
+        """What each index that a project may come from lists of it, in their order; nothing of one that has none."""
+        for index in self.indexes.of(name):
+            response = self.client.get(
+                urljoin(index.url, f"{name}/"), accept=simple.ACCEPT, limit=_PAGE_BYTES, within_s=_PAGE_WITHIN_S
+            )
+            if response.status == 200:
+                page = simple.page(response, name)
+                yield Listing(index, page, simple.joined(response.url, page.base))
 
 
 def _never_on_an_index(distribution: Distribution) -> Problem | None:
@@ -127,19 +172,22 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
     return None
 
 
-def _find(distribution: Distribution, root: str, python_version: str, client: Client) -> LockedDistribution | Problem:
-    response = asked(distribution.name, root, client)
-    if response.status != 200:
-        return Problem(
-            distribution.name,
-            distribution.version,
-            f"is not on the index {printable(root)}",
-            OTHER_INDEX,
-        )
-    page = simple.page(response, distribution.name)
-    files = same_wheel(distribution, page.files, root)
-    if isinstance(files, Problem):
-        return files
+def _find(distribution: Distribution, sought: Sought) -> LockedDistribution | Problem:
+    """The one file that every index which has such a file agrees on."""
+    problems: list[Problem] = []
+    found: list[Candidates] = []
+    for listing in sought.listings(distribution.name):
+        files = same_wheel(distribution, listing.page.files, listing.index.url)
+        if isinstance(files, Problem):
+            problems.append(files)
+        else:
+            found.append(Candidates(listing, files))
+    if not found:
+        return problems[0] if problems else nowhere(distribution, sought.indexes)
+    confused = confusion(distribution, found)
+    if confused is not None:
+        return confused
+    listing, files = found[0].listing, found[0].files
     if len(files) > 1:
         names = " and ".join(f"`{file.filename}`" for file in files)
         return Problem(
@@ -147,48 +195,81 @@ def _find(distribution: Distribution, root: str, python_version: str, client: Cl
             distribution.version,
             f"could be either of {names}",
             "reinstall it, to know which",
-            command=reinstall(distribution.name, distribution.version, root),
+            command=reinstall(distribution.name, distribution.version, listing.index.url),
         )
-    return locked(distribution, files[0], response.url, root, python_version, client)
+    return locked(distribution, files[0], listing, sought)
 
 
-def _renamed(
-    distribution: Distribution, root: str, python_version: str, platform_tags: Sequence[str], client: Client
-) -> Iterator[LockedDistribution]:
+def nowhere(distribution: Distribution, indexes: Indexes) -> Problem:
+    """Of a name that is on none of the indexes that it may come from."""
+    first, *others = (index.shown for index in indexes.of(distribution.name))
+    reason = f"is not on the index {first}" + "".join(f", nor on {other}" for other in others)
+    advice = OTHER_INDEX
+    if indexes.unasked:
+        names = " and ".join(index.shown for index in indexes.unasked)
+        advice = f"pip or uv is configured here with {names}: `--index from-config` asks there too"
+    return Problem(distribution.name, distribution.version, reason, advice)
+
+
+def confusion(distribution: Distribution, found: Sequence[Candidates]) -> Problem | None:
+    """
+    That two indexes have different files for a distribution; None where they do not.
+
+    Neither may win in silence (https://medium.com/@alex.birsan/dependency-confusion-4a5d60fec610).
+    """
+    differing = [item for item in found if item.sha256s != found[0].sha256s]
+    if not differing:
+        return None
+    two = (found[0], differing[0])
+    served = " and ".join(f"sha256 {sha256_of(item.files[0])[:12]}… on {item.listing.index}" for item in two)
+    flags = " or ".join(f"`--index-for {distribution.name}={item.listing.index.name}`" for item in two)
+    return Problem(
+        distribution.name,
+        distribution.version,
+        f"is on two indexes, and is not the same file there: {served}",
+        f"say which is the one: {flags}",
+        confused=True,
+    )
+
+
+def sha256_of(file: simple.IndexFile) -> str:
+    """As the index states it; empty where it states none."""
+    return file.hashes.get("sha256", "").lower()
+
+
+def _renamed(distribution: Distribution, sought: Sought, platform_tags: Sequence[str]) -> Iterator[LockedDistribution]:
     """The wheels of this version that the interpreter could load, whatever the WHEEL file says of its tags."""
     from packaging.tags import compatible_tags, cpython_tags
     from packaging.version import InvalidVersion, Version
 
-    response = asked(distribution.name, root, client)
     try:
         version = Version(distribution.version)
     except InvalidVersion:
         return
-    if response.status != 200:
-        return
-    major, minor = (int(part) for part in python_version.split(".")[:2])
+    major, minor = (int(part) for part in sought.python_version.split(".")[:2])
     abi = f"cp{major}{minor}"
     fitting = {*cpython_tags((major, minor), abis=[abi], platforms=platform_tags)}
     fitting |= {*compatible_tags((major, minor), abi, platforms=platform_tags)}
-    for file, build, tags in wheels_of(distribution.name, version, simple.page(response, distribution.name).files):
-        if tags & fitting and build == build_of(distribution.wheel_build):
-            found = locked(distribution, file, response.url, root, python_version, client)
-            if isinstance(found, LockedDistribution):
-                yield found
+    for listing in sought.listings(distribution.name):
+        for file, build, tags in wheels_of(distribution.name, version, listing.page.files):
+            if tags & fitting and build == build_of(distribution.wheel_build):
+                found = locked(distribution, file, listing, sought)
+                if isinstance(found, LockedDistribution):
+                    yield found
 
 
 def locked(
-    distribution: Distribution, file: simple.IndexFile, page_url: str, root: str, python_version: str, client: Client
+    distribution: Distribution, file: simple.IndexFile, listing: Listing, sought: Sought
 ) -> LockedDistribution | Problem:
     """The one file, checked for everything that a lock needs to know of it."""
     from packaging.specifiers import SpecifierSet
 
-    name, version = distribution.name, distribution.version
-    sha256 = file.hashes.get("sha256", "").lower()
+    name, version, python_version = distribution.name, distribution.version, sought.python_version
+    sha256 = sha256_of(file)
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return Problem(name, version, f"the index gives no sha256 of `{file.filename}`", OTHER_INDEX)
-    url = simple.joined(page_url, file.url)
-    if address_fault(url) or urlsplit(url).scheme not in {urlsplit(page_url).scheme, "https"}:
+    url = simple.joined(listing.base, file.url)
+    if address_fault(url) or urlsplit(url).scheme not in {urlsplit(listing.index.url).scheme, "https"}:
         return Problem(
             name, version, f"the index serves `{file.filename}` at `{printable(url)}`, which is not https", OTHER_INDEX
         )
@@ -203,17 +284,18 @@ def locked(
             )
     except ValueError:
         requires_python = ""  # old projects wrote what PEP 440 refuses, and PEP 751 carries only what is valid
-    counted = file.size if file.size is not None else size_bytes(url, file.filename, sha256, client)
+    counted = file.size if file.size is not None else size_bytes(url, file.filename, sha256, sought.client)
     wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=counted, sha256=sha256)
     return LockedDistribution(
         name=name,
         version=version,
         wheels=(wheel,),
         state="matched",
-        index=public_url(root),
+        index=public_url(listing.index.url),
         requires_python=requires_python,
         import_names=distribution.import_names,
         yanked=simple.yanked(file.yanked),
+        provenance=(public_url(simple.joined(listing.base, file.provenance)),) if file.provenance else (),
     )
 
 

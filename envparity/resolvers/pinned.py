@@ -21,19 +21,21 @@ from envparity.errors import IntegrityError
 from envparity.network import address_fault, printable
 from envparity.progress import SILENT, Progress
 from envparity.resolvers import fitting, index, simple
+from envparity.resolvers.indexes import Indexes
 from envparity.resolvers.matching import is_sdist_of, wheels_of
-from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, Problem, wheel_of
+from envparity.resolvers.problems import PUBLISH, PYPI, SERVABLE, Problem, wheel_of
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
     from packaging.version import Version
 
-    from envparity.network import Client, Response
+    from envparity.network import Client
 
 STATE = "declared"
 
 _AT_ONCE = 8
+_PYPI_ALONE = Indexes()
 _SHOWN = 5
 _LEAVE_OUT = "leave it out with `--leave-out {}`, and ship your own code with `build --app`"
 
@@ -56,7 +58,7 @@ def find_pinned(
     place: Place,
     *,
     client: Client,
-    index_url: str = PYPI,
+    indexes: Indexes = _PYPI_ALONE,
     progress: Progress = SILENT,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
@@ -65,11 +67,11 @@ def find_pinned(
     Raises:
         IntegrityError: a fitting file is served with another hash than the file states. And what `find_wheels` raises.
     """
-    root = index.root_of(index_url)
+    sought = index.Sought(client, place.python_version, indexes)
     accepted = fitting.ranks(place.python_version, machine=place.machine, glibc=place.glibc)
 
     def find(item: Distribution) -> LockedDistribution | Problem:
-        return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, root, client)
+        return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, sought)
 
     with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
         found = []
@@ -119,7 +121,7 @@ def _elsewhere(
 
 
 def _find(
-    item: Distribution, place: Place, accepted: dict[Tag, int], root: str, client: Client
+    item: Distribution, place: Place, accepted: dict[Tag, int], sought: index.Sought
 ) -> LockedDistribution | Problem:
     from packaging.version import InvalidVersion, Version
 
@@ -128,30 +130,32 @@ def _find(
         wanted = Version(version)
     except InvalidVersion:
         return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
-    response = index.asked(name, root, client)
-    if response.status != 200:
-        return Problem(name, version, f"is not on the index {printable(root)}", OTHER_INDEX)
-    files = simple.page(response, name).files
-    wheels = list(wheels_of(name, wanted, files))
-    fitting_files = list(fitting.best(wheels, accepted))
-    allowed = [file for file in fitting_files if _allows(item, file)]
-    if not allowed:
-        return _none(item, place, files, fitting_files, wanted, root)
-    return _locked(item, allowed, response, root, place, client)
+    listings = list(sought.listings(name))
+    if not listings:
+        return index.nowhere(item, sought.indexes)
+    best = {
+        listing: list(fitting.best(list(wheels_of(name, wanted, listing.page.files)), accepted)) for listing in listings
+    }
+    allowed = {listing: [file for file in files if _allows(item, file)] for listing, files in best.items()}
+    found = [listing for listing in listings if allowed[listing]]
+    if not found:
+        files = [file for listing in listings for file in listing.page.files]
+        fitting_files = [file for listing in listings for file in best[listing]]
+        return _none(item, place, files, fitting_files, wanted, listings[0].index.url)
+    confused = index.confusion(item, [index.Candidates(listing, (allowed[listing][0],)) for listing in found])
+    return confused or _locked(item, allowed[found[0]], found[0], sought)
 
 
 def _locked(
     item: Distribution,
     files: list[simple.IndexFile],
-    response: Response,
-    root: str,
-    place: Place,
-    client: Client,
+    listing: index.Listing,
+    sought: index.Sought,
 ) -> LockedDistribution | Problem:
     """The first of these that this Python may install."""
     first: LockedDistribution | Problem | None = None
     for file in files:
-        found = index.locked(item, file, response.url, root, place.python_version, client)
+        found = index.locked(item, file, listing, sought)
         if isinstance(found, LockedDistribution):
             return msgspec.structs.replace(found, state=STATE)
         first = first or found

@@ -20,7 +20,10 @@ REINSTALL = "install it from a wheel, train again, and take a new snapshot"
 
 @dataclass(frozen=True)
 class Problem:
-    """One distribution that cannot be locked, why, and what to do; `command` is what to type for it."""
+    """
+    One distribution that cannot be locked, why, and what to do; `command` is what to type for it. `confused`: two
+    indexes have a file for it, and only a person can say which is the one.
+    """
 
     name: str
     version: str
@@ -28,6 +31,7 @@ class Problem:
     advice: str
     state: str = "unmatched"
     command: str = ""
+    confused: bool = False
 
     def __str__(self) -> str:
         command = f": `{self.command}`" if self.command else ""

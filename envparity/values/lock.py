@@ -102,7 +102,8 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     One distribution and its exact wheels, one or more: a file serves each platform whose tags it carries. `marker` is
     the condition under which it is installed at all; empty: always. `state` says how we know that it is this one, as
-    `STATES` has it; `repacked`, of what a wheel was made that was made here.
+    `STATES` has it; `repacked`, of what a wheel was made that was made here. `provenance` is where the index has
+    the attestations of these files (PEP 740), one address for each file that has any.
     """
 
     name: str
@@ -115,6 +116,7 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
     repacked: Repacked | None = None
+    provenance: tuple[Line, ...] = ()
 
     @property
     def wheel(self) -> LockedWheel:

@@ -88,7 +88,7 @@ def test_offline_asks_nobody(world: World, snapshot: Path, tmp_path: Path) -> No
     [
         ([plain(b"oops", 500, retry_after="0")], 3, "500"),
         ([plain(b"", 403)], 3, "403"),
-        ([plain(b"<html>log in</html>", content_type="text/html")], 2, "HTML"),
+        ([plain(b"<html>log in</html>", content_type="text/html")], 4, "HTML"),
         ([plain(b'{"meta": ', content_type=JSON)], 4, "PEP 691"),
         ([plain(b'{"meta": {"api-version": "2.0"}, "name": "demo", "files": []}', content_type=JSON)], 2, "2.0"),
         ([plain(b"", 404)], 1, "cannot be locked"),

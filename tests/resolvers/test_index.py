@@ -11,10 +11,13 @@ import pytest
 from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.network import Client
 from envparity.resolvers.index import Problem, find_wheels
+from envparity.resolvers.indexes import Indexes
+from envparity.resolvers.simple import ACCEPT
 from envparity.values import Distribution, LockedDistribution
 from tests.wheels import LocalIndex, local_index
 
 SHA = "a" * 64
+PYTHON = "3.11.7"
 WHEEL = "demo-1.0-py3-none-any.whl"
 
 
@@ -40,7 +43,9 @@ def listed(file_name: str = WHEEL, **changes: object) -> dict[str, object]:
 
 
 def find(client: Client, served: LocalIndex, *distributions: Distribution) -> LockedDistribution | Problem:
-    found = find_wheels(distributions or (demo(),), client=client, index=served.root, python_version="3.11.7")
+    found = find_wheels(
+        distributions or (demo(),), client=client, indexes=Indexes.at(served.root), python_version=PYTHON
+    )
     assert len(found) == max(1, len(distributions))
     return found[0]
 
@@ -65,7 +70,7 @@ def test_the_tags_of_an_installed_numpy_name_one_file_of_the_public_index() -> N
         import_names=("numpy",),
     )
     with Client() as client:
-        (found,) = find_wheels([numpy], client=client, python_version="3.11.7")
+        (found,) = find_wheels([numpy], client=client, python_version=PYTHON)
 
     locked = match(found)
     assert locked.wheel.name == "numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
@@ -82,7 +87,7 @@ def test_the_index_is_asked_for_json_and_a_relative_address_is_resolved(client: 
     locked = match(find(client, served))
 
     assert locked.wheel.url == f"{served.address}/files/{WHEEL}"
-    assert served.asked == [("/simple/demo/", "application/vnd.pypi.simple.v1+json")]
+    assert served.asked == [("/simple/demo/", ACCEPT)]
 
 
 def test_answers_come_in_the_order_of_the_questions(client: Client, served: LocalIndex) -> None:
@@ -91,7 +96,9 @@ def test_answers_come_in_the_order_of_the_questions(client: Client, served: Loca
     for name in names:
         served.project(name, listed(f"{name}-1.0-py3-none-any.whl"))
 
-    found = find_wheels([demo(name=name) for name in names], client=client, index=served.root, python_version="3.11.7")
+    found = find_wheels(
+        [demo(name=name) for name in names], client=client, indexes=Indexes.at(served.root), python_version=PYTHON
+    )
 
     assert [match(each).name for each in found] == names
 
@@ -195,8 +202,8 @@ def test_what_is_not_on_the_index_is_a_problem_and_not_a_failure(client: Client,
     found = find_wheels(
         [demo(), demo(name="other"), demo(name="third")],
         client=client,
-        index=served.root,
-        python_version="3.11.7",
+        indexes=Indexes.at(served.root),
+        python_version=PYTHON,
     )
 
     assert [isinstance(each, Problem) for each in found] == [True, False, True]
@@ -235,11 +242,15 @@ def test_what_no_index_can_serve_is_never_looked_for(
     assert served.asked == []
 
 
-def test_an_index_that_knows_only_html_is_not_supported_yet(client: Client, served: LocalIndex) -> None:
-    served.answers["/simple/demo/"] = (200, "text/html; charset=utf-8", b"<a href='x'>x</a>")
+def test_what_a_captive_portal_answers_is_no_page_of_an_index(client: Client, served: LocalIndex) -> None:
+    """Read as an empty page, it would say of each distribution that it is gone, and send somebody to train again."""
+    for page in (b"<a href='/login'>log in</a>", b"<html><form action='/'></form></html>", b"", b"\xff\xfe\x00"):
+        served.answers["/simple/demo/"] = (200, "text/html; charset=utf-8", page)
 
-    with pytest.raises(UnsupportedError, match="answers with HTML"):
-        find(client, served)
+        with pytest.raises(MalformedError, match="without a link to any file") as caught:
+            find(client, served)
+
+        assert "sign-in page" in caught.value.hint
 
 
 def test_a_later_interface_is_not_guessed_at(client: Client, served: LocalIndex) -> None:
@@ -291,8 +302,8 @@ def test_a_password_in_the_index_is_neither_recorded_nor_printed(client: Client,
     secret = served.root.replace("http://", "http://ana:pw@")
     served.project("demo", listed())
 
-    (found,) = find_wheels([demo()], client=client, index=secret, python_version="3.11.7")
-    (gone,) = find_wheels([demo(name="gone")], client=client, index=secret, python_version="3.11.7")
+    (found,) = find_wheels([demo()], client=client, indexes=Indexes.at(secret), python_version=PYTHON)
+    (gone,) = find_wheels([demo(name="gone")], client=client, indexes=Indexes.at(secret), python_version=PYTHON)
 
     assert match(found).index == served.root
     assert match(found).wheel.url == f"{served.address}/files/{WHEEL}"
@@ -318,7 +329,9 @@ def test_a_wheel_at_no_address_at_all_is_a_problem_and_no_crash(client: Client, 
 
 def test_a_password_for_an_index_without_tls_is_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="in the clear") as caught:
-        find_wheels([demo()], client=client, index="http://ana:pw@index.example/simple", python_version="3.11.7")
+        find_wheels(
+            [demo()], client=client, indexes=Indexes.at("http://ana:pw@index.example/simple"), python_version=PYTHON
+        )
 
     assert "pw" not in str(caught.value)
 
@@ -328,7 +341,7 @@ def test_a_password_for_an_index_without_tls_is_refused(client: Client) -> None:
 )
 def test_an_index_is_an_http_address(client: Client, address: str) -> None:
     with pytest.raises(UsageError, match="not an http or https address"):
-        find_wheels([demo()], client=client, index=address, python_version="3.11.7")
+        find_wheels([demo()], client=client, indexes=Indexes.at(address), python_version=PYTHON)
 
 
 def test_a_wheel_that_was_published_under_other_tags_than_its_own_is_found_by_its_record(
@@ -347,7 +360,12 @@ def test_a_wheel_that_was_published_under_other_tags_than_its_own_is_found_by_it
         wanted = demo(wheel_tags=("py3-none-linux_x86_64",), record_sha256=record)
         tags = ("manylinux_2_28_x86_64", "linux_x86_64")
         (answer,) = find_wheels(
-            [wanted], client=client, index=served.root, python_version="3.11.7", platform_tags=tags, prove=prove
+            [wanted],
+            client=client,
+            indexes=Indexes.at(served.root),
+            python_version=PYTHON,
+            platform_tags=tags,
+            prove=prove,
         )
         return answer
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from envparity.errors import IntegrityError
 from envparity.network import Client
+from envparity.resolvers.indexes import Indexes
 from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.values import Basis, Distribution, LockedDistribution
@@ -47,7 +48,7 @@ def found(item: Distribution, *served: str, place: Place = BOOKWORM, **more: obj
     with serving(answers) as web, Client(timeout_s=10.0) as client:
         address = item.direct_url.replace("INDEX", web.url) if item.direct_url else ""
         (answer,) = find_pinned(
-            [replace(item, direct_url=address)], place, client=client, index_url=f"{web.url}/simple/"
+            [replace(item, direct_url=address)], place, client=client, indexes=Indexes.at(f"{web.url}/simple/")
         )
         return answer
 
