@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
 from envparity.errors import IntegrityError
@@ -65,8 +65,8 @@ def find_wheels(
     only may have them. A file that was yanked is what the model was trained with: it is given, with the reason in
     `yanked`, and deserves a warning. Which distributions to look for (not tooling, not shadowed copies) is the
     caller's to say. Where two indexes have such a file and the two differ, neither is taken: whoever puts a name of
-    somebody else's on a public index must not get into a lock. What was installed from an address of its own is not
-    looked for on an index.
+    somebody else's on a public index must not get into a lock. What was installed from the address of a wheel is locked
+    at that address, if its hash was noted.
 
     Args:
         distributions: as a live snapshot knows them, with `wheel_tags`.
@@ -86,9 +86,9 @@ def find_wheels(
     sought = Sought(client, python_version, indexes)
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
-        problem = _never_on_an_index(distribution)
-        if problem is not None:
-            return problem
+        elsewhere = _at_address(distribution, client) or _never_on_an_index(distribution)
+        if elsewhere is not None:
+            return elsewhere
         found = _find(distribution, sought)
         if not isinstance(found, Problem) or found.confused or prove is None or distribution.record_sha256 is None:
             return found
@@ -142,6 +142,26 @@ class Sought:
             if response.status == 200:
                 page = simple.page(response, name)
                 yield Listing(index, page, simple.joined(response.url, page.base))
+
+
+def _at_address(distribution: Distribution, client: Client) -> LockedDistribution | None:
+    """What was installed from the address of a wheel, whose hash the installer noted (direct_url.json, PEP 610)."""
+    url, fragment = urldefrag(distribution.direct_url)
+    file_name = unquote(urlsplit(url).path.rpartition("/")[2])
+    digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
+    fits = file_name.endswith(".whl") and not address_fault(url) and public_url(url) == url
+    if digest is None or distribution.editable or not fits:
+        return None
+    wheel = LockedWheel(
+        name=file_name, url=url, size_bytes=size_bytes(url, file_name, digest[1], client), sha256=digest[1]
+    )
+    return LockedDistribution(
+        name=distribution.name,
+        version=distribution.version,
+        wheels=(wheel,),
+        state="matched",
+        import_names=distribution.import_names,
+    )
 
 
 def _never_on_an_index(distribution: Distribution) -> Problem | None:

@@ -109,13 +109,13 @@ class Logins:
         failed = f" ({'; '.join(self._faults)})" if self._faults else ""
         return (
             f"set {address}{stem}_USERNAME and {stem}_PASSWORD, or put `machine {parts.hostname} login … password …`"
-            f" into netrc, or the password into the keyring{failed}"
+            f" into netrc, or the password into the keyring (and the user into the address: https://USER@…){failed}"
         )
 
     def _nearest(self, url: str) -> _Bound | None:
-        """Of the indexes of that origin, the one whose path has most in common: a host may have several."""
+        """Of the indexes of that origin, the one whose path has most in common, since a host may have several."""
         same = [item for item in self._bound if origin(item.index.url) == origin(url)]
-        return max(same, key=lambda item: _in_common(item.index.url, url), default=None)
+        return max(same, key=lambda item: (_in_common(item.index.url, url), item.login is not None), default=None)
 
     def _of_netrc(self, host: str) -> Login | None:
         with self._asking:
