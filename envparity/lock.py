@@ -11,10 +11,11 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from envparity import closure, codec
-from envparity.errors import IncompleteError, UnreachableError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
@@ -23,7 +24,7 @@ from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
 from envparity.oci import pack
-from envparity.resolvers import debian, interpreter
+from envparity.resolvers import debian, interpreter, interpreter_of_image
 from envparity.values import (
     ARCHITECTURES,
     Basis,
@@ -31,6 +32,7 @@ from envparity.values import (
     Environment,
     Lock,
     LockedArtifact,
+    Origin,
     Python,
     System,
     Target,
@@ -84,6 +86,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         workplace=workplace,
         fetcher=fetcher,
         index=stated.index if stated is not None else None,
+        bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
     )
     # 5
     content = codec.content_bytes(environment)
@@ -113,6 +116,20 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     if decided.interpreter.artifact is not None:
         artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
     return Recovered(lock, artifacts)
+
+
+def _brought(python: Python, *, asked: Asked, workplace: Path, fetcher: Fetcher, origin: Origin) -> Python:
+    """The interpreter as it lies on this machine: where the snapshot says, or out of the image that was named."""
+    if asked.interpreter_in:
+        place = workplace / "interpreter"
+        return interpreter_of_image.brought(python, asked.interpreter_in, place, fetcher=fetcher, environ=asked.environ)
+    place_of_it = origin.reference.partition("@")[0]
+    if interpreter_of_image.is_image(place_of_it):
+        raise RefusedError(
+            f"Python {python.version} lies in `{place_of_it}`, and the base has another release of it",
+            hint=f"name the place, so that it can be captured: `--python {place_of_it}`",
+        )
+    return python
 
 
 def _require_network(fetcher: Fetcher) -> None:

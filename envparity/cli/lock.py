@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     *("--add", "--add-os", "--resolver", "--bytecode"),
     flags=("--only-used",),
 )
-@click.option("--python", metavar="SOURCE", help="Capture this Python instead of the base's own: venv:DIR, python:EXE.")
+@click.option("--python", metavar="SOURCE", help="Capture this Python: venv:DIR, or the image that it lies in.")
 @click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
 @target_options
 @common_options
@@ -120,9 +120,11 @@ def command(
     from envparity.errors import UsageError
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
+    from envparity.locking import pinned
     from envparity.resolvers import states
     from envparity.resolvers.configured import configured
     from envparity.resolvers.indexes import indexes
+    from envparity.resolvers.interpreter_of_image import is_image
 
     from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
     if from_caller and not explain:
@@ -144,6 +146,13 @@ def command(
     check_name(Path(output))
     sought = indexes(named_indexes, pins, configured(os.environ))
     environment = _read(source, target, offline=common.offline)
+    python = named(python) if python else None
+    interpreter = _interpreter(python) if python and pinned.is_pinned(environment) else None
+    if python and interpreter is None and not is_image(python):
+        raise UsageError(
+            f"`--python {python}` is for a source that has no interpreter, and `{source}` has one",
+            hint="leave it out; or name the image that the snapshot was taken in",
+        )
     with private_folder() as workplace, common.fetcher(sought.named) as fetcher:
         asked = lock.Asked(
             base=base,
@@ -159,7 +168,8 @@ def command(
             extras=target.extras or (),
             groups=target.groups or (),
             without=without,
-            interpreter=_interpreter(python),
+            interpreter=interpreter,
+            interpreter_in=next((name for name in (python or "", source) if is_image(name)), ""),
         )
         recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
@@ -185,16 +195,14 @@ def _read(source: str, target: Target, *, offline: bool) -> Environment:
         return read(source, options=replace(options, platform=DEFAULT_PLATFORM))
 
 
-def _interpreter(source: str | None) -> Python | None:
-    """The Python of a live source, which is captured where it lies."""
+def _interpreter(source: str) -> Python:
+    """The Python of a live source or an image, which is captured out of it."""
     from envparity import snapshot
     from envparity.errors import UsageError
     from envparity.sources import Options, read
     from envparity.values import Basis
 
-    if source is None:
-        return None
-    found = read(named(source), options=Options(environ=snapshot.started_with())).python
+    found = read(source, options=Options(environ=snapshot.started_with())).python
     if found is None or found.basis is not Basis.INSTALLED or not found.version:
         raise UsageError(f"`--python {source}` names no interpreter", hint="name one: `venv:DIR` or `python:EXE`")
     return found

@@ -32,6 +32,7 @@ class Asked:
         repacked: names of distributions that are packed from where they lie, or `all` for those that the index does
             not serve as installed.
         environ: what a build backend, where one is needed, is started with.
+        interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
     Of a source that only says what should be installed:
 
@@ -49,6 +50,7 @@ class Asked:
     explain: states.Explain = _nobody
     repacked: Collection[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    interpreter_in: str = ""
     platform: str = ""
     python_version: str = ""
     extras: Collection[str] = ()

@@ -106,7 +106,6 @@ def require_unasked(asked: Asked, system: System) -> None:
         "--extra": asked.extras,
         "--group": asked.groups,
         "--leave-out": asked.without,
-        "--python": asked.interpreter,
     }
     given = [option for option, value in options.items() if value]
     if given:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,10 @@ class Decided:
     left_out: tuple[LeftOut, ...]
 
 
+def _as_it_lies(python: Python) -> Python:
+    return python
+
+
 def resolve(
     python: Python,
     *,
@@ -97,6 +101,7 @@ def resolve(
     fetcher: Fetcher,
     add: Iterable[str] = (),
     index: debian.Index | None = None,
+    bring: Callable[[Python], Python] = _as_it_lies,
 ) -> Decided:
     """
     Decide on interpreter and base together, since each says what the other has to bring.
@@ -108,6 +113,7 @@ def resolve(
         workplace: the folder that an artifact is written into.
         add: further packages of the base, by name.
         index: what the archive of the base holds, where that was read before.
+        bring: makes the files of the interpreter lie on this machine, where they have to be captured.
 
     Raises:
         RefusedError: the interpreter is not here any more, not the one of the snapshot, or the base cannot carry it.
@@ -127,7 +133,7 @@ def resolve(
         if fits_base(python, debian.base_python_version(own.os_packages)):
             found = LockedInterpreter(kind="base", version=python.version, executable=f"/usr/bin/python{xy}")
             return Decided(found, own.os_packages, own.substituted, own.left_out)
-    captured = capture(python, workplace, machine=MACHINES.get(architecture, architecture))
+    captured = capture(bring(python), workplace, machine=MACHINES.get(architecture, architecture))
     if _numbers(captured.glibc_floor) > _numbers(index.release.glibc):
         raise RefusedError(
             f"the interpreter needs glibc {captured.glibc_floor}, and {base} has {index.release.glibc}",
