@@ -6,7 +6,7 @@ A lock becomes an image: without a daemon, without root, the same bytes on any m
     3  supply      every package, wheel and artifact by its sha256, from the cache or its place
     4  assemble    the plan's layers, each packed once; configuration and manifest
     5  write       each destination, whole or not at all
-    6  check       what was written, digest by digest
+    6  check       what was written on this disk, digest by digest; elsewhere the place has said what it holds
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,16 +27,21 @@ from envparity.image.contents import Supplies
 from envparity.image.plan import plan
 from envparity.image.supply import completed, supply, the_target
 from envparity.oci import check, places
+from envparity.oci.access import Access
 from envparity.oci.image import BuiltImage
 from envparity.oci.image import assemble as assembled
-from envparity.oci.pack import current_packer
+from envparity.oci.pack import PackedLayer, current_packer
+from envparity.oci.spec import Descriptor
 from envparity.resolvers import debian
 from envparity.values import Artifact, Options, Origin, Plan
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to build: a lock by its path, what goes in beside it, and where the image goes under which name."""
+    """
+    What to build: a lock by its path, what goes in beside it, and where the image goes under which name. `environ` are
+    the variables of envparity's own process, which say where logins and the engine are.
+    """
 
     lock: Path
     outputs: tuple[str, ...] = ()
@@ -43,6 +49,7 @@ class Request:
     models: tuple[Path, ...] = ()
     app: Path | None = None
     options: Options = field(default_factory=Options)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,20 +99,33 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
     decided = plan(lock, target, options, lock_sha256)
     started = layers.look_through(supplies, fetcher.cache)
     packed = []
-    with fetcher.cache.workplace() as workplace:
+    access = Access(fetcher.client, fetcher.cache, request.environ)
+    with fetcher.cache.workplace() as workplace, ExitStack() as open_places:
+        writers = [
+            (output, open_places.enter_context(places.writing(output, request.name, access)))
+            for output in request.outputs
+        ]
         with fetcher.progress.task("layers", len(decided.layers)) as advance:
             for layer in decided.layers:
-                packed.append(layers.packed(layer, supplies, lock.packer, fetcher.cache, workplace))
+                made = layers.packed(layer, supplies, lock.packer, fetcher.cache, workplace)
+                packed.append(made)
+                for _, writer in writers:
+                    writer.layer(_descriptor(made.packed), made.path)
                 advance(1)
         runtime = configuration.runtime(lock, target, options, lock_sha256)
         annotations = configuration.identity(lock, target, lock_sha256)
         image = assembled(packed, runtime, annotations, target.platform)
         # 5 and 6
-        for output in request.outputs:
-            digest = places.write_image(output, image, request.name)
-            written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
-            check.require_valid(places.open_image(str(written)))
+        for output, writer in writers:
+            digest = writer.finish(image)
+            if places.is_on_disk(output):
+                written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
+                check.require_valid(places.open_image(str(written)))
     return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(supplies, started))
+
+
+def _descriptor(layer: PackedLayer) -> Descriptor:
+    return Descriptor(media_type=layer.media_type, digest=layer.digest, size_bytes=layer.size_bytes)
 
 
 def _refers_to(path: Path) -> tuple[str, Artifact]:

@@ -286,6 +286,59 @@ class Client:
         """
         return self._ask(url, headers or {}, good, Incoming, leave_open=True, attempts=attempts)
 
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        good: frozenset[int],
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], Iterator[bytes]] | None = None,
+        size_bytes: int = 0,
+        limit: int = 64 << 10,
+        attempts: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """
+        The answer to a request that may change something. A redirect is an answer and is not followed.
+
+        Args:
+            body: gives the bytes to send, from the first one each time that it is called; none where it is not named.
+            size_bytes: how many they are.
+            limit: how much of the answer's own body is read; the rest is dropped.
+            timeout_s: for each wait, where it is another than the client's.
+
+        Raises:
+            UnreachableError: no answer, a status that is not in `good`, or offline.
+        """
+
+        def beginning(response: httpx.Response) -> Response:
+            found = {name.lower(): value for name, value in response.headers.items()}
+            read = bytearray()
+            if method != "HEAD":
+                for chunk in response.iter_bytes():
+                    read += chunk
+                    if len(read) >= limit:
+                        break
+            return Response(str(response.url), response.status_code, found, bytes(read[:limit]))
+
+        def answer() -> httpx.Response:
+            client = self._client(url)
+            sent = {"accept": "*/*", **(headers or {}), "content-length": str(size_bytes)}
+            if method == "HEAD":
+                del sent["content-length"]
+            request = client.build_request(
+                method,
+                url,
+                headers=sent,
+                content=body() if body is not None else None,
+                timeout=timeout_s or self._timeout_s,
+                extensions={"trace": self._remember},
+            )
+            return client.send(request, stream=True)
+
+        return self._asked(url, answer, good, beginning, attempts=attempts)
+
     def _ask(
         self,
         url: str,
@@ -293,6 +346,39 @@ class Client:
         good: frozenset[int],
         use: Callable[[httpx.Response], T],
         *,
+        leave_open: bool = False,
+        attempts: int | None = None,
+    ) -> T:
+        _import_httpx()
+        _require_address(url)
+        url, headers = _authorised(url, headers)
+        logins = self._logins if 401 not in good and "authorization" not in headers else None
+        known = logins.header(url, refused=False) if logins is not None else ""
+
+        def answer() -> httpx.Response:
+            nonlocal known
+            response = self._answer(url, {**headers, "authorization": known} if known else headers)
+            if response.status_code in _REFUSALS and logins is not None and origin(str(response.url)) == origin(url):
+                better = logins.header(url, refused=True)
+                if better and better != known:
+                    response.close()
+                    known = better
+                    response = self._answer(url, {**headers, "authorization": known})
+            return response
+
+        def hint(response: httpx.Response) -> str:
+            return self._hint(response, url, known)
+
+        return self._asked(url, answer, good, use, hint=hint, leave_open=leave_open, attempts=attempts)
+
+    def _asked(
+        self,
+        url: str,
+        answer: Callable[[], httpx.Response],
+        good: frozenset[int],
+        use: Callable[[httpx.Response], T],
+        *,
+        hint: Callable[[httpx.Response], str] = lambda response: "",
         leave_open: bool = False,
         attempts: int | None = None,
     ) -> T:
@@ -307,29 +393,16 @@ class Client:
                 hint="run once without --offline to fill the cache",
             )
         attempts = attempts or self._attempts
-        url, headers = _authorised(url, headers)
-        logins = self._logins if 401 not in good and "authorization" not in headers else None
-        known = logins.header(url, refused=False) if logins is not None else ""
         for attempt in range(1, attempts + 1):
             wait_s = min(_LONGEST_WAIT_S, 0.3 * 2**attempt * (1 + random.random()))  # noqa: S311
             try:
-                response = self._answer(url, {**headers, "authorization": known} if known else headers)
-                if (
-                    response.status_code in _REFUSALS
-                    and logins is not None
-                    and origin(str(response.url)) == origin(url)
-                ):
-                    better = logins.header(url, refused=True)
-                    if better and better != known:
-                        response.close()
-                        known = better
-                        response = self._answer(url, {**headers, "authorization": known})
+                response = answer()
                 try:
                     if response.status_code in good:
                         return use(response)
                     failure = f"{printable(url)} answers {response.status_code} {response.reason_phrase}"
                     if response.status_code not in _AGAIN:
-                        raise UnreachableError(failure, hint=self._hint(response, url, known))
+                        raise UnreachableError(failure, hint=hint(response))
                     wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
                 finally:
                     # What an error's body says is never read: it may be endless.
@@ -483,7 +556,7 @@ def _authorised(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str,
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port (RFC 6454), where the port of the scheme is the same as none."""
+    """Whom an address asks: scheme, host and port (RFC 6454), where the port of the scheme is the same as none."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 

@@ -14,7 +14,11 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("lock", type=_PATH)
 @click.option(
-    "--output", "outputs", multiple=True, metavar="DEST", help="oci:DIR[:TAG] or docker-archive:FILE; repeatable."
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="DEST",
+    help="oci:DIR[:TAG], docker-archive:FILE, registry:HOST/NAME:TAG or docker:NAME:TAG; repeatable.",
 )
 @click.option("-t", "--tag", "name", default="", metavar="NAME:TAG", help="The name written into each DEST.")
 @click.option("--model", "models", multiple=True, type=_PATH, help="A model file, to /opt/model/NAME; repeatable.")
@@ -56,6 +60,8 @@ def command(
         -t tickets:1
       docker load -i image.tar
     """
+    import os
+
     from envparity import build
     from envparity.errors import UsageError
     from envparity.image.options import options
@@ -73,7 +79,7 @@ def command(
         workdir=workdir,
         ports=ports,
     )
-    request = build.Request(lock, outputs, name, models, app, chosen)
+    request = build.Request(lock, outputs, name, models, app, chosen, os.environ)
     with common.fetcher() as fetcher:
         built = build.assemble(request, fetcher=fetcher)
     width = max(len(layer.title) for layer in built.plan.layers)

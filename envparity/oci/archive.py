@@ -7,14 +7,14 @@ it since long before it knew OCI layouts, and every other engine reads it as a l
 
 from __future__ import annotations
 
-__all__ = ["Archive", "open_archive", "write_archive"]
+__all__ = ["Archive", "open_archive", "stream_archive", "write_archive"]
 
 import hashlib
 import io
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -344,6 +344,18 @@ def write_archive(path: str | Path, image: BuiltImage, name: str = "") -> str:
         UsageError: not a name that an engine would take.
         IntegrityError: a blob is not what its descriptor says; nothing is left at `path` then.
     """
+    entries = _members(image, name)
+    with files.replacing(path) as sink:
+        write_layer(sink, entries)
+    return image.digest
+
+
+def stream_archive(sink: BinaryIO, image: BuiltImage, name: str = "") -> None:
+    """The same bytes, to whoever reads them meanwhile."""
+    write_layer(sink, _members(image, name))
+
+
+def _members(image: BuiltImage, name: str) -> Collection[Entry]:
     if name and not is_name(name):
         raise UsageError(f"`{shown(name)}` is not a name for an image", hint="write NAME:TAG, the name in lower case")
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor_of(image, name)]}
@@ -370,9 +382,7 @@ def write_archive(path: str | Path, image: BuiltImage, name: str = "") -> str:
         entries[member] = Entry(
             member, "file", 0o644, size_bytes=descriptor.size_bytes, content=_checked(descriptor, blob)
         )
-    with files.replacing(path) as sink:
-        write_layer(sink, entries.values())
-    return image.digest
+    return entries.values()
 
 
 def _checked(descriptor: Descriptor, blob: Path) -> Callable[[], BinaryIO]:

@@ -25,24 +25,30 @@ from envparity.oci.credentials import DOCKER_HUB, Login
 
 _TOKEN_LIMIT = 1 << 20
 _TOKEN_WITHIN_S = 30.0
+_MOST_SCOPES = 16
 _HUB_REALM = "auth.docker.io"
 _WORD = re.compile(r'([A-Za-z_]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')
 
 
 class Authority:
     """
-    The right to read one repository. Safe for several threads; a token is asked for once and used by all.
+    The right to use repositories. Safe for several threads; a token is asked for once and used by all.
 
     Args:
         base: the registry's address, `https://host[:port]`.
-        scope: what a token must be for, where the challenge does not say.
+        scope: what a token must be for. To read, that gives way to what the challenge says.
+        writes: a token must be for `scope` and, besides, for whatever else a challenge says: a request that only reads
+            would get one that cannot write, and to mount a blob takes the right to read another repository.
         login: finds the user's login for the registry, when it is first needed.
     """
 
-    def __init__(self, client: Client, base: str, scope: str, login: Callable[[], Login | None]) -> None:
+    def __init__(
+        self, client: Client, base: str, scope: str, login: Callable[[], Login | None], writes: bool = False
+    ) -> None:
         self._client = client
         self._base = base
-        self._scope = scope
+        self._scopes = [scope]
+        self._writes = writes
         self._find_login = login
         self._lock = threading.Lock()
         self._header = ""
@@ -85,10 +91,15 @@ class Authority:
     def _token(self, challenge: dict[str, str], login: Login | None) -> str:
         realm = challenge.get("realm", "")
         _require_realm(realm, self._base, secret=login is not None)
-        asked = dict(parse_qsl(urlsplit(realm).query))
-        asked["scope"] = challenge.get("scope") or self._scope
+        asked = [pair for pair in parse_qsl(urlsplit(realm).query) if pair[0] not in {"scope", "service"}]
+        given = challenge.get("scope", "").split()
+        if self._writes:
+            begun = [scope.rpartition(":")[0] for scope in self._scopes]
+            self._scopes += [scope for scope in given if scope.rpartition(":")[0] not in begun]
+            given = self._scopes[:_MOST_SCOPES]
+        asked += [("scope", scope) for scope in given or self._scopes]
         if challenge.get("service"):
-            asked["service"] = challenge["service"]
+            asked.append(("service", challenge["service"]))
         address = urlsplit(realm)._replace(query=urlencode(asked), fragment="").geturl()
         answer = self._client.get(
             address,

@@ -6,7 +6,7 @@ Nothing is copied into or out of a container (CVE-2026-42306, CVE-2026-41568: `d
 
 from __future__ import annotations
 
-__all__ = ["Container", "Engine", "EngineImage", "connected", "known_image", "open_engine"]
+__all__ = ["Container", "Engine", "EngineImage", "connected", "known_image", "load_image", "open_engine"]
 
 import os
 import re
@@ -14,6 +14,7 @@ import socket
 import stat
 import struct
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from typing import Any, BinaryIO, cast
 from envparity.codec import canonical
 from envparity.errors import (
     EnvparityError,
+    IntegrityError,
     MalformedError,
     TimeLimitError,
     UnreachableError,
@@ -33,9 +35,9 @@ from envparity.errors import (
 )
 from envparity.files import translated
 from envparity.oci.access import Access
-from envparity.oci.archive import DOCKER_LAYER, open_archive
+from envparity.oci.archive import DOCKER_LAYER, open_archive, stream_archive
 from envparity.oci.entries import shown
-from envparity.oci.image import Image, Layer, Place
+from envparity.oci.image import BuiltImage, Image, Layer, Place
 from envparity.oci.layout import require_platform
 from envparity.oci.spec import DOCKER_CONFIG, Descriptor, Manifest, digest_of, parse_config
 from envparity.oci.table import Memory
@@ -268,6 +270,42 @@ class Engine:
                 return
             yield piece
 
+    def load(self, image: BuiltImage, name: str) -> None:
+        """
+        Give the engine an image under a name, as `docker load` does; it is streamed, and lies nowhere else.
+
+        Raises:
+            UnreachableError: the engine refuses it, or went away. IntegrityError: a layer is not what was promised.
+        """
+        reading, writing = os.pipe()
+        failed: list[BaseException] = []
+
+        def feed() -> None:
+            try:
+                with os.fdopen(writing, "wb") as sink:
+                    stream_archive(sink, image, name)
+            except BrokenPipeError:
+                pass  # the engine stopped reading, and says why
+            except BaseException as error:  # noqa: BLE001  # it is raised again where the engine's answer is read
+                failed.append(error)
+
+        feeder = threading.Thread(target=feed, name="docker-load", daemon=True)
+        try:
+            with os.fdopen(reading, "rb") as source:
+                feeder.start()
+                with _translated(self._host, self._timeout_s, f"image `{shown(name)}`"):
+                    said = [line for line in self._api.load_image(source) if isinstance(line, dict)]
+        finally:
+            feeder.join(self._timeout_s)
+        if failed:
+            raise failed[0]
+        errors = [str(line["error"]) for line in said if line.get("error")]
+        if errors:
+            raise UnreachableError(
+                f"the engine at {self._host} does not take the image: {shown(errors[0][:300])}",
+                hint="is there room on its disk? `docker system df`; `docker-archive:FILE` keeps the image in a file",
+            )
+
     def run(self, container: Container, argv: tuple[str, ...], stdin: bytes) -> Completed:
         """
         Start a command in a running container, feed it, and wait for its end.
@@ -340,6 +378,26 @@ def open_engine(name: str, reference: str, platform: str, access: Access) -> Ima
     if platform:
         require_platform(image, platform)
     return image
+
+
+def load_image(name: str, image: BuiltImage, access: Access) -> str:
+    """
+    Write an image to the local engine, under `NAME:TAG`. Returns the digest of its manifest.
+
+    Raises:
+        UnreachableError, TimeLimitError: there is no engine, or it does not take the image.
+        IntegrityError: what it holds under that name afterwards is another image.
+    """
+    with connected(access) as engine:
+        engine.load(image, name)
+        found = engine.image(name).id
+    # The classic store names an image by its config, that of containerd by its manifest.
+    if found not in {image.config_digest, image.digest}:
+        raise IntegrityError(
+            f"the engine has {shown(found)} as `{shown(name)}`, and {image.config_digest} was loaded",
+            hint="something else names images there at the same time; build again",
+        )
+    return image.digest
 
 
 def _saved(engine: Engine, info: EngineImage, reference: str) -> Image:

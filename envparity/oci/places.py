@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["SCHEMES", "ImageReference", "open_image", "parse_reference", "require_writable", "write_image"]
+__all__ = [
+    "SCHEMES",
+    "ImageReference",
+    "Writer",
+    "is_on_disk",
+    "open_image",
+    "parse_reference",
+    "require_writable",
+    "write_image",
+    "writing",
+]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from envparity.errors import UnsupportedError, UsageError
 from envparity.oci.access import Access
@@ -14,7 +26,7 @@ from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
 from envparity.oci.image import BuiltImage, Image
 from envparity.oci.layout import open_layout, write_layout
-from envparity.oci.spec import split_digest
+from envparity.oci.spec import Descriptor, split_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +71,38 @@ def _open_engine(reference: ImageReference, platform: str, access: Access) -> Im
     return open_engine(name + digest, str(reference), platform, access)
 
 
-def _write_layout(reference: ImageReference, image: BuiltImage, name: str) -> str:
-    return write_layout(reference.path, image, reference.tag or _tag_of(name))
+class Writer(Protocol):
+    """
+    A place that an image is being written to. Layers may be handed over as they are made, so that a place far away can
+    take them meanwhile; `finish` writes what is left, and the image has its name after it and not before.
+    """
+
+    def layer(self, descriptor: Descriptor, path: Path) -> None:
+        """Take one layer, which lies in a file that stays until the end."""
+        ...
+
+    def finish(self, image: BuiltImage) -> str:
+        """Write the rest. Returns the digest of the manifest there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """A place that takes an image when it is whole."""
+
+    write: Callable[[BuiltImage], str]
+
+    def layer(self, descriptor: Descriptor, path: Path) -> None:
+        """Wait for the rest."""
+
+    def finish(self, image: BuiltImage) -> str:
+        """Write all of it."""
+        return self.write(image)
+
+
+@contextmanager
+def _layout(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
+    yield _AtOnce(lambda image: write_layout(reference.path, image, reference.tag or _tag_of(name)))
 
 
 def _tag_of(name: str) -> str:
@@ -68,8 +110,26 @@ def _tag_of(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def _write_archive(reference: ImageReference, image: BuiltImage, name: str) -> str:
-    return write_archive(reference.path, image, reference.tag or name)
+@contextmanager
+def _archive(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
+    yield _AtOnce(lambda image: write_archive(reference.path, image, reference.tag or name))
+
+
+@contextmanager
+def _registry(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
+    from envparity.oci.registry import parse_name
+    from envparity.oci.upload import Upload
+
+    with Upload(parse_name(f"{reference.path}:{reference.tag or _tag_of(name)}"), access) as upload:
+        yield upload
+
+
+@contextmanager
+def _engine(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
+    from envparity.oci.engine import load_image
+
+    tagged = f"{reference.path}:{reference.tag or 'latest'}"
+    yield _AtOnce(lambda image: load_image(tagged, image, access))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +137,15 @@ class Scheme:
     """What can be done with one kind of place; None where it is not supported yet."""
 
     open: Callable[[ImageReference, str, Access], Image] | None = None
-    write: Callable[[ImageReference, BuiltImage, str], str] | None = None
+    write: Callable[[ImageReference, str, Access], AbstractContextManager[Writer]] | None = None
+    on_disk: bool = True
 
 
 SCHEMES: dict[str, Scheme] = {
-    "oci": Scheme(_open_layout, _write_layout),
-    "docker-archive": Scheme(_open_archive, _write_archive),
-    "registry": Scheme(_open_registry),
-    "docker": Scheme(_open_engine),
+    "oci": Scheme(_open_layout, _layout),
+    "docker-archive": Scheme(_open_archive, _archive),
+    "registry": Scheme(_open_registry, _registry, on_disk=False),
+    "docker": Scheme(_open_engine, _engine, on_disk=False),
 }
 
 
@@ -172,6 +233,9 @@ def check_destination(reference: str, name: str = "") -> ImageReference:
         raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
     if name and not is_name(name):
         raise UsageError(f"`{shown(name)}` is not a name for an image", hint="write NAME:TAG, the name in lower case")
+    if not SCHEMES[parsed.scheme].on_disk:
+        _check_name(parsed, reference)
+        return parsed
     place = Path(parsed.path)
     if not place.absolute().parent.is_dir():
         raise UsageError(
@@ -183,14 +247,35 @@ def check_destination(reference: str, name: str = "") -> ImageReference:
     return parsed
 
 
-def write_image(reference: str, image: BuiltImage, name: str = "") -> str:
+def _check_name(parsed: ImageReference, reference: str) -> None:
+    if parsed.scheme == "registry":
+        from envparity.oci.registry import parse_name
+
+        parse_name(f"{parsed.path}:{parsed.tag}" if parsed.tag else parsed.path)
+    elif not is_name(f"{parsed.path}:{parsed.tag or 'latest'}"):
+        raise UsageError(f"`{shown(reference)}` is not a name that an engine takes", hint="write docker:NAME:TAG")
+
+
+def writing(reference: str, name: str = "", access: Access | None = None) -> AbstractContextManager[Writer]:
     """
-    Write an image to a place, and return the digest of its manifest there.
+    A place to write one image to. Left by an exception, it holds no image that is not whole.
 
     Args:
-        name: `NAME:TAG`, for where the reference has none: a layout takes the tag, an archive all of it.
+        name: `NAME:TAG`, for where the reference has none: a layout and a registry take the tag, an archive all of it.
+        access: what places beyond this disk need; without it they are asked as nobody.
     """
     parsed = check_destination(reference, name)
     writer = SCHEMES[parsed.scheme].write
     assert writer is not None
-    return writer(parsed, image, name)
+    return writer(parsed, name, access or Access())
+
+
+def write_image(reference: str, image: BuiltImage, name: str = "", access: Access | None = None) -> str:
+    """Write an image to a place at once (see `writing`), and return the digest of its manifest there."""
+    with writing(reference, name, access) as writer:
+        return writer.finish(image)
+
+
+def is_on_disk(reference: str) -> bool:
+    """Whether what is written there lies in a file or folder of this machine, and can be read back for nothing."""
+    return SCHEMES[parse_reference(reference).scheme].on_disk

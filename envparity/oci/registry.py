@@ -1,6 +1,7 @@
 """
 Images in a registry, over the distribution API
-(https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md), read only.
+(https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md): how they are read; how they
+are written is in `upload.py`.
 
 The tag is asked for once; everything after that goes by digest, and nothing is believed before it was hashed. A
 document is kept in the cache under its digest, and what was learned of a layer too (`memory`), so that a reference with
@@ -17,7 +18,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from envparity.errors import (
     UnsupportedError,
     UsageError,
 )
-from envparity.network import Incoming, Response, is_loopback
+from envparity.network import Incoming, Response, is_loopback, origin
 from envparity.oci.access import Access
 from envparity.oci.authority import Authority, refused
 from envparity.oci.credentials import DOCKER_HUB, Login, login_for
@@ -122,8 +123,9 @@ class Registry:
 
     far = True
 
-    def __init__(self, name: RegistryName, access: Access) -> None:
+    def __init__(self, name: RegistryName, access: Access, *, writes: bool = False) -> None:
         self.name = name
+        self._writes = writes
         self._access = access
         self._client = access.client
         self._documents: dict[str, bytes] = {}
@@ -213,6 +215,57 @@ class Registry:
                 break
         raise refused(self._base, self._login)
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        good: frozenset[int],
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], Iterator[bytes]] | None = None,
+        size_bytes: int = 0,
+        attempts: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """
+        Ask for something of this repository to be changed, with whatever login it takes.
+
+        Args:
+            path: below the repository, or an address in full, which the registry gave. Credentials go to the
+                registry's own origin alone.
+            good: the statuses that the caller can make something of.
+
+        Raises:
+            UnreachableError: no answer, another status, or no right to it.
+        """
+        url = path if "://" in path else self._url(path)
+        own = origin(url) == origin(self._base)
+        for _ in range(_MOST_LOGINS):
+            used = self._authority.header if own else ""
+            answer = self._client.send(
+                method,
+                url,
+                good=good | {401, 403} if own else good,
+                headers={**(headers or {}), **({"authorization": used} if used else {})},
+                body=body,
+                size_bytes=size_bytes,
+                attempts=attempts,
+                timeout_s=timeout_s,
+            )
+            if answer.status not in {401, 403} or answer.status in good:
+                return answer
+            if answer.status == 401 and used.startswith("Bearer "):
+                self._authority.expired(used)
+                used = ""
+            if not self._may_ask_again(answer.status, answer.headers, used):
+                break
+        raise refused(self._base, self._login)
+
+    @property
+    def base(self) -> str:
+        """The registry's address: `https://host[:port]`."""
+        return self._base
+
     def _may_ask_again(self, status: int, headers: dict[str, str], used: str) -> bool:
         return status == 401 and self._authority.answer(headers.get("www-authenticate", ""), used)
 
@@ -246,7 +299,10 @@ class Registry:
 
     @cached_property
     def _authority(self) -> Authority:
-        return Authority(self._client, self._base, f"repository:{self.name.name}:pull", lambda: self._login)
+        actions = "pull,push" if self._writes else "pull"
+        return Authority(
+            self._client, self._base, f"repository:{self.name.name}:{actions}", lambda: self._login, self._writes
+        )
 
     def _kept(self, digest: str) -> bytes | None:
         """A document that the cache has, hashed again."""

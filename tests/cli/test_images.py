@@ -126,9 +126,10 @@ def test_a_tar_of_something_else_is_not_an_image(tmp_path: Path) -> None:
     refused("show", f"docker-archive:{tmp_path}", status=2, says="not a regular file")
 
 
-def test_places_of_images_that_come_later_say_so(world: World) -> None:
-    refused("build", world.lock, "--output", "registry:localhost:5000/tickets:1", status=2, says="not supported yet")
-    refused("build", world.lock, "--output", "docker:tickets:1", status=2, says="not supported yet")
+def test_a_place_that_cannot_be_one_is_said_before_any_work(world: World) -> None:
+    refused("build", world.lock, "--output", "registry:tickets:1", status=2, says="names no registry")
+    refused("build", world.lock, "--output", "registry:localhost:5000/Tickets:1", status=2, says="could have")
+    refused("build", world.lock, "--output", "docker:Tickets:1", status=2, says="not a name that an engine takes")
     refused("build", world.lock, "--output", "image.tar", status=2, says="not a reference to an image")
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -122,6 +123,26 @@ def test_a_login_and_an_own_authority_lead_in(private: Private, tmp_path: Path) 
     kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept
     assert all(b"s3cret" not in data for data in kept)
+
+
+def test_what_is_pushed_with_a_login_is_what_skopeo_reads(private: Private, tmp_path: Path) -> None:
+    """Behind TLS by an authority of its own, with a password that stands in `docker login`'s file alone."""
+    image = built(tmp_path / "blobs", (small_image.RELEASE,), (small_image.STATUS,))
+    environ = private.variables(tmp_path)
+    script = (
+        "import os, sys; from envparity.oci import access, places; from envparity.network import Client\n"
+        "from tests.e2e import small_image; from tests.oci.made import built; from pathlib import Path\n"
+        "image = built(Path(sys.argv[2]), (small_image.RELEASE,), (small_image.STATUS,))\n"
+        "print(places.write_image(sys.argv[1], image, access=access.Access(Client(), environ=os.environ)))"
+    )
+    argv = [sys.executable, "-c", script, f"registry:{private.address}/team/other:2", str(tmp_path / "again")]
+    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **environ}, check=False)
+    assert done.stdout == f"{image.digest}\n", done.stderr
+
+    look = [needs_tool("skopeo"), "inspect", "--raw", "--tls-verify=false", "--creds", "ada:s3cret"]
+    raw = subprocess.run([*look, f"docker://{private.address}/team/other:2"], capture_output=True, check=True).stdout
+    assert raw == image.manifest_bytes
+    assert "s3cret" not in done.stdout + done.stderr
 
 
 def test_without_a_login_it_is_said_what_to_do(private: Private, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ class Fake:
     host: str = ""
     gate: Callable[[Handler], bool] = lambda request: True
     answer: Callable[[Handler], bool] = lambda request: False
+    uploads: dict[str, bytearray] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
 
     @property
     def paths(self) -> list[str]:
@@ -55,8 +59,14 @@ def reply(request: Handler, status: int, body: bytes = b"", **headers: str) -> b
         if value:
             request.send_header(name.replace("_", "-"), value)
     request.end_headers()
-    request.wfile.write(body)
+    if request.command != "HEAD":
+        request.wfile.write(body)
     return True
+
+
+def body_of(request: Handler) -> bytes:
+    """What was sent; less where the transfer breaks off."""
+    return request.rfile.read(int(request.headers.get("content-length") or 0))
 
 
 def wants_basic(user: str, secret: str) -> Callable[[Handler], bool]:
@@ -97,6 +107,16 @@ def serving(fake: Fake) -> Iterator[Fake]:
             elif not fake.answer(self) and fake.gate(self):
                 _stored(fake, self)
 
+        do_HEAD = do_GET
+
+        def do_POST(self) -> None:
+            fake.asked.append((self.path, self.headers.get("authorization", "")))
+            fake.changes.append(f"{self.command} {self.path.removeprefix(f'/v2/{NAME}/')}")
+            if not fake.answer(self) and fake.gate(self):
+                _changed(fake, self)
+
+        do_PATCH = do_PUT = do_POST
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -114,7 +134,9 @@ def serving(fake: Fake) -> Iterator[Fake]:
 
 def _stored(fake: Fake, request: Handler) -> None:
     kind, _, what = request.path.partition("?")[0].removeprefix(f"/v2/{NAME}/").partition("/")
-    if kind == "tags":
+    if what.startswith("uploads/") and what in fake.uploads:
+        reply(request, 204, location=request.path, range=f"0-{len(fake.uploads[what]) - 1}")
+    elif kind == "tags":
         reply(request, 200, json.dumps({"name": NAME, "tags": sorted(fake.tags)}).encode())
     elif kind == "manifests" and what in fake.tags:
         body, media_type = fake.tags[what]
@@ -125,3 +147,38 @@ def _stored(fake: Fake, request: Handler) -> None:
         reply(request, 200, data, content_type=media_type)
     else:
         reply(request, 404)
+
+
+def _changed(fake: Fake, request: Handler) -> None:
+    """A POST, PATCH or PUT, as the specification has it."""
+    path, _, query = request.path.partition("?")
+    kind, _, what = path.removeprefix(f"/v2/{NAME}/").partition("/")
+    data = body_of(request)
+    if kind == "manifests":
+        fake.tags[what] = (data, request.headers["content-type"])
+        reply(request, 201, docker_content_digest=hostile.digest(data))
+    elif request.command == "POST":
+        mounted = re.search(r"mount=sha256%3A([0-9a-f]{64})", query)
+        if mounted and f"sha256:{mounted[1]}" in fake.blobs:
+            reply(request, 201)
+            return
+        session = f"uploads/{len(fake.uploads)}"
+        fake.uploads[session] = bytearray()
+        reply(request, 202, location=f"/v2/{NAME}/blobs/{session}?_state=kept")
+    elif what not in fake.uploads:
+        reply(request, 404)
+    elif request.command == "PATCH":
+        start = int(request.headers["content-range"].partition("-")[0])
+        if start != len(fake.uploads[what]):
+            reply(request, 416)
+            return
+        fake.uploads[what] += data
+        reply(request, 202, location=f"/v2/{NAME}/blobs/{what}?_state=next", range=f"0-{len(fake.uploads[what]) - 1}")
+    else:
+        fake.uploads[what] += data
+        digest = f"sha256:{hashlib.sha256(fake.uploads[what]).hexdigest()}"
+        if f"digest={digest.replace(':', '%3A')}" not in query or "_state=" not in query:
+            reply(request, 400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no such digest"}]}')
+            return
+        fake.blobs[digest] = bytes(fake.uploads.pop(what))
+        reply(request, 201, docker_content_digest=digest)
