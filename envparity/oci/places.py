@@ -9,7 +9,6 @@ __all__ = [
     "is_on_disk",
     "open_image",
     "parse_reference",
-    "require_writable",
     "write_image",
     "writing",
 ]
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from envparity.errors import UnsupportedError, UsageError
+from envparity.errors import UsageError
 from envparity.oci.access import Access
 from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
@@ -134,10 +133,10 @@ def _engine(reference: ImageReference, name: str, access: Access) -> Iterator[Wr
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What can be done with one kind of place; None where it is not supported yet."""
+    """How images are read from one kind of place, and written to it."""
 
-    open: Callable[[ImageReference, str, Access], Image] | None = None
-    write: Callable[[ImageReference, str, Access], AbstractContextManager[Writer]] | None = None
+    open: Callable[[ImageReference, str, Access], Image]
+    write: Callable[[ImageReference, str, Access], AbstractContextManager[Writer]]
     on_disk: bool = True
 
 
@@ -158,16 +157,11 @@ def parse_reference(text: str) -> ImageReference:
     have a port.
 
     Raises:
-        UsageError: no scheme, an unknown one, no path. UnsupportedError: a scheme that is not built yet.
+        UsageError: no scheme, an unknown one, no path.
     """
     scheme, colon, rest = text.partition(":")
     if not colon or scheme not in SCHEMES:
         raise UsageError(f"`{shown(text)}` is not a reference to an image", hint=f"begin it with {_schemes()}")
-    if SCHEMES[scheme].open is None:
-        raise UnsupportedError(
-            f"`{scheme}:` is not supported yet",
-            hint="copy it: `skopeo copy docker://NAME:TAG oci:DIR:TAG`, and name `oci:DIR:TAG`",
-        )
     before, at, digest = rest.rpartition("@")
     if at and digest.startswith(("sha256:", "sha512:")):
         rest = before
@@ -189,7 +183,7 @@ _NAMED = {"oci": "folder", "docker-archive": "file"}
 
 
 def _schemes() -> str:
-    names = [f"`{name}:`" for name, scheme in SCHEMES.items() if scheme.open is not None]
+    names = [f"`{name}:`" for name in SCHEMES]
     return " or ".join(names)
 
 
@@ -202,22 +196,10 @@ def open_image(reference: str, *, platform: str = "", access: Access | None = No
 
     Raises:
         UsageError: nothing there, or several that fit (it lists them).
-        UnsupportedError: a scheme that is not built yet.
         MalformedError, IntegrityError: what is there is damaged.
     """
     parsed = parse_reference(reference)
-    opener = SCHEMES[parsed.scheme].open
-    assert opener is not None
-    return opener(parsed, platform, access or Access())
-
-
-def require_writable(reference: ImageReference) -> None:
-    """Raise UnsupportedError where images are only read from that kind of place."""
-    if SCHEMES[reference.scheme].write is None:
-        raise UnsupportedError(
-            f"writing to `{reference.scheme}:` is not supported yet",
-            hint="write `oci:DIR:TAG`, and copy it: `skopeo copy oci:DIR:TAG docker://NAME:TAG`",
-        )
+    return SCHEMES[parsed.scheme].open(parsed, platform, access or Access())
 
 
 def check_destination(reference: str, name: str = "") -> ImageReference:
@@ -228,7 +210,6 @@ def check_destination(reference: str, name: str = "") -> ImageReference:
         UsageError: a digest, a tag or name that no engine takes, a folder where a file is due or the reverse.
     """
     parsed = parse_reference(reference)
-    require_writable(parsed)
     if parsed.digest:
         raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
     if name and not is_name(name):
@@ -265,9 +246,7 @@ def writing(reference: str, name: str = "", access: Access | None = None) -> Abs
         access: what places beyond this disk need; without it they are asked as nobody.
     """
     parsed = check_destination(reference, name)
-    writer = SCHEMES[parsed.scheme].write
-    assert writer is not None
-    return writer(parsed, name, access or Access())
+    return SCHEMES[parsed.scheme].write(parsed, name, access or Access())
 
 
 def write_image(reference: str, image: BuiltImage, name: str = "", access: Access | None = None) -> str:

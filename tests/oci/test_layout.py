@@ -330,12 +330,6 @@ def test_a_reference_that_means_nothing_is_a_usage_error(text: str, says: str) -
         open_image(text)
 
 
-@pytest.mark.parametrize("text", ["registry:ghcr.io/x/y:1", "docker:x:1"])
-def test_what_is_not_built_yet_is_said(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"writing to .* is not supported yet"):
-        write_image(text, built(tmp_path, (file("a"),)))
-
-
 def test_a_reference_is_taken_apart_and_put_together() -> None:
     for text in ("oci:dir", "oci:/a/b:v1", f"oci:d:name/x:v1@sha256:{'0' * 64}", "oci:me@home/x"):
         assert str(parse_reference(text)) == text
