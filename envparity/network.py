@@ -353,10 +353,12 @@ class Client:
         _require_address(url)
         url, headers = _authorised(url, headers)
         logins = self._logins if 401 not in good and "authorization" not in headers else None
-        known = logins.header(url, refused=False) if logins is not None else ""
+        known: str | None = None
 
         def answer() -> httpx.Response:
             nonlocal known
+            if known is None:
+                known = logins.header(url, refused=False) if logins is not None else ""
             response = self._answer(url, {**headers, "authorization": known} if known else headers)
             if response.status_code in _REFUSALS and logins is not None and origin(str(response.url)) == origin(url):
                 better = logins.header(url, refused=True)
@@ -367,7 +369,7 @@ class Client:
             return response
 
         def hint(response: httpx.Response) -> str:
-            return self._hint(response, url, known)
+            return self._hint(response, url, known or "")
 
         return self._asked(url, answer, good, use, hint=hint, leave_open=leave_open, attempts=attempts)
 
