@@ -146,7 +146,7 @@ def test_what_is_too_large_for_a_proxy_goes_in_pieces(image: BuiltImage, monkeyp
         fake.answer = proxy
         assert pushed(fake, image) == image.digest
 
-    assert sum(change.startswith("PATCH") for change in fake.changes) == 4
+    assert sum(change.startswith("PATCH") for change in fake.changes) >= 4
 
 
 def test_a_push_that_was_stopped_leaves_no_tag_and_goes_on(image: BuiltImage) -> None:
