@@ -1,7 +1,7 @@
 """
 What trained the model, as artifacts with hashes: recovered from a snapshot, never resolved again.
 
-    1  what goes in          every effective distribution but tooling and the installers
+    1  what goes in          every effective distribution but tooling and the installers; or only what was used of them
     2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded, and proven by RECORD
                              (what is not there is packed from where it lies, if asked for)
     3  the interpreter       of the base, where that is the same; else the snapshot's own, captured
@@ -19,7 +19,7 @@ from envparity.errors import IncompleteError, RefusedError, UnreachableError, Un
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import pinned, selection
+from envparity.locking import pinned, selection, used
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -69,12 +69,19 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         _require_network(fetcher)
         base = asked.base or debian.default_base(system)
     platform, architecture = _platform(system)
+
     # 1 and 2
     if stated is not None:
+        if asked.only_used:
+            used.require_evidence(environment)
         wheels, missing = pinned.wheels_of(stated, asked=asked, fetcher=fetcher)
         left_out = [*stated.left_out, *missing]
     else:
-        chosen, left_out = selection.chosen(installed, closure.marker_environment(python, system))
+        markers = closure.marker_environment(python, system)
+        chosen, left_out = selection.chosen(installed, markers)
+        if asked.only_used:
+            chosen, unused = used.only(environment, chosen, markers, asked.keep)
+            left_out += unused
         wheels = recovered(environment, chosen, python, asked=asked, fetcher=fetcher, workplace=workplace)
     # 3 and 4
     decided = interpreter.resolve(
@@ -85,6 +92,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         sonames=wheels.sonames,
         workplace=workplace,
         fetcher=fetcher,
+        add=asked.add_os,
         index=stated.index if stated is not None else None,
         bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
     )
@@ -104,6 +112,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
                 os_packages=decided.os_packages,
                 substituted=(*(stated.substituted if stated is not None else ()), *decided.substituted),
                 left_out=(*left_out, *decided.left_out),
+                added_os=tuple(sorted(set(asked.add_os))),
             ),
         ),
         snapshot=snapshot,

@@ -11,7 +11,7 @@ Proof that an image is the environment that it claims to be, in numbered steps. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from envparity.image.findings import is_integrity
 from envparity.image.repacked import anchored
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
+from envparity.locking import used
 from envparity.oci import check, places
 from envparity.oci.access import Access
 from envparity.oci.tree import ImageTree, merge
@@ -110,7 +111,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     # 4
     own = _own_lock(tree) if lock is None else None
     repacked = anchored(own, tree, found, wanted) if own is not None else {}
-    differences, declared = _undeclared(compare(wanted, found), lock or own, repacked)
+    unused = used.unused(wanted) if own is not None else frozenset()
+    differences, declared = _undeclared(compare(wanted, found), lock or own, repacked, unused)
     judged = map(_no_less, judge(wanted, found, differences))
     # 5
     if lock is not None:
@@ -203,32 +205,36 @@ def _own_lock(tree: ImageTree) -> Lock | None:
 
 
 def _undeclared(
-    differences: tuple[Difference, ...], lock: Lock | None, repacked: Mapping[str, str]
+    differences: tuple[Difference, ...], lock: Lock | None, repacked: Mapping[str, str], unused: Collection[str]
 ) -> tuple[tuple[Difference, ...], list[str]]:
     """The differences less those that the lock declares, and a line for what it does declare."""
-    declared: dict[str, set[str]] = {}
+    declared: dict[tuple[str, bool], set[str]] = {}
     kept = []
     for item in differences:
-        why = _declaration(item, lock.targets[0], repacked) if lock is not None and lock.targets else ""
+        why = _declaration(item, lock.targets[0], repacked, unused) if lock is not None and lock.targets else ""
         if why:
-            declared.setdefault(why, set()).add(item.item if item.item != "system" else item.field)
+            declared.setdefault((why, item.section == "distributions"), set()).add(
+                item.item if item.item != "system" else item.field
+            )
         else:
             kept.append(item)
     lines = []
-    for why, names in sorted(declared.items()):
-        listed = ", ".join(sorted(names)) if len(names) <= _MOST_NAMED else f"{len(names)} OS packages"
+    for (why, are_distributions), names in sorted(declared.items()):
+        listed = ", ".join(sorted(names))
+        if len(names) > _MOST_NAMED:
+            listed = f"{len(names)} {'distributions' if are_distributions else 'OS packages'}"
         lines.append(f"{why}: {listed}")
     return tuple(kept), lines
 
 
-def _declaration(difference: Difference, target: Target, repacked: Mapping[str, str]) -> str:
+def _declaration(difference: Difference, target: Target, repacked: Mapping[str, str], unused: Collection[str]) -> str:
     """
     As what a lock declares this difference, or "".
 
-    It may say which OS packages an image holds, that installers were left out, and of what a wheel was made that no
-    index serves, as far as `anchored` found that in the snapshot. Nothing that it says excuses another version of a
-    distribution, of Python, or of the libraries in which numbers are made: a lock that lies in an image is the image's
-    own word.
+    It may say which OS packages an image holds, that installers were left out, that what nothing used was (as far as
+    the snapshot's own evidence says so: `unused`), and of what a wheel was made that no index serves, as far as
+    `anchored` found that in the snapshot. Nothing that it says excuses another version of a distribution, of Python, or
+    of the libraries in which numbers are made: a lock that lies in an image is the image's own word.
     """
     if (difference.section, difference.item, difference.change) == ("settings", "PYTHONPATH", "added"):
         # `against_snapshot` looks for what it brings before the distributions, `against_lock` at every file of it.
@@ -238,7 +244,11 @@ def _declaration(difference: Difference, target: Target, repacked: Mapping[str, 
         if name in repacked and difference.field in _OF_FILES:
             return "repacked by the lock"
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}
-        return "left out by the lock" if difference.change == "removed" and name in left_out & _INSTALLERS else ""
+        if difference.change != "removed" or difference.field or name not in left_out:
+            return ""
+        if name in _INSTALLERS:
+            return "left out by the lock"
+        return "left out by the lock, since nothing used it" if name in unused else ""
     if (difference.section, difference.field) == ("system", "tzdata"):
         # The same fact as the package's version, read from its tables.
         return "substituted by the lock" if "tzdata" in {item.name for item in target.substituted} else ""

@@ -108,6 +108,14 @@ class LocalIndex:
         self.answers[path] = (200, "application/octet-stream", data)
 
 
+def serve(index: LocalIndex, wheel: Path) -> None:
+    """Let a local index serve a wheel, as an index does: listed with its size and digest."""
+    data = wheel.read_bytes()
+    file = {"filename": wheel.name, "url": f"../../files/{wheel.name}", "size": len(data)}
+    index.project(wheel.name.partition("-")[0], {**file, "hashes": {"sha256": hashlib.sha256(data).hexdigest()}})
+    index.file(f"/files/{wheel.name}", data)
+
+
 @contextmanager
 def local_index() -> Iterator[LocalIndex]:
     """An index on the loopback, for as long as the block lasts."""

@@ -56,11 +56,13 @@ if TYPE_CHECKING:
 )
 @click.option("--prove", is_flag=True, help="Hold each wheel against its RECORD before any is downloaded.")
 @click.option("--require", type=click.Choice(["proven", "matched"]), help="Refuse what is below this state.")
+@click.option("--add-os", multiple=True, metavar="PACKAGE", help="Add this package of the base, with what it needs.")
+@click.option("--only-used", is_flag=True, help="Leave out what neither model nor training used.")
+@click.option("--keep", multiple=True, metavar="NAME", help="Keep this distribution, used or not (--only-used).")
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options(
-    *("--add", "--add-os", "--resolver", "--bytecode"),
-    flags=("--only-used",),
+    *("--add", "--resolver", "--bytecode"),
 )
 @click.option("--python", metavar="SOURCE", help="Capture this Python: venv:DIR, or the image that it lies in.")
 @click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
@@ -76,6 +78,9 @@ def command(
     repack: tuple[str, ...],
     prove: bool,
     require: str | None,
+    add_os: tuple[str, ...],
+    only_used: bool,
+    keep: tuple[str, ...],
     explain: bool,
     format: str | None,
     python: str | None,
@@ -106,6 +111,9 @@ def command(
     state that --require matched refuses, since nothing proves what trained. No version is moved, and hashes that the
     file states are a limit. --platform, --python-version, --extra, --group and --leave-out say what of it is meant.
 
+    --only-used leaves out what neither the model file refers to nor the training process had loaded, as far as nothing
+    that is used requires it. Where the snapshot knows too little for that, it refuses.
+
     \b
       envparity lock model.env.json -o pylock.toml
       envparity lock model.env.json --prove --require proven --explain
@@ -113,6 +121,7 @@ def command(
       envparity lock model.env.json --repack all
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
+      envparity lock model.env.json --only-used --keep gunicorn --add-os tini
     """
     import os
 
@@ -134,6 +143,8 @@ def command(
         if explain:
             emit(rendered("proofs", format or "text", proofs, style(None), verbose=common.verbose), None)
 
+    if keep and not only_used:
+        raise UsageError("`--keep` is for `--only-used`: without that, nothing is left out", hint="add `--only-used`")
     source = named(source)
     if explain and is_lock_name(Path(source)):
         _explain(Path(source), require or "", tell)
@@ -162,6 +173,9 @@ def command(
             require=require or "",
             explain=tell,
             repacked=repack,
+            only_used=only_used,
+            keep=keep,
+            add_os=add_os,
             environ=os.environ,
             platform=target.platform,
             python_version=target.python_version,
@@ -173,7 +187,7 @@ def command(
         )
         recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
-    for line in lock.summary(recovered.lock, verbose=common.verbose):
+    for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
     tell(states.proofs(recovered.lock.distributions))

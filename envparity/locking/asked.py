@@ -31,6 +31,9 @@ class Asked:
         explain: told the state of each distribution before a refusal because of it.
         repacked: names of distributions that are packed from where they lie, or `all` for those that the index does
             not serve as installed.
+        only_used: leave out what neither the model refers to nor its training had loaded.
+        keep: names of distributions that are used although nothing shows it.
+        add_os: further packages of the base, by name, each with what it depends on.
         environ: what a build backend, where one is needed, is started with.
         interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
@@ -49,6 +52,9 @@ class Asked:
     require: str = ""
     explain: states.Explain = _nobody
     repacked: Collection[str] = ()
+    only_used: bool = False
+    keep: Collection[str] = ()
+    add_os: Collection[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     interpreter_in: str = ""
     platform: str = ""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import textwrap
 
+from envparity.locking import used
 from envparity.resolvers import repack
-from envparity.values import Lock, LockedDistribution
+from envparity.values import Environment, LeftOut, Lock, LockedDistribution
 
 
-def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
-    """What a person should know of a lock: what it holds, what was substituted and what was left out."""
+def summary(lock: Lock, *, verbose: bool = False, environment: Environment | None = None) -> list[str]:
+    """
+    What a person should know of a lock: what it holds, what was substituted and what was left out. `environment` is the
+    snapshot, which may know how large that is.
+    """
     target = lock.targets[0]
     interpreter = target.interpreter
     lines = [
@@ -36,13 +40,30 @@ def summary(lock: Lock, *, verbose: bool = False) -> list[str]:
     declared = sum(item.state == "declared" for item in lock.distributions)
     if declared:
         lines.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
+    lines += [f"  added: {name} and what it depends on" for name in target.added_os]
+    unused = [item for item in target.left_out if item.reason == used.REASON]
+    lines += _unused(unused, environment)
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
         lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
     for item in target.left_out:
-        if verbose or item not in packages:
+        if item not in unused and (verbose or item not in packages):
             lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
-    return [part for line in lines for part in textwrap.wrap(line, 80, subsequent_indent="    ")]
+    wrapped = textwrap.TextWrapper(80, subsequent_indent="    ", break_on_hyphens=False)
+    return [part for line in lines for part in wrapped.wrap(line)]
+
+
+def _unused(items: list[LeftOut], environment: Environment | None) -> list[str]:
+    if not items:
+        return []
+    names = [item.name for item in items]
+    lines = [f"  left out, used by neither the model nor its training: {len(items)} distributions: {', '.join(names)}"]
+    if environment is not None:
+        total, unknown = used.installed_bytes(environment, names)
+        size = f"  that is {total / 1e6:,.1f} MB as installed"
+        lacking = f"{len(unknown)} of them have no RECORD here, and their size is not known"
+        lines.append(size if not unknown else f"{size}; {lacking}" if total else f"  {lacking}")
+    return lines
 
 
 _TELLING = ("libc6", "libstdc++6", "libgomp1", "libgcc-s1", "python3")

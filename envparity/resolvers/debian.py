@@ -25,6 +25,7 @@ __all__ = [
     "resolve_base",
 ]
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -610,6 +611,7 @@ def resolve_base(
         if fetcher is None:
             raise UsageError("resolve_base needs a fetcher or an index")
         index = read_index(base, fetcher, architecture=architecture, mirrors=mirrors)
+    _require_known(index, add := tuple(add))
     row = index.release
     had = {
         package.name: package.version
@@ -652,6 +654,25 @@ def resolve_base(
         ),
         unknown_sonames=unknown,
     )
+
+
+def _require_known(index: Index, names: Iterable[str]) -> None:
+    """Refuse names that somebody asked for and that are no packages of the release, all at once, each with the near."""
+    details = []
+    for name in sorted(set(names)):
+        if index.candidates(name):
+            continue
+        if providers := index.providers(name):
+            details.append(f"`{name}` is virtual; name one of those that provide it: {', '.join(providers[:5])}")
+        else:
+            near = difflib.get_close_matches(name, index.stanzas, n=3, cutoff=0.7)
+            details.append(f"`{name}` is none" + (f"; near it: {', '.join(near)}" if near else ""))
+    if details:
+        raise RefusedError(
+            f"{index.release.base} has not every package that `--add-os` names",
+            hint="the names are those of the release; only its component `main` is read",
+            details=tuple(details),
+        )
 
 
 def _reason(index: Index, name: str, version: str, base: str) -> str:

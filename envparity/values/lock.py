@@ -217,7 +217,8 @@ class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
     What is locked for one platform (`linux/amd64`).
 
     `conda_packages` are those of a conda environment, by name. `virtual_packages` stood for the machine where it was
-    made (`__glibc=2.36=0`): said of the training, and nothing that an image holds.
+    made (`__glibc=2.36=0`): said of the training, and nothing that an image holds. `added_os` are the names of the OS
+    packages that somebody asked for, with whatever they depend on.
     """
 
     platform: Platform
@@ -228,6 +229,7 @@ class Target(Struct, frozen=True, omit_defaults=True, kw_only=True):
     os_packages: tuple[LockedOsPackage, ...] = ()
     substituted: tuple[Substituted, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    added_os: tuple[Line, ...] = ()
 
 
 class LockedModel(Struct, frozen=True, omit_defaults=True, kw_only=True):

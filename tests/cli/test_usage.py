@@ -63,7 +63,7 @@ def test_the_version_is_printed() -> None:
         (("snapshot", "--data", "x"), "there is no data at"),
         (("snapshot", "--param", "seed"), "KEY=VALUE"),
         (("snapshot", "--param", "a=1", "--param", "a=2"), "`a` is given twice"),
-        (("lock", "a.env.json", "--only-used"), "`--only-used` is not supported yet"),
+        (("lock", "a.env.json", "--keep", "x"), "`--keep` is for `--only-used`"),
         (("lock", "a.env.json", "--require", "modified"), "modified"),
         (("lock", "a.env.json", "--format", "text"), "that of a report"),
         (("lock", "a.env.json", "--explain", "--format", "pdf"), "pdf"),

@@ -23,7 +23,7 @@ from envparity.network import Client
 from envparity.values import LockedDistribution, RecordRow, Repacked
 from tests.commands import envparity
 from tests.tools import needs_tool, needs_uv
-from tests.wheels import LocalIndex, local_index, pack, record_hash
+from tests.wheels import LocalIndex, local_index, pack, record_hash, serve
 
 BACKEND = """
 import base64, hashlib, os, zipfile
@@ -105,13 +105,6 @@ def a_project(folder: Path, text: str) -> Path:
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "first")
     return folder
-
-
-def serve(index: LocalIndex, wheel: Path) -> None:
-    data = wheel.read_bytes()
-    file = {"filename": wheel.name, "url": f"../../files/{wheel.name}", "size": len(data)}
-    index.project(wheel.name.partition("-")[0], {**file, "hashes": {"sha256": _sha256(data)}})
-    index.file(f"/files/{wheel.name}", data)
 
 
 def _sha256(data: bytes) -> str:

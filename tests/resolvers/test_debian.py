@@ -386,9 +386,22 @@ def test_a_virtual_package_is_satisfied_by_a_provider_of_the_right_version() -> 
         )
 
 
-def test_a_package_that_does_not_exist_is_refused_by_name() -> None:
-    with pytest.raises(RefusedError, match="no package `libfrobnicate1`"):
-        debian.resolve_base(BOOKWORM, index=index(), add=["libfrobnicate1"])
+def test_packages_that_do_not_exist_are_refused_by_name_with_the_near_ones() -> None:
+    archive = index([stanza("graphviz", "2"), stanza("postfix", "1", Provides="mail-transport-agent")])
+
+    with pytest.raises(RefusedError, match="--add-os") as caught:
+        debian.resolve_base(BOOKWORM, index=archive, add=["graphvis", "zzzzzz", "mail-transport-agent", "graphviz"])
+
+    assert caught.value.details == (
+        "`graphvis` is none; near it: graphviz",
+        "`mail-transport-agent` is virtual; name one of those that provide it: postfix",
+        "`zzzzzz` is none",
+    )
+
+
+def test_a_package_that_a_dependency_names_and_nobody_has_is_refused() -> None:
+    with pytest.raises(RefusedError, match="cannot satisfy `libfrobnicate1`, which `app` depends on"):
+        debian.resolve_base(BOOKWORM, index=index([stanza("app", "1", Depends="libfrobnicate1")]), add=["app"])
 
 
 def test_versions_that_contradict_each_other_are_refused() -> None:
