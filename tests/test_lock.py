@@ -94,7 +94,7 @@ def test_without_prove_nobody_asks_for_a_wheel_before_all_are_found(demo: Path, 
         told = refused(tmp_path, place, installed(demo), GONE)
 
     assert told["demo"].state == "matched"
-    assert "--prove" in told["demo"].reason
+    assert "--prove" in told["demo"].remedy
     assert place.files[demo.name].parts == []
 
 
@@ -166,7 +166,7 @@ def test_what_has_no_record_is_matched_and_require_refuses_it(demo: Path, tmp_pa
 
     assert told["demo"].state == "matched"
     assert place.files[demo.name].parts == [], "it is refused before anything is downloaded"
-    assert "no RECORD" in told["demo"].reason
+    assert "no RECORD" in told["demo"].remedy
     assert "demo==1.0" in told["demo"].command
 
 
@@ -185,6 +185,8 @@ def test_the_summary_names_what_is_not_proven() -> None:
     other = msgspec.structs.replace(demo, name="other", state="proven")
     locked = a_lock(distributions=(demo, other))
 
-    told = [line for line in lock.summary(locked) if "proven" in line]
+    (told,) = [line for line in lock.summary(locked) if "proven" in line]
+    (many,) = [line for line in lock.summary(a_lock(distributions=(demo, other, demo))) if "proven" in line]
 
-    assert told == ["  matched and not proven: joblib 1.4.2"]
+    assert told.startswith("  matched and not proven: joblib 1.4.2; --prove ")
+    assert many.startswith("  matched and not proven: 2 distributions; --prove "), "two hundred lines would say no more"

@@ -54,7 +54,11 @@ if TYPE_CHECKING:
     metavar="NAME|all",
     help="Pack this distribution from where it is installed; all: what the index does not serve.",
 )
-@click.option("--prove", is_flag=True, help="Hold each wheel against its RECORD before any is downloaded.")
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Hold each wheel against the installed RECORD, by its end; none is downloaded whole for it.",
+)
 @click.option("--require", type=click.Choice(["proven", "matched"]), help="Refuse what is below this state.")
 @click.option("--add-os", multiple=True, metavar="PACKAGE", help="Add this package of the base, with what it needs.")
 @click.option("--only-used", is_flag=True, help="Leave out what neither model nor training used.")

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 __all__ = [
     "RECORD",
-    "NativeNeeds",
     "conflicts",
-    "extension_modules",
     "merged",
-    "native_needs",
     "record_sha256",
     "startup_code",
     "tag_floor",
@@ -30,13 +27,11 @@ import hashlib
 import io
 import posixpath
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from envparity import elf, files
 from envparity.collectors.records import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError
 from envparity.image import zips
@@ -61,22 +56,6 @@ _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _ENTRY_POINT = re.compile(r"\s*([\w.]+)\s*:\s*([\w.]+)\s*(?:\[.*\])?\s*")
 _IN_MEMORY_BYTES = 64 << 20
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class NativeNeeds:
-    """
-    What the native files of one wheel need of the place they run in.
-
-    Args:
-        sonames: shared objects that they need and that the wheel does not bring.
-        provided: shared objects that it brings, which those of other wheels may need.
-        glibc_floor: the highest version of a glibc symbol that they use (`2.17`); empty if they use none.
-    """
-
-    sonames: frozenset[str]
-    provided: frozenset[str]
-    glibc_floor: str
 
 
 @dataclass(frozen=True)
@@ -271,69 +250,9 @@ def record_sha256(wheel: Path, *, file_name: str = "") -> str:
         raise MalformedError(f"`{shown}`: {error}") from error
 
 
-def extension_modules(wheel: Path, *, file_name: str = "") -> frozenset[str]:
-    """The extension modules of a wheel by their full names (`sklearn._loss._loss`)."""
-    found = set()
-    for member in zips.members(wheel, file_name or wheel.name):
-        *parents, last = member.name.split("/")
-        stem, _, ending = last.partition(".")
-        if ending == "so" or (ending.endswith(".so") and ending.startswith(("cpython-", "abi3"))):
-            found.add(".".join([*parents, stem]))
-    return frozenset(found)
-
-
-def native_needs(wheel: Path, *, file_name: str = "", machine: str = "") -> NativeNeeds:
-    """
-    What the native files of a wheel need, read from their headers.
-
-    Args:
-        wheel: the archive.
-        file_name: how errors name it.
-        machine: only files for this one count (`x86_64`); a wheel may carry native files of others too.
-
-    Raises:
-        MalformedError: the wheel, or a native file in it, is damaged.
-    """
-    needed: set[str] = set()
-    provided: set[str] = set()
-    floor = ""
-    for member in zips.members(wheel, file_name or wheel.name):
-        base = posixpath.basename(member.name)
-        if not (".so" in base or member.executable or ".data/scripts/" in member.name):
-            continue
-        try:
-            found = _elf_needs(member)
-        except MalformedError as error:
-            raise error.inside(f"{file_name or wheel.name}: {member.name}") from None
-        if found is None or (machine and found.machine not in {"", machine}):
-            continue
-        needed.update(found.sonames)
-        provided.update({base, found.soname} - {""})
-        floor = max(floor, found.glibc_floor, key=_version_key)
-    return NativeNeeds(frozenset(needed - provided), frozenset(provided), floor)
-
-
 def tag_floor(file_name: str) -> str:
     """The oldest glibc that a wheel says it runs on, from the tags in its name (`2.17`); empty if it says nothing."""
     return glibc_floor(file_name.removesuffix(".whl").rpartition("-")[2].split("."))
-
-
-def _version_key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")) if version else ()
-
-
-def _elf_needs(member: Member) -> elf.Needs | None:
-    with member.open() as stream:
-        head = stream.read(4)
-        if not elf.is_elf(head):
-            return None
-        if member.size_bytes <= _IN_MEMORY_BYTES:
-            return elf.needs(head + stream.read())
-        with files.private_folder() as folder:
-            with files.replacing(folder / "native") as copy:
-                copy.write(head)
-                shutil.copyfileobj(stream, copy, 1 << 20)
-            return elf.needs(folder / "native")
 
 
 @dataclass(frozen=True)

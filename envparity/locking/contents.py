@@ -1,31 +1,80 @@
-"""What the bytes of a locked wheel say: the shared objects that it expects, and the names that a model may use."""
+"""What the bytes of a locked wheel say: what its native files expect, and the names that a model may use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from envparity.collectors.metadata import headers_of
 from envparity.collectors.records import Record
-from envparity.errors import MalformedError
+from envparity.errors import DiskFullError, MalformedError
 from envparity.fetch import Fetcher
-from envparity.image import wheels, zips
-from envparity.values import Artifact, LockedDistribution
+from envparity.image import native, zips
+from envparity.image.native import Native
+from envparity.image.supply import wheel_wanted
+from envparity.values import Artifact, Distribution, LockedDistribution
+
+T = TypeVar("T")
 
 
-def with_short_names(item: LockedDistribution, file: Path, artifacts: Iterable[Artifact]) -> LockedDistribution:
+def of_all(
+    distributions: Sequence[LockedDistribution],
+    *,
+    fetcher: Fetcher,
+    installed: Mapping[str, Distribution],
+    places: Mapping[str, Path],
+) -> tuple[dict[str, Native], dict[str, Path]]:
+    """
+    What the native files of each of these need, by its name; and the wheels that had to be fetched to tell.
+
+    It follows from the bytes of the wheel, so it is noted by its digest, and the same wherever it is read: from the
+    note, from the wheel where it lies in `places`, from the installed files where they are still here as the snapshot
+    saw them, and else from the wheel, which is fetched for it.
+    """
+    known: dict[str, Native] = {}
+    for item in distributions:
+        found = _told(item, fetcher, installed.get(item.name), places.get(item.name))
+        if found is not None:
+            known[item.name] = found
+    left = [item for item in distributions if item.name not in known]
+    files = fetcher.blobs([wheel_wanted(item) for item in left], "wheels with native files") if left else []
+    for item, file in zip(left, files, strict=True):
+        known[item.name] = _note(fetcher, _key(item), native.of_wheel(file, file_name=item.wheel.name))
+    return known, {item.name: file for item, file in zip(left, files, strict=True)}
+
+
+def _told(
+    item: LockedDistribution, fetcher: Fetcher, installed: Distribution | None, place: Path | None
+) -> Native | None:
+    """What can be told without a fetch."""
+    if item.wheel.name.endswith("-none-any.whl"):
+        return Native()
+    noted = fetcher.cache.note(_key(item), Native)
+    if noted is not None:
+        return noted
+    if place is not None:
+        return _note(fetcher, _key(item), native.of_wheel(place, file_name=item.wheel.name))
+    found = native.of_installed(installed) if installed is not None else None
+    return None if found is None else _note(fetcher, _key(item), found)
+
+
+def with_short_names(
+    item: LockedDistribution, modules: Iterable[str], artifacts: Iterable[Artifact]
+) -> LockedDistribution:
     """
     The same, with the short names under which a model refers to its extension modules: Cython gives a class of
     `sklearn._loss._loss` the module `_loss`, and registers that name once the package is imported.
     """
     short = {module for artifact in artifacts for module in artifact.modules if "." not in module}
-    if not short or item.wheel.name.endswith("-none-any.whl"):
-        return item
-    stems = {name.rpartition(".")[2] for name in wheels.extension_modules(file) if "." in name}
+    stems = {name.rpartition(".")[2] for name in modules if "." in name}
     added = (short & stems) - set(item.import_names)
+    if not added:
+        return item
     return msgspec.structs.replace(item, import_names=tuple(sorted({*item.import_names, *added})))
 
 
@@ -58,31 +107,19 @@ def inside(fetcher: Fetcher, item: LockedDistribution, file: Path) -> Inside:
         requires = [value for key, value in headers_of(found["METADATA"]) if key == "requires-dist"]
         return [*names, "", *requires]
 
-    noted = _noted(fetcher, f"inside-1-{item.wheel.sha256}", read)
+    key = f"inside-1-{item.wheel.sha256}"
+    noted = fetcher.cache.note(key, list[str])
+    if noted is None:
+        noted = _note(fetcher, key, read())
     end = noted.index("")
     return Inside(tuple(noted[:end]), tuple(noted[end + 1 :]))
 
 
-def needs(fetcher: Fetcher, item: LockedDistribution, file: Path) -> tuple[frozenset[str], str]:
-    """
-    The shared objects that a wheel expects of the base, and the oldest glibc that its native files run with; noted by
-    its digest, since they follow from its bytes.
-    """
-    if item.wheel.name.endswith("-none-any.whl"):
-        return frozenset(), ""
-
-    def read() -> list[str]:
-        found = wheels.native_needs(file, file_name=item.wheel.name)
-        return [found.glibc_floor, *sorted(found.sonames)]
-
-    floor, *sonames = _noted(fetcher, f"native-1-{item.wheel.sha256}", read)
-    return frozenset(sonames), floor
+def _key(item: LockedDistribution) -> str:
+    return f"native-2-{item.wheel.sha256}"
 
 
-def _noted(fetcher: Fetcher, key: str, compute: Callable[[], list[str]]) -> list[str]:
-    noted = fetcher.cache.note(key, list[str])
-    if noted is not None:
-        return noted
-    value = compute()
-    fetcher.cache.write_note(key, value)
-    return value
+def _note(fetcher: Fetcher, key: str, found: T) -> T:
+    with suppress(DiskFullError):  # it is found out again
+        fetcher.cache.write_note(key, found)
+    return found

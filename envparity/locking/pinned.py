@@ -350,7 +350,7 @@ def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheel
     )
     problems = [item for item in found if isinstance(item, Problem)]
     if problems:
-        asked.explain(states.proofs(found, final=False))
+        asked.explain(states.proofs(found))
         raise RefusedError(
             f"{states.counted(len(problems))} of `{name}` cannot be locked",
             hint="settle each of them as it says",
@@ -369,11 +369,12 @@ def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheel
         for item, inside in zip(locked, insides, strict=True)
     ]
     required = {item.name: inside.requires for item, inside in zip(locked, insides, strict=True)}
-    needs = {item.wheel.name: contents.needs(fetcher, item, file) for item, file in zip(named, files, strict=True)}
+    places = {item.name: file for item, file in zip(named, files, strict=True)}
+    needs, _ = contents.of_all(named, fetcher=fetcher, installed={}, places=places)
     wheels = Wheels(
         distributions=tuple(named),
-        sonames=frozenset[str]().union(*(sonames for sonames, _ in needs.values())),
-        floors={name: floor for name, (_, floor) in needs.items()},
+        sonames=frozenset[str]().union(*(found.sonames for found in needs.values())),
+        floors={item.wheel.name: needs[item.name].glibc_floor for item in named},
         made={},
     )
     return wheels, list(_missing(required, stated))

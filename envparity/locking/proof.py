@@ -48,7 +48,7 @@ def settled(
     problems = [item for item in found if isinstance(item, index.Problem)]
     names = {item.name for item in problems}
     if problems and not everything:
-        explain(states.proofs(found, final=False))
+        explain(states.proofs(found))
         raise RefusedError(
             f"{states.counted(len(names))} cannot be locked",
             hint="settle each of them where the model is trained, and take the snapshot again; or pack what lies there:"
@@ -93,6 +93,25 @@ def proven(item: LockedDistribution, file: Path, record_sha256: str | None) -> s
             command=states.reinstall(item),
         )
     return msgspec.structs.replace(item, state="proven")
+
+
+def refuse_others(
+    distributions: Sequence[LockedDistribution],
+    files: Mapping[str, Path],
+    recorded: Mapping[str, str | None],
+    explain: states.Explain,
+) -> None:
+    """
+    Refuse those whose wheel is at hand, for whatever reason, and is not the one that was installed. It makes none
+    proven: a state says what was asked for, and not what happened to lie in a cache.
+    """
+    settled(
+        tuple(
+            proven(item, files[item.name], recorded[item.name]) if item.name in files else item
+            for item in distributions
+        ),
+        explain,
+    )
 
 
 def packed(

@@ -32,11 +32,10 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
         lines.append(f"  substituted: {len(replaced)} OS packages that are not there in the snapshot's version")
     telling = [item for item in replaced if verbose or item.name.startswith(_TELLING)]
     lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
-    lines += [
-        f"  matched and not proven: {item.name} {item.version}"
-        for item in lock.distributions
-        if item.state == "matched"
-    ]
+    matched = [f"{item.name} {item.version}" for item in lock.distributions if item.state == "matched"]
+    if matched:
+        which = matched[0] if len(matched) == 1 else f"{len(matched)} distributions"
+        lines.append(f"  matched and not proven: {which}; --prove holds them against their RECORD")
     declared = sum(item.state == "declared" for item in lock.distributions)
     if declared:
         lines.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")

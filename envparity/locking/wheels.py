@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envparity.fetch import Fetcher
-from envparity.image.supply import wheel_wanted
 from envparity.locking import contents, proof
 from envparity.locking.asked import Asked
 from envparity.resolvers import index, repack, states
@@ -55,31 +54,31 @@ def recovered(
         progress=fetcher.progress,
     )
     recorded = {item.name: item.record_sha256 for item in chosen}
-    if asked.prove:
+    # What is to be packed where the index has another file of the same name, only its RECORD can tell.
+    prove = asked.prove or asked.require == "proven" or everything
+    if prove:
         found = proof.proven_from_afar(found, recorded, fetcher)
     matched = proof.settled((*proof.changed_since(sought, asked.indexes), *found), asked.explain, everything)
-    if asked.prove:
+    if prove:
         states.require(states.proofs(matched), asked.require, asked.explain)
-    files = fetcher.blobs([wheel_wanted(item) for item in matched], "wheels")
-    served = proof.settled(
-        tuple(proof.proven(item, file, recorded[item.name]) for item, file in zip(matched, files, strict=True)),
-        asked.explain,
-        everything,
-    )
-    left = [item for item in chosen if item.name not in {found.name for found in served}]
+    left = [item for item in chosen if item.name not in {found.name for found in matched}]
     packed = proof.packed(left, environment.origin.taken_at, python, workplace, asked.environ)
-    distributions = proof.settled((*served, *packed), asked.explain)
+    distributions = proof.settled((*matched, *packed), asked.explain)
     states.require(states.proofs(distributions), asked.require, asked.explain)
     made = {item.wheel.name: workplace / item.wheel.name for item in distributions if item.repacked is not None}
-    places = {item.name: file for item, file in zip(matched, files, strict=True)}
-    places |= {item.name: made[item.wheel.name] for item in distributions if item.wheel.name in made}
-    named_shortly = tuple(
-        contents.with_short_names(item, places[item.name], environment.artifacts or ()) for item in distributions
+    needs, fetched = contents.of_all(
+        distributions,
+        fetcher=fetcher,
+        installed={item.name: item for item in chosen},
+        places={item.name: made[item.wheel.name] for item in distributions if item.wheel.name in made},
     )
-    needs = {item.wheel.name: contents.needs(fetcher, item, places[item.name]) for item in named_shortly}
+    proof.refuse_others(distributions, fetched, recorded, asked.explain)
     return Wheels(
-        distributions=named_shortly,
-        sonames=frozenset[str]().union(*(sonames for sonames, _ in needs.values())),
-        floors={name: floor for name, (_, floor) in needs.items()},
+        distributions=tuple(
+            contents.with_short_names(item, needs[item.name].modules, environment.artifacts or ())
+            for item in distributions
+        ),
+        sonames=frozenset[str]().union(*(found.sonames for found in needs.values())),
+        floors={item.wheel.name: needs[item.name].glibc_floor for item in distributions},
         made=made,
     )

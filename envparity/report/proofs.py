@@ -25,8 +25,8 @@ _LABEL = 13
 
 def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = False) -> str:
     """
-    Counts, then each distribution, worst first, with the reason and what settles it. What is proven needs no reason,
-    and its names share lines; with `verbose` it has lines of its own too, with the file.
+    Counts, then each distribution, worst first, with the reason and what settles it. The names of what is proven, or
+    matched for one reason, share lines; with `verbose` each has lines of its own, with the file.
     """
     style = style or Style()
     summary = ", ".join(f"{number} {state}" for state, number in counts(found).items())
@@ -34,9 +34,12 @@ def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = 
     for state, group in groupby(found, key=lambda item: item.state):
         items = list(group)
         known = state if state in STATES else style.plain(name(state))[: _LABEL - 2]
-        if state == "proven" and not verbose:
+        if not verbose and (state == "proven" or (state == "matched" and len(items) > 1)):
             listed = ", ".join(_named(item) for item in items)
             lines += _headed(state, style.wrapped(listed, first=f"{known:<{_LABEL}}", indent=" " * _LABEL), style)
+            for reason, remedy in dict.fromkeys((item.reason, item.remedy) for item in items):
+                lines += style.wrapped(bounded(reason), first="  ", indent="  ") if reason else []
+                lines += style.wrapped(bounded(remedy), first="  settle", indent=" " * _LABEL) if remedy else []
             continue
         for item in items:
             label = known if state in ("matched", "proven") else known.upper()

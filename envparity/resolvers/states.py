@@ -12,14 +12,10 @@ Found = LockedDistribution | index.Problem
 Explain = Callable[[tuple[Proof, ...]], None]
 
 
-def proofs(found: Sequence[Found], *, final: bool = True) -> tuple[Proof, ...]:
-    """
-    The state of each distribution, worst first; of what was found under one name, the worst.
-
-    Before the end (`final` is false) what is matched may still be proven.
-    """
+def proofs(found: Sequence[Found]) -> tuple[Proof, ...]:
+    """The state of each distribution, worst first; of what was found under one name, the worst."""
     worst: dict[str, Proof] = {}
-    for item in (_proof(item, final) for item in found):
+    for item in (_proof(item) for item in found):
         if item.name not in worst or _rank(item.state) < _rank(worst[item.name].state):
             worst[item.name] = item
     return tuple(sorted(worst.values(), key=lambda item: (_rank(item.state), item.name)))
@@ -58,17 +54,17 @@ def _line(item: Proof) -> str:
     return f"{item.name} {item.version} is {item.state}: {told}{command}"
 
 
-def _proof(item: Found, final: bool) -> Proof:
+def _proof(item: Found) -> Proof:
     if isinstance(item, index.Problem):
         known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
         return Proof(name=item.name, version=item.version, state=item.state, **known)
     known = {}
-    if item.state == "matched" and not final:
-        known = {"reason": "its RECORD is looked at once the others are settled; --prove looks before"}
-    elif item.state == "matched":
+    if item.state == "matched":
         known = {
-            "reason": "tags, version and build point to this file, and the snapshot has no RECORD to hold against it",
-            "remedy": "install it from its wheel, train again, and take a new snapshot",
+            "reason": "tags, version and build point to this file, and nobody has held its RECORD against the installed"
+            " one",
+            "remedy": "lock with --prove; if it stays so, the snapshot has no RECORD of it: install it from its wheel,"
+            " train again, and take a new snapshot",
             "command": reinstall(item),
         }
     elif item.repacked is not None:

@@ -245,7 +245,7 @@ def tell(teller: Teller, python: str, story: Story) -> None:
         return
 
     teller.heading(5, "Lock that environment, build it as an image, prove it")
-    teller.run("envparity lock model.env.json -o pylock.toml")
+    teller.run("envparity lock model.env.json --prove -o pylock.toml")
     teller.run("envparity build pylock.toml --model model.joblib --app app --output oci:image -t tickets:1")
     teller.run("envparity verify oci:image --against model.env.json")
 
@@ -264,7 +264,7 @@ def end(teller: Teller, folder: Path) -> None:
     teller.say("$ envparity snapshot --model MODEL.joblib -o model.env.json")
     teller.say("$ envparity diff model.env.json requirements.txt")
     if sys.platform == "linux":
-        teller.say("$ envparity lock model.env.json -o pylock.toml")
+        teller.say("$ envparity lock model.env.json --prove -o pylock.toml")
     seconds = time.monotonic() - teller.started
     teller.progress.print(f"{seconds:.0f} s; everything is in {folder}", highlight=False, soft_wrap=True)
 

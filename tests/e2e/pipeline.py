@@ -87,7 +87,7 @@ def make(folder: Path) -> None:
     with (folder / "predictions.json").open("w") as output:
         subprocess.run([made.python, "-c", PREDICTING, made.model], check=True, stdout=output)
     envparity("snapshot", f"venv:{folder / 'train'}", "--model", made.model, "-o", made.snapshot)
-    envparity("lock", made.snapshot, "-o", made.lock)
+    envparity("lock", made.snapshot, "--prove", "-o", made.lock)
     envparity("build", made.lock, "--model", made.model, "--output", f"oci:{made.image}")
 
 

@@ -138,9 +138,28 @@ def test_another_user_builds_the_same_image(pipeline: Pipeline, tmp_path: Path) 
 
 
 def test_the_same_snapshot_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -> None:
-    envparity("lock", pipeline.snapshot, "-o", tmp_path / "pylock.toml")
+    envparity("lock", pipeline.snapshot, "--prove", "-o", tmp_path / "pylock.toml")
 
     assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
+
+
+def test_a_lock_is_the_same_with_nothing_cached_and_away_from_the_environment(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """What the native files need is read where they are installed, or in the wheels; nobody sees which."""
+    snapshot = json.loads(pipeline.snapshot.read_text())
+    snapshot["distributions"] = [
+        {**item, "location": f"/elsewhere/{item['name']}.dist-info"} for item in snapshot["distributions"]
+    ]
+    (tmp_path / "s.env.json").write_text(json.dumps(snapshot))
+    empty = str(tmp_path / "cache")
+
+    here = envparity("lock", pipeline.snapshot, "-o", tmp_path / "pylock.here.toml", ENVPARITY_CACHE_DIR=empty)
+    shutil.rmtree(empty)
+    envparity("lock", tmp_path / "s.env.json", "-o", tmp_path / "pylock.away.toml", ENVPARITY_CACHE_DIR=empty)
+
+    assert "  matched and not proven: " in here.stderr
+    assert (tmp_path / "pylock.here.toml").read_bytes() == (tmp_path / "pylock.away.toml").read_bytes()
 
 
 def test_a_tool_runner_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -151,7 +170,7 @@ def test_a_tool_runner_gives_the_same_lock(pipeline: Pipeline, tmp_path: Path) -
     environment = {**os.environ, "VIRTUAL_ENV": str(pipeline.folder / "train")}
     taken = [*command, "snapshot", "--model", pipeline.model, "-o", "model.env.json"]
     subprocess.run(taken, check=True, cwd=tmp_path, env=environment)
-    subprocess.run([*command, "lock", "model.env.json"], check=True, cwd=tmp_path, env=environment)
+    subprocess.run([*command, "lock", "model.env.json", "--prove"], check=True, cwd=tmp_path, env=environment)
 
     assert (tmp_path / "pylock.toml").read_bytes() == pipeline.lock.read_bytes()
 
@@ -304,14 +323,18 @@ def test_everything_that_cannot_be_locked_is_named_at_once(pipeline: Pipeline, t
     assert not (tmp_path / "pylock.toml").exists()
 
 
-def test_proving_first_changes_nothing_of_the_lock(pipeline: Pipeline, tmp_path: Path) -> None:
-    place = tmp_path / "pylock.toml"
+def test_proving_changes_nothing_of_the_lock_but_the_states(pipeline: Pipeline, tmp_path: Path) -> None:
+    matched, proven = tmp_path / "pylock.matched.toml", tmp_path / "pylock.proven.toml"
 
-    done = envparity("lock", pipeline.snapshot, "--prove", "--require", "proven", "--explain", "-o", place)
+    quick = envparity("lock", pipeline.snapshot, "--explain", "-o", matched)
+    done = envparity("lock", pipeline.snapshot, "--require", "proven", "--explain", "-o", proven)
 
-    lock, _ = lockfile.read(pipeline.lock)
-    assert done.stdout.splitlines()[0] == f"{len(lock.distributions)} proven"
-    assert place.read_bytes() == pipeline.lock.read_bytes()
+    count = len(lockfile.read(pipeline.lock)[0].distributions)
+    assert quick.stdout.splitlines()[0] == f"{count} matched"
+    assert done.stdout.splitlines()[0] == f"{count} proven", "who requires it need not ask for it too"
+    changed = [(a, b) for a, b in zip(*(p.read_text().splitlines() for p in (matched, proven)), strict=True) if a != b]
+    assert {(a.replace("matched", "proven"), b) for a, b in changed} == {(b, b) for _, b in changed}
+    assert proven.read_bytes() == pipeline.lock.read_bytes()
 
 
 def test_without_network_and_cache_the_host_and_the_option_are_named(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -405,7 +428,7 @@ def test_the_lock_is_the_same_with_envparity_installed_beside_the_model(
     shutil.copy(pipeline.model, tmp_path)
     subprocess.run([inside / "bin" / "python", "-c", take], check=True, cwd=tmp_path)
 
-    envparity("lock", tmp_path / "model.env.json", "-o", tmp_path / "pylock.toml")
+    envparity("lock", tmp_path / "model.env.json", "--prove", "-o", tmp_path / "pylock.toml")
 
     snapshot = codec.load_environment((tmp_path / "model.env.json").read_bytes(), "the snapshot")
     assert "envparity" in {item.name for item in snapshot.distributions or () if item.tooling}

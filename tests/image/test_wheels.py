@@ -17,9 +17,7 @@ from envparity.errors import IntegrityError, MalformedError, RefusedError, Unrea
 from envparity.image import zips
 from envparity.image.wheels import (
     conflicts,
-    extension_modules,
     merged,
-    native_needs,
     record_sha256,
     startup_code,
     tag_floor,
@@ -615,45 +613,6 @@ def test_a_wheel_without_a_record_is_malformed(tmp_path: Path) -> None:
 
     with pytest.raises(MalformedError, match="no RECORD"):
         record_sha256(tmp_path / "demo-1.0-py3-none-any.whl")
-
-
-def test_what_a_native_wheel_needs_of_its_base_is_read_from_its_files() -> None:
-    wheel = real_wheel(*MARKUPSAFE)
-    found = native_needs(wheel, machine="x86_64")
-
-    assert found.sonames == {"libc.so.6", "libpthread.so.0"} == native_needs(wheel).sonames
-    assert found.glibc_floor == "2.14"
-    assert any(name.startswith("_speedups.") for name in found.provided)
-    assert native_needs(wheel, machine="aarch64").sonames == frozenset()
-
-
-def test_the_extension_modules_of_a_wheel_have_their_full_names(tmp_path: Path) -> None:
-    """A model may call one of them by its last name only, and then it must be found."""
-    assert extension_modules(real_wheel(*MARKUPSAFE)) == {"markupsafe._speedups"}
-
-    contents = {"a/b/_c.abi3.so": b"x", "d.so": b"x", "a.libs/libx-1234.so.3": b"x", "a/e.py": b""}
-    assert extension_modules(pack(tmp_path, contents)) == {"a.b._c", "d"}
-
-
-def test_a_native_file_that_is_too_large_for_memory_is_read_all_the_same(tmp_path: Path) -> None:
-    """CUDA libraries have gigabytes; they are read from a private file instead."""
-    with zipfile.ZipFile(real_wheel(*MARKUPSAFE)) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".so"))
-        large = archive.read(name) + bytes(65 << 20)
-
-    assert native_needs(pack(tmp_path, {"demo/large.so": large})).sonames == {"libc.so.6", "libpthread.so.0"}
-
-
-def test_a_pure_wheel_needs_nothing_of_its_base(tmp_path: Path) -> None:
-    assert native_needs(pack(tmp_path, {"demo/not_native.so": b"text"})).sonames == frozenset()
-
-
-def test_a_damaged_native_file_names_the_wheel_and_the_member(tmp_path: Path) -> None:
-    wheel = pack(tmp_path, {"demo/broken.so": b"\x7fELF\x02\x01\x01" + bytes(20)})
-
-    with pytest.raises(MalformedError) as caught:
-        native_needs(wheel)
-    assert "demo-1.0-py3-none-any.whl: demo/broken.so" in str(caught.value)
 
 
 @pytest.mark.parametrize(
