@@ -19,7 +19,7 @@ from envparity.errors import IncompleteError, RefusedError, UnreachableError, Un
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import pinned, selection, used
+from envparity.locking import pinned, pinned_wheels, selection, used
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -74,7 +74,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     if stated is not None:
         if asked.only_used:
             used.require_evidence(environment)
-        wheels, missing = pinned.wheels_of(stated, asked=asked, fetcher=fetcher)
+        wheels, missing = pinned_wheels.wheels_of(stated, asked=asked, fetcher=fetcher)
         left_out = [*stated.left_out, *missing]
     else:
         markers = closure.marker_environment(python, system)

@@ -3,31 +3,26 @@ A source that says what should be installed, and was installed nowhere: a lock o
 
     1  the target    platform, base and Python, by what is asked for, else by what the file says
     2  what holds    each condition is decided for that target; extras and groups count where they are asked for
-    3  the wheels    of the pinned versions, within the hashes that the file states; none is moved
+
+What follows, the wheels, is `locking.pinned_wheels`.
 """
 
 from __future__ import annotations
 
-__all__ = ["Settled", "is_pinned", "require_unasked", "settled", "wheels_of"]
+__all__ = ["Settled", "is_pinned", "require_unasked", "settled"]
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from envparity import markers
-from envparity.errors import IncompleteError, IntegrityError, RefusedError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, RefusedError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
-from envparity.image.supply import wheel_wanted
-from envparity.locking import contents
 from envparity.locking.asked import Asked
-from envparity.locking.wheels import Wheels
 from envparity.resolvers import debian, fitting, states
-from envparity.resolvers.pinned import Place, find_pinned
-from envparity.resolvers.problems import Problem
+from envparity.resolvers.pinned import Place
 from envparity.values import (
     ARCHITECTURES,
     MACHINES,
@@ -35,7 +30,6 @@ from envparity.values import (
     Distribution,
     Environment,
     LeftOut,
-    LockedDistribution,
     Python,
     Substituted,
     System,
@@ -327,94 +321,3 @@ def _chosen(found: Iterable[Distribution], asked: Asked) -> tuple[list[Distribut
     if unknown:
         raise UsageError(f"`--leave-out {unknown[0]}` names nothing that would be locked", hint="look at its spelling")
     return chosen, left_out
-
-
-def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheels, list[LeftOut]]:
-    """
-    Step 3; and what the wheels require that the file does not name.
-
-    Raises:
-        RefusedError: something is not pinned, or has no wheel that fits; all of it is listed, each with what to do.
-        UnreachableError, IntegrityError: of what is fetched.
-    """
-    name = stated.environment.origin.reference
-    loose = [item for item in stated.chosen if not item.version and not item.direct_url]
-    if loose:
-        raise RefusedError(
-            f"`{name}` does not pin {states.counted(len(loose))}",
-            hint=f"pin them first: `uv pip compile --generate-hashes {name} -o requirements.lock.txt`",
-            details=tuple(f"{item.name}{item.specifier or ' (any version)'}" for item in loose),
-        )
-    found: tuple[states.Found, ...] = find_pinned(
-        stated.chosen, stated.place, client=fetcher.client, indexes=asked.indexes, progress=fetcher.progress
-    )
-    problems = [item for item in found if isinstance(item, Problem)]
-    if problems:
-        asked.explain(states.proofs(found))
-        raise RefusedError(
-            f"{states.counted(len(problems))} of `{name}` cannot be locked",
-            hint="settle each of them as it says",
-            details=tuple(map(str, problems)),
-        )
-    locked = sorted((item for item in found if isinstance(item, LockedDistribution)), key=lambda item: item.name)
-    states.require(states.proofs(locked), asked.require, asked.explain)
-    files = fetcher.blobs([wheel_wanted(item) for item in locked], "wheels")
-    by_name = {item.name: item for item in stated.chosen}
-    insides = []
-    for item, file in zip(locked, files, strict=True):
-        _require_stated(by_name[item.name], item, file)
-        insides.append(contents.inside(fetcher, item, file))
-    named = [
-        msgspec.structs.replace(item, import_names=inside.import_names)
-        for item, inside in zip(locked, insides, strict=True)
-    ]
-    required = {item.name: inside.requires for item, inside in zip(locked, insides, strict=True)}
-    places = {item.name: file for item, file in zip(named, files, strict=True)}
-    needs, _ = contents.of_all(named, fetcher=fetcher, installed={}, places=places)
-    wheels = Wheels(
-        distributions=tuple(named),
-        sonames=frozenset[str]().union(*(found.sonames for found in needs.values())),
-        floors={item.wheel.name: needs[item.name].glibc_floor for item in named},
-        made={},
-    )
-    return wheels, list(_missing(required, stated))
-
-
-def _require_stated(item: Distribution, locked: LockedDistribution, file: Path) -> None:
-    """That a file has one of the stated hashes, where these are of an algorithm that the index does not tell."""
-    stated = {text for text in item.hashes if not text.startswith("sha256:")}
-    if not stated or any(text.startswith("sha256:") for text in item.hashes):
-        return
-    for algorithm in sorted({text.partition(":")[0] for text in stated}):
-        with file.open("rb") as stream:
-            if f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}" in stated:
-                return
-    raise IntegrityError(
-        f"`{locked.wheel.name}` has none of the {len(stated)} hashes that are stated of {item.name} {item.version}",
-        hint="the file was replaced on the index, or the lock was edited: do not use it before you know which",
-    )
-
-
-def _missing(required: dict[str, tuple[str, ...]], stated: Settled) -> Iterator[LeftOut]:
-    """What a wheel requires of this target and the file does not name: an override of its tool, or a hole in it."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    known = markers.of_place(
-        version=stated.place.python_version, implementation="cpython", system="linux", machine=stated.place.machine
-    )
-    there = {*required, *(item.name for item in stated.left_out)}
-    owners: dict[str, set[str]] = {}
-    for owner, texts in required.items():
-        for text in texts:
-            try:
-                requirement = Requirement(text)
-            except InvalidRequirement:
-                continue
-            named = canonicalize_name(requirement.name)
-            holds = requirement.marker is None or markers.holds(str(requirement.marker), known)
-            if named not in there and holds:
-                owners.setdefault(named, set()).add(owner)
-    for name, by in sorted(owners.items()):
-        reason = f"{', '.join(sorted(by))} require{'s' if len(by) == 1 else ''} it, and the source does not name it"
-        yield LeftOut(kind="distribution", name=name, reason=reason)

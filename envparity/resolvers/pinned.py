@@ -201,7 +201,8 @@ def _none(
     if not wheels:
         reason = "has only an sdist on the index, and nothing is built here"
         return Problem(name, text, reason, PUBLISH, "local-build", wheel_of(f"{name}=={text}"))
-    reason = f"has no wheel for {place}; there are {_tags(wheels)}"
+    near = [file for file in wheels if re.search(rf"linux\S*_{place.machine}\b", file.filename)] or wheels
+    reason = f"has no wheel for {place}; there are those for {_tags(near)}"
     command = wheel_of(f"{name}=={text}") if sdists else ""
     advice = f"{_another(item)}; or take another base or Python (`--base`, `--python-version`)"
     return Problem(name, text, reason, f"{advice}; or {PUBLISH}" if command else advice, command=command)

@@ -78,6 +78,11 @@ def _proof(item: Found) -> Proof:
             "remedy": "take a snapshot where the model was trained, and lock that",
             "command": "envparity snapshot -o model.env.json",
         }
+    elif item.state == "resolved":
+        known = {
+            "reason": "nobody pins it, and a resolver chose this version",
+            "remedy": f"pin it (`{item.name}=={item.version}`), or lock a snapshot of where the model was trained",
+        }
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
     return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)

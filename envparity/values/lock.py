@@ -33,15 +33,15 @@ Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 """Text on one line."""
 
 
-STATES = ("modified", "unmatched", "local-build", "declared", "repacked", "matched", "proven")
+STATES = ("modified", "unmatched", "local-build", "resolved", "declared", "repacked", "matched", "proven")
 """
 How well it is known which file a distribution was installed from, worst first.
 
 `modified`: installed files are not what RECORD says. `unmatched`: no file of the index is the one. `local-build`: it
-never came from an index (editable, version control, an sdist built here). `declared`: a file pins it, and nothing says
-that it was ever installed. `repacked`: one of the first three, locked as a
-wheel that was made of it here. `matched`: tags, version and build point to one file. `proven`: that file has the RECORD
-of the installed files too.
+never came from an index (editable, version control, an sdist built here). `resolved`: nobody pins it, and a resolver
+chose it. `declared`: a file pins it, and nothing says that it was ever installed. `repacked`: one of the first three,
+locked as a wheel that was made of it here. `matched`: tags, version and build point to one file. `proven`: that file
+has the RECORD of the installed files too.
 """
 
 

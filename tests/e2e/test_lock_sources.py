@@ -80,11 +80,37 @@ def test_a_python_that_the_base_does_not_have_is_an_error_that_names_the_bases_t
     assert "debian:trixie has 3.13" in none.stderr
 
 
+def test_what_requirements_do_not_pin_is_resolved_and_named(tmp_path: Path) -> None:
+    """A team's own file: two pins and a range, nothing of what these require. Neither pin moves."""
+    (tmp_path / "requirements.txt").write_text("scikit-learn==1.5.2\nnumpy<2.2\njoblib==1.4.2\n")
+
+    done = envparity("lock", "requirements.txt", "--python-version", "3.11", cwd=tmp_path)
+
+    lock, _ = lockfile.read(tmp_path / "pylock.toml")
+    found = {item.name: (item.version, item.state) for item in lock.distributions}
+    assert found["scikit-learn"] == ("1.5.2", "declared")
+    assert found["joblib"] == ("1.4.2", "declared")
+    assert {name for name, (_, state) in found.items() if state == "resolved"} == {"numpy", "scipy", "threadpoolctl"}
+    assert "resolved: numpy" in done.stderr
+
+
+def test_pins_that_are_whole_are_not_resolved(project: Path) -> None:
+    """What uv exports, without hashes: the same lock as that of the `uv.lock`, without any resolver."""
+    uv = [needs_uv(), "export", "-q", "--no-config", "--no-dev", "--no-emit-project", "--no-hashes", "--no-header"]
+    exported = subprocess.run(uv, cwd=project, check=True, capture_output=True, text=True).stdout
+    (project / "requirements.txt").write_text(exported)
+    envparity("lock", "uv.lock", "-o", "pylock.one.toml", cwd=project)
+    envparity("lock", "requirements.txt", "-o", "pylock.pins.toml", cwd=project, PATH="/nowhere")
+
+    one, pins = (lockfile.read(project / f"pylock.{name}.toml")[0] for name in ("one", "pins"))
+    assert pins.distributions == one.distributions
+
+
 def test_an_image_leads_to_a_lock_of_what_is_in_it(pipeline: Pipeline, tmp_path: Path) -> None:
     """The interpreter is captured out of the image, and its wheels are proven by the RECORD files that lie there."""
-    envparity("lock", f"oci:{pipeline.image}", "-o", tmp_path / "pylock.toml")
+    envparity("lock", f"oci:{pipeline.image}", "--prove", "-o", tmp_path / "pylock.toml")
 
     found, before = lockfile.read(tmp_path / "pylock.toml")[0], lockfile.read(pipeline.lock)[0]
-    assert found.distributions == before.distributions
+    assert [item.wheel for item in found.distributions] == [item.wheel for item in before.distributions]
     assert {item.state for item in found.distributions} == {"proven"}
     assert found.targets[0].interpreter == before.targets[0].interpreter

@@ -31,6 +31,7 @@ FOUND = (
         remedy="build",
         command="pip wheel /home/ada",
     ),
+    Proof(name="new", version="6", state="resolved", file="new-6-py3-none-any.whl", reason="a resolver chose it"),
     Proof(name="pin", version="5", state="declared", file="pin-5-py3-none-any.whl", reason="a file pins it"),
     Proof(name="own", version="3", state="repacked", file="own-3-py3-none-any.whl", reason="it was made here"),
     Proof(name="six", version="1.16.0", state="matched", file="six-1.16.0-py2.py3-none-any.whl", reason="no RECORD"),
@@ -39,9 +40,10 @@ FOUND = (
 
 
 def test_the_counts_come_first_and_the_worst_state_after_them() -> None:
-    lines = report.text(FOUND, Style(width=100)).splitlines()
+    lines = report.text(FOUND, Style(width=110)).splitlines()
 
-    assert lines[0] == "1 modified, 1 unmatched, 1 local-build, 1 declared, 1 repacked, 1 matched, 40 proven"
+    low = "1 modified, 1 unmatched, 1 local-build, 1 resolved, 1 declared"
+    assert lines[0] == f"{low}, 1 repacked, 1 matched, 40 proven"
     heads = [line.split()[0].lower() for line in lines[1:] if not line.startswith(" ")]
     assert heads == list(STATES)
 
@@ -98,7 +100,7 @@ def test_colour_changes_nothing_but_colour() -> None:
 def test_a_program_gets_the_same() -> None:
     told = json.loads(report.json(FOUND))
 
-    assert list(told["counts"].items()) == [*((state, 1) for state in STATES[:6]), ("proven", 40)]
+    assert list(told["counts"].items()) == [*((state, 1) for state in STATES[:7]), ("proven", 40)]
     assert [item["name"] for item in told["distributions"]] == [item.name for item in FOUND]
     assert told["distributions"][0] == {
         "name": "joblib",
