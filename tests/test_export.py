@@ -129,7 +129,7 @@ def test_a_lock_of_another_tool_has_no_runtime_to_hand_on(tmp_path: Path) -> Non
 
 def test_a_lock_that_was_cut_short_is_no_lock(tmp_path: Path) -> None:
     lock = locked(tmp_path)
-    lock.write_text(lock.read_text().replace("[tool.envparity.end]\ncount", "[tool.other]\ncount"))
+    lock.write_text(lock.read_text().replace("[tool.envparity.end]\n", "[tool.other]\n"))
 
     with pytest.raises(MalformedError, match="too early"):
         export.rendered(lock, "requirements")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import msgspec
+import tomli_w
 
+from envparity.codec.seal import sealed
 from envparity.values import (
     Artifact,
     Cpu,
@@ -131,3 +134,11 @@ def a_lock(**changes: Any) -> Lock:
         settings=(Variable("OMP_NUM_THREADS", "2"),),
     )
     return msgspec.structs.replace(whole, **changes)
+
+
+def resealed(text: str) -> str:
+    """The text of a lock as a version of envparity would have written it that writes what stands there."""
+    head, header, _ = text.partition("[tool.envparity.end]\n")
+    document = tomllib.loads(text)
+    end = {**sealed(document), "count": document["tool"]["envparity"]["end"]["count"]}
+    return head + header + tomli_w.dumps(end)

@@ -2,12 +2,14 @@
 A Lock as `pylock.toml` (https://packaging.python.org/specifications/pylock-toml/), and back.
 
 What that standard does not cover stands under `[tool.envparity]`, which other installers ignore. A file cut at a line
-boundary is still TOML: so the number of locked things stands at the beginning and in the last line.
+boundary is still TOML: so the number of locked things stands at the beginning and in the last line. Before that line
+stands the seal of what the file says (`codec/seal.py`), which tells that it was edited, and where.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,14 +17,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from envparity.codec.environment import converted, require_schema
+from envparity.codec.seal import broken, sealed
 from envparity.codec.strict_toml import load_toml
 from envparity.errors import MalformedError, UsageError
+from envparity.files import decoded
 from envparity.values import Lock, LockedDistribution, LockedWheel, Repacked, Target
 
 LOCK_VERSION = "1.0"
 
 _CREATED_BY = "envparity"
 _CUT = "it was cut short; make it again with `envparity lock`"
+_SHOWN = 10
 _OWN = ("bytecode", "packer", "snapshot", "settings", "models")
 
 
@@ -63,7 +68,6 @@ def dump_lock(lock: Lock) -> str:
         target.platform: {key: value for key, value in msgspec.to_builtins(target).items() if key != "platform"}
         for target in lock.targets
     }
-    own["end"] = {"count": _count(lock)}
     document = {
         "lock-version": LOCK_VERSION,
         "environments": list(lock.environments),
@@ -74,7 +78,9 @@ def dump_lock(lock: Lock) -> str:
     }
     checked = Pylock.from_dict(document)
     checked.validate()
-    return tomli_w.dumps(dict(checked.to_dict()), multiline_strings=False)
+    whole = dict(checked.to_dict())
+    own["end"] = {**sealed(whole), "count": _count(lock)}
+    return tomli_w.dumps({**whole, "tool": {"envparity": own}}, multiline_strings=False)
 
 
 def _count(lock: Lock) -> int:
@@ -120,7 +126,7 @@ def load_lock(data: bytes, what: str) -> Lock:
     Read what `dump_lock` wrote.
 
     Raises:
-        MalformedError: not TOML, not a pylock, cut short, of a newer schema; the place is named.
+        MalformedError: not TOML, not a pylock, cut short, edited, of a newer schema; the place is named, with its line.
         UsageError: a valid `pylock.toml` of another tool: it has no base, no interpreter and no proof of its origin.
     """
     document = load_pylock(data, what)
@@ -130,7 +136,31 @@ def load_lock(data: bytes, what: str) -> Lock:
     except MalformedError as error:
         if not error.message.startswith(what):
             error.message = f"{what} is not a valid lock: {error.message}"
-        raise
+        raise _located(error, data, document) from error.__cause__
+
+
+def _located(error: MalformedError, data: bytes, document: Any) -> MalformedError:
+    """The same error with the line of its place, and each of its details with that of its own."""
+    from envparity.codec.toml_lines import at_line, lines_of
+
+    lines = lines_of(decoded(data, "lock"))
+    if error.details:
+        parts = [detail.partition(": ") for detail in error.details]
+        error.details = tuple(f"line {at_line(lines, path)}: {words}" for path, _, words in parts)
+    line = at_line(lines, _in_document(error.where, document))
+    if line:
+        error.where = f"line {line}, {error.where}"
+    return error
+
+
+def _in_document(where: str, document: Any) -> str:
+    """A path of the value (`distributions[0].wheels[0].sha256`) as that of the document that it was read from."""
+    where = re.sub(r"^distributions(?=\[)", "packages", where)
+    where = re.sub(r"(?<=\]\.)size_bytes$", "size", re.sub(r"^(packages.*\.)sha256$", r"\1hashes.sha256", where))
+    if found := re.match(r"targets\[(\d+)\]", where):
+        platform = list(document["tool"]["envparity"]["target"])[int(found[1])]
+        where = f'tool.envparity.target."{platform}"{where[found.end() :]}'
+    return where
 
 
 def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lock:
@@ -165,6 +195,14 @@ def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lo
     unknown = sorted(own.keys() - {*_OWN, "schema", "count", "target", "end"})
     if unknown:
         warnings.warn(f"{what} holds keys that are not known and were left out: {', '.join(unknown)}", stacklevel=3)
+    edited = broken(document, own["end"])
+    if edited:
+        raise MalformedError(
+            f"{what} was edited by hand (or merged): it is not what was written",
+            hint="undo that (a version control shows what it was), or make it again with `envparity lock`",
+            details=tuple(f"{path}: {became}" for path, became in edited[:_SHOWN]),
+            where=edited[0][0],
+        )
     if {frame.count, frame.end.count} != {_count(lock)}:
         said = " and ".join(sorted({str(frame.count), str(frame.end.count)}))
         raise MalformedError(
@@ -179,7 +217,12 @@ def _refuse_twice(lock: Lock) -> None:
     names = [item.name for item in lock.distributions]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise MalformedError(f"`{name}` is locked twice", where=f"packages[{index}]")
+            first = f"packages[{names.index(name)}]"
+            raise MalformedError(
+                f"`{name}` is locked twice",
+                details=(f"{first}: the first of them", f"packages[{index}]: the second"),
+                where=f"packages[{index}]",
+            )
     for index, item in enumerate(lock.distributions):
         files = [wheel.name for wheel in item.wheels]
         if len(set(files)) != len(files):
@@ -272,9 +315,11 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
     try:
         Pylock.from_dict(document).validate()
     except PylockUnsupportedVersionError as error:
-        raise MalformedError(f"{what} has a lock-version that is not known: {error}", where="lock-version") from error
+        unknown = MalformedError(f"{what} has a lock-version that is not known: {error}", where="lock-version")
+        raise _located(unknown, data, document) from error
     except PylockValidationError as error:
-        raise MalformedError(f"{what} is not a valid pylock: {error}") from error
+        invalid = MalformedError(f"{what} is not a valid pylock: {error.message}", where=error.context or "")
+        raise _located(invalid, data, document) from error
     except RecursionError as error:
         raise MalformedError(f"{what} is nested too deeply") from error
     finally:

@@ -7,8 +7,10 @@ from typing import Any
 
 from envparity import codec
 from envparity.codec.lock import load_pylock
+from envparity.codec.toml_lines import at_line, lines_of
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError, UsageError
+from envparity.files import decoded
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.target import one_of
 from envparity.values import MACHINES, Environment, Lock, LockedDistribution, LockedModel, Target
@@ -40,7 +42,7 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         *_python(document),
         *(_distribution(package, index) for index, package in enumerate(document["packages"])),
     ]
-    _refuse_twice(document["packages"], name)
+    _refuse_twice(document["packages"], data, name)
     known = ("distributions", "python") if "requires-python" in document else ("distributions",)
     unknown = not_recorded(all_but(*known), "a pylock.toml cannot carry it")
     return codec.environment([*facts, *unknown], origin("pylock", name))
@@ -72,17 +74,18 @@ def _distribution(package: dict[str, Any], index: int) -> Fact:
     }
 
 
-def _refuse_twice(packages: list[dict[str, Any]], name: str) -> None:
+def _refuse_twice(packages: list[dict[str, Any]], data: bytes, name: str) -> None:
     """One project may stand there several times, where markers tell which of them holds."""
     seen: dict[tuple[str, str], int] = {}
     for index, package in enumerate(packages):
         key = (package["name"], package.get("marker", ""))
         if key in seen:
+            lines = lines_of(decoded(data, f"`{name}`"))
             raise MalformedError(
                 f"`{name}` locks `{package['name']}` twice, and no marker tells the two apart "
-                f"(packages[{seen[key]}] is the other)",
+                f"(packages[{seen[key]}] in line {at_line(lines, f'packages[{seen[key]}]')} is the other)",
                 hint="make the lock again",
-                where=f"packages[{index}]",
+                where=f"line {at_line(lines, f'packages[{index}]')}, packages[{index}]",
             )
         seen[key] = index
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import World
 from tests.commands import envparity, refused
+from tests.values import resealed
 
 HASH = "--hash=sha256:" + "a" * 64
 
@@ -249,7 +250,7 @@ def test_show_of_what_could_not_be_read_is_not_a_success(incomplete: Path) -> No
 
 def test_keys_of_a_lock_that_are_not_known_are_left_out_with_a_warning(world: World, tmp_path: Path) -> None:
     lock = world.copy(world.lock, tmp_path)
-    lock.write_text(newer(lock.read_text(), "[tool.envparity]\n", '[tool.envparity]\nsurprise = "yes"\n'))
+    lock.write_text(resealed(newer(lock.read_text(), "[tool.envparity]\n", '[tool.envparity]\nsurprise = "yes"\n')))
 
     assert "warning: " in (told := envparity("show", lock).stderr)
     assert "surprise" in told
@@ -259,7 +260,7 @@ def test_a_minor_version_of_the_lock_format_that_is_not_known_is_a_warning_with_
     world: World, tmp_path: Path
 ) -> None:
     lock = world.copy(world.lock, tmp_path)
-    lock.write_text(newer(lock.read_text(), 'lock-version = "1.0"', 'lock-version = "1.9"'))
+    lock.write_text(resealed(newer(lock.read_text(), 'lock-version = "1.0"', 'lock-version = "1.9"')))
 
     lines = envparity("show", lock).stderr.splitlines()
 

@@ -22,7 +22,7 @@ from envparity.values import (
     RecordRow,
     Repacked,
 )
-from tests.values import SOME_SHA256, a_lock
+from tests.values import OTHER_SHA256, SOME_SHA256, a_lock
 
 
 def test_what_was_written_is_read_back() -> None:
@@ -183,7 +183,7 @@ def test_a_lock_cut_at_any_line_is_refused() -> None:
         (("schema = 1", "schema = 0"), "schema"),
         (("schema = 1", "schema = true"), "schema"),
         (("count = ", "count = []#"), "count"),
-        (("[tool.envparity.end]\ncount = ", "[tool.envparity.end]\ncount = []#"), "end.count"),
+        (('"\ncount = ', '"\ncount = []#'), "end.count"),
         (("[tool.envparity.end]", "[tool.envparity.end.deeper]"), "end"),
         (('[tool.envparity.target."linux/amd64"]', "[tool.envparity.other]"), r"target"),
         (('target."linux/amd64"]', 'target."linux/../amd64"]'), "platform"),
@@ -259,3 +259,157 @@ def test_a_lock_of_another_tool_is_told_apart_from_a_damaged_one() -> None:
 
     with pytest.raises(UsageError, match="not made by envparity"):
         codec.load_lock(text.encode(), "it")
+
+
+def two_packages() -> str:
+    """The text of a lock of `joblib` and `six`."""
+    (joblib,) = a_lock().distributions
+    wheel = LockedWheel(
+        name="six-1.16-py3-none-any.whl", url="https://files.example/six", size_bytes=5, sha256=OTHER_SHA256
+    )
+    six = LockedDistribution(name="six", version="1.16", wheels=(wheel,), state="matched")
+    return codec.dump_lock(a_lock(distributions=(joblib, six)))
+
+
+def line_of(text: str, part: str) -> int:
+    return text.count("\n", 0, text.index(part)) + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "at", "words"),
+    [
+        ("size = 301817", "size = 301818", 'name = "joblib"', "`joblib` was changed"),
+        (f'sha256 = "{OTHER_SHA256}"', f'sha256 = "{SOME_SHA256}"', 'name = "six"', "`six` was changed"),
+        ("https://files.example/six", "https://other.example/six", 'name = "six"', "`six` was changed"),
+        ('state = "matched"', 'state = "proven"', 'name = "joblib"', "`joblib` was changed"),
+        ('name = "six"\nversion = "1.16"', 'name = "six"\nversion = "1.16"\nmarker = \'os_name == "nt"\'',
+         'name = "six"', "`six` was changed"),
+        ("deb12u13_amd64.deb", "deb12u14_amd64.deb", 'name = "libc6"', "`libc6` was changed"),
+        ('reason = "gone"', 'reason = "fine"', 'kind = "os-package"', "`libc6` was changed"),
+        ('base = "debian:bookworm"', 'base = "debian:trixie"', "base = ", "target `linux/amd64`"),
+        ('value = "2"', 'value = "1"', "settings", "`settings` was changed"),
+        ('modules = [\n    "sklearn.pipeline",\n]', "modules = []", "models", "`models` was changed"),
+        ('requires-python = "==3.11.*"', 'requires-python = ">=3.11"', "requires-python", "`requires-python` was ch"),
+    ],
+)  # fmt: skip
+def test_what_was_edited_by_hand_is_refused_with_its_line(before: str, after: str, at: str, words: str) -> None:
+    """It would be installed as it says, and nothing would tell that no command ever wrote that."""
+    text = two_packages()
+    assert text.count(before) >= 1
+    edited = text.replace(before, after, 1)
+
+    with pytest.raises(MalformedError, match="edited by hand") as caught:
+        codec.load_lock(edited.encode(), "it")
+
+    (detail,) = caught.value.details
+    assert words in detail
+    said = int(detail.partition(":")[0].removeprefix("line "))
+    assert abs(said - line_of(edited, at)) <= 1, "the table of the part, whose name stands in the next line"
+    assert caught.value.where.startswith(f"line {said}, ")
+
+
+def test_a_package_that_was_taken_out_is_missed_where_it_stood() -> None:
+    text = two_packages()
+    start, end = text.index("[[packages]]"), text.rindex("[[packages]]")
+    edited = text[:start] + text[end:]
+
+    with pytest.raises(MalformedError, match="edited by hand") as caught:
+        codec.load_lock(edited.encode(), "it")
+
+    assert caught.value.details == (f"line {line_of(edited, '[[packages]]')}: something before `six` was taken out",)
+
+
+def test_a_package_that_was_put_in_is_told_with_its_line() -> None:
+    text = two_packages()
+    start = text.index("[[packages]]")
+    added = text[start : text.rindex("[[packages]]")].replace("joblib", "evil")
+    edited = text[:start] + added + text[start:]
+
+    with pytest.raises(MalformedError, match="edited by hand") as caught:
+        codec.load_lock(edited.encode(), "it")
+
+    assert caught.value.details == (f"line {line_of(edited, '[[packages]]')}: `evil` was added or changed",)
+
+
+def test_a_table_that_stands_twice_is_refused_with_both_lines() -> None:
+    text = two_packages()
+    start, end = text.index("[[packages]]"), text.rindex("[[packages]]")
+    edited = text[:end] + text[start:end] + text[end:]
+
+    with pytest.raises(MalformedError, match="`joblib` is locked twice") as caught:
+        codec.load_lock(edited.encode(), "it")
+
+    first = line_of(edited, "[[packages]]")
+    second = first + text[start:end].count("\n")
+    assert caught.value.details == (f"line {first}: the first of them", f"line {second}: the second")
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
+    text = two_packages().replace('name = "six"', 'name = "six"\nname = "six"', 1)
+
+    twice = line_of(text, 'name = "six"') + 1
+    with pytest.raises(MalformedError, match=f"line {twice}"):
+        codec.load_lock(text.encode(), "it")
+
+
+def test_both_sides_of_a_merge_are_refused_with_the_line() -> None:
+    text = two_packages().replace('name = "six"', '<<<<<<< HEAD\nname = "six"', 1)
+
+    with pytest.raises(MalformedError, match="merge conflict") as caught:
+        codec.load_lock(text.encode(), "it")
+
+    assert caught.value.where == f"line {line_of(text, '<<<<<<<')}"
+
+
+def test_comments_white_space_and_tables_of_others_are_people_s_own() -> None:
+    """A lock is reviewed, and a reviewer writes down why."""
+    text = two_packages()
+    edited = text.replace('version = "1.16"', '# because of #123\n  version   =   "1.16"  # so', 1)
+    edited = edited.replace("[[packages]]", "\n\n[[packages]]").replace("\n", "\r\n")
+    edited = edited.replace("[tool.envparity]", "[tool.ours]\r\nowner = 'ada'\r\n\r\n[tool.envparity]", 1)
+
+    assert codec.load_lock(edited.encode(), "it") == codec.load_lock(text.encode(), "it")
+
+
+@pytest.mark.parametrize("kept", ["sha256", "marks"])
+def test_a_seal_that_is_not_whole_is_no_seal(kept: str) -> None:
+    lines = two_packages().splitlines()
+    end = lines.index("[tool.envparity.end]")
+    (gone,) = {"sha256", "marks"} - {kept}
+    text = "\n".join(line for at, line in enumerate(lines) if at < end or not line.startswith(gone))
+
+    if kept == "sha256":
+        codec.load_lock(text.encode(), "it")  # it is what was written; only where it is not would nobody know
+    else:
+        with pytest.raises(MalformedError, match="edited by hand"):
+            codec.load_lock(text.encode(), "it")
+
+
+def test_a_lock_from_before_there_was_a_seal_is_read() -> None:
+    lines = two_packages().splitlines()
+    end = lines.index("[tool.envparity.end]")
+    text = "\n".join([*lines[: end + 1], lines[-1]])
+
+    assert codec.load_lock(text.encode(), "it") == codec.load_lock(two_packages().encode(), "it")
+
+
+@pytest.mark.parametrize(
+    ("change", "at"),
+    [
+        (("size = 301817", 'size = "many"'), "size = "),
+        (("size = 301817", "size = -5"), "size = "),
+        (("https://files.example/joblib", "ftp://files.example/joblib"), "url = "),
+        (('pool_path = "pool/', 'pool_path = "../pool/'), "pool_path = "),
+        (('executable = "/opt', 'executable = "opt'), "executable = "),
+        (('state = "matched"', "state = 3"), "state = "),
+        (('name = "model.joblib"', 'name = ".."'), 'name = ".."'),
+        (('lock-version = "1.0"', 'lock-version = "2.0"'), "lock-version"),
+    ],
+)
+def test_what_is_damaged_is_told_by_its_line(change: tuple[str, str], at: str) -> None:
+    text = codec.dump_lock(a_lock()).replace(*change, 1)
+
+    with pytest.raises(MalformedError) as caught:
+        codec.load_lock(text.encode(), "it")
+
+    assert caught.value.where.startswith(f"line {line_of(text, at)}, ")
