@@ -7,7 +7,16 @@ environment of the snapshot, never with that of the interpreter that runs this.
 
 from __future__ import annotations
 
-__all__ = ["direct", "marker_environment", "provider_of", "providers_of", "provides", "required_by", "tooling"]
+__all__ = [
+    "direct",
+    "marker_environment",
+    "provider_of",
+    "providers_of",
+    "provides",
+    "required_by",
+    "specifiers",
+    "tooling",
+]
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -123,6 +132,22 @@ def tooling(
     wanted |= {name for names in providers_of(modules, installed).values() for name in names}
     others = (edges.keys() - candidates) | wanted
     return candidates - _reach(edges, others, barred=frozenset([OURSELVES]))
+
+
+def specifiers(requires: Iterable[str], marker_env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What a distribution requires whatever extras it was installed with, as pairs of name and specifier."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    for text in requires:
+        try:
+            found = Requirement(text)
+            holds = found.marker is None or found.marker.evaluate({**marker_env, "extra": ""})
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+            continue
+        if holds:
+            yield canonicalize_name(found.name), str(found.specifier)
 
 
 def provides(distributions: Iterable[Distribution]) -> dict[str, tuple[str, ...]]:

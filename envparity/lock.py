@@ -19,7 +19,7 @@ from envparity.errors import IncompleteError, RefusedError, UnreachableError, Un
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import pinned, pinned_wheels, selection, used
+from envparity.locking import additions, pinned, pinned_wheels, selection, used
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -72,6 +72,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
 
     # 1 and 2
     if stated is not None:
+        additions.require_unasked(asked)
         if asked.only_used:
             used.require_evidence(environment)
         wheels, missing = pinned_wheels.wheels_of(stated, asked=asked, fetcher=fetcher)
@@ -79,10 +80,15 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     else:
         markers = closure.marker_environment(python, system)
         chosen, left_out = selection.chosen(installed, markers)
+        place = additions.place(python, system.machine, base)
+        plan = additions.planned(chosen, place, markers, asked=asked)
         if asked.only_used:
-            chosen, unused = used.only(environment, chosen, markers, asked.keep)
+            chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *plan.beside))
             left_out += unused
-        wheels = recovered(environment, chosen, python, asked=asked, fetcher=fetcher, workplace=workplace)
+        trained = [item for item in chosen if item.name not in plan.names]
+        wheels = recovered(environment, trained, python, asked=asked, fetcher=fetcher, workplace=workplace)
+        models = environment.artifacts or ()
+        wheels = additions.joined(wheels, plan, place, asked=asked, fetcher=fetcher, artifacts=models)
     # 3 and 4
     decided = interpreter.resolve(
         python,

@@ -47,7 +47,6 @@ from envparity.values import (
     Lock,
     Options,
     Severity,
-    Target,
     Verdict,
 )
 
@@ -211,7 +210,7 @@ def _undeclared(
     declared: dict[tuple[str, bool], set[str]] = {}
     kept = []
     for item in differences:
-        why = _declaration(item, lock.targets[0], repacked, unused) if lock is not None and lock.targets else ""
+        why = _declaration(item, lock, repacked, unused) if lock is not None and lock.targets else ""
         if why:
             declared.setdefault((why, item.section == "distributions"), set()).add(
                 item.item if item.item != "system" else item.field
@@ -227,7 +226,7 @@ def _undeclared(
     return tuple(kept), lines
 
 
-def _declaration(difference: Difference, target: Target, repacked: Mapping[str, str], unused: Collection[str]) -> str:
+def _declaration(difference: Difference, lock: Lock, repacked: Mapping[str, str], unused: Collection[str]) -> str:
     """
     As what a lock declares this difference, or "".
 
@@ -240,7 +239,13 @@ def _declaration(difference: Difference, target: Target, repacked: Mapping[str, 
         # `against_snapshot` looks for what it brings before the distributions, `against_lock` at every file of it.
         return "set by build for an application" if difference.after == f"/{APP}" else ""
     name = difference.item.partition(":")[0]
+    target = lock.targets[0]
     if difference.section == "distributions":
+        if difference.change == "added":
+            # What it could run in the place of what was recorded, `against_snapshot` looks for; and a version that was
+            # moved stays a difference.
+            beside = {item.name: item.version for item in lock.distributions if item.state == "added"}
+            return "added by the lock" if beside.get(name) == difference.after else ""
         if name in repacked and difference.field in _OF_FILES:
             return "repacked by the lock"
         left_out = {item.name for item in target.left_out if item.kind == "distribution"}

@@ -24,7 +24,7 @@ from envparity.cli.configured import named
 from envparity.report import FORMATS, rendered
 
 if TYPE_CHECKING:
-    from envparity.values import Environment, Proof, Python
+    from envparity.values import Environment, Lock, Proof, Python
 
 
 @click.command()
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     metavar="NAME|all",
     help="Pack this distribution from where it is installed; all: what the index does not serve.",
 )
+@click.option("--add", "added", multiple=True, metavar="REQUIREMENT", help="Lock this beside what trained; repeatable.")
+@click.option("--update", "updated", multiple=True, metavar="NAME[==VERSION]", help="Move this on purpose; repeatable.")
+@click.option(
+    "--resolver", type=click.Choice(["uv", "pip-tools"]), default="uv", show_default=True, help="Of --add and --update."
+)
 @click.option(
     "--prove",
     is_flag=True,
@@ -65,9 +70,7 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="NAME", help="Keep this distribution, used or not (--only-used).")
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
-@later_options(
-    *("--add", "--resolver", "--bytecode"),
-)
+@later_options("--bytecode")
 @click.option("--python", metavar="SOURCE", help="Capture this Python: venv:DIR, or the image that it lies in.")
 @click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
 @target_options
@@ -80,6 +83,9 @@ def command(
     named_indexes: tuple[str, ...],
     pins: tuple[str, ...],
     repack: tuple[str, ...],
+    added: tuple[str, ...],
+    updated: tuple[str, ...],
+    resolver: str,
     prove: bool,
     require: str | None,
     add_os: tuple[str, ...],
@@ -181,6 +187,9 @@ def command(
             keep=keep,
             add_os=add_os,
             environ=os.environ,
+            added=added,
+            updated=updated,
+            resolver=resolver,
             platform=target.platform,
             python_version=target.python_version,
             extras=target.extras or (),
@@ -191,6 +200,8 @@ def command(
         )
         recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
+    if updated:
+        _tell_move(environment, recovered.lock, source, common)
     for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
@@ -211,6 +222,19 @@ def _read(source: str, target: Target, *, offline: bool) -> Environment:
         if target.platform:
             raise
         return read(source, options=replace(options, platform=DEFAULT_PLATFORM))
+
+
+def _tell_move(environment: Environment, made: Lock, source: str, common: Common) -> None:
+    """What `diff` says of the training environment and of what was moved in it."""
+    from envparity import diff
+    from envparity.locking.additions import moved
+
+    report = diff.between(
+        environment, moved(environment, made.distributions), labels=(source, "the lock"), allow_incomplete=True
+    )
+    told = rendered("diff", "text", report, style(None), verbose=common.verbose)
+    # The last line is of the exit status that `diff` would have; the move was asked for.
+    emit(told.rstrip().rpartition("\n")[0].rstrip() + "\n\n", None)
 
 
 def _interpreter(source: str) -> Python:

@@ -50,6 +50,8 @@ class _PackageFrame(msgspec.Struct, frozen=True, rename="kebab"):
     import_names: tuple[str, ...] = ()
     yanked: str | None = None
     repacked: Repacked | None = None
+    asked_by: tuple[str, ...] = ()
+    before: str = ""
     provenance: tuple[str, ...] = ()
 
 
@@ -110,6 +112,9 @@ def _package(item: LockedDistribution) -> dict[str, Any]:
         own["yanked"] = item.yanked
     if item.repacked is not None:
         own["repacked"] = msgspec.to_builtins(item.repacked)
+    if item.added is not None:
+        own["asked-by"] = list(item.added.asked_by)
+        own |= {"before": item.added.before} if item.added.before else {}
     if item.provenance:
         own["provenance"] = list(item.provenance)
     package["tool"] = {"envparity": own}
@@ -267,6 +272,7 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
         "yanked": own.yanked,
         "repacked": msgspec.to_builtins(own.repacked),
         "provenance": own.provenance,
+        "added": {"asked_by": own.asked_by, "before": own.before} if own.asked_by else None,
     }
 
 

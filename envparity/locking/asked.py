@@ -37,6 +37,10 @@ class Asked:
         environ: what a build backend, where one is needed, is started with.
         interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
+        added: requirements of what goes beside, and did not train the model.
+        updated: names, or `NAME==VERSION`, of what is moved on purpose.
+        resolver: what resolves these two, one of `resolvers.resolve.RESOLVERS`.
+
     Of a source that only says what should be installed:
 
         platform, python_version: the target, as `linux/amd64` and `3.11`; where they are empty, what the source says.
@@ -57,6 +61,9 @@ class Asked:
     add_os: Collection[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     interpreter_in: str = ""
+    added: Collection[str] = ()
+    updated: Collection[str] = ()
+    resolver: str = "uv"
     platform: str = ""
     python_version: str = ""
     extras: Collection[str] = ()

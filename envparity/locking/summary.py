@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from envparity.locking import used
@@ -21,6 +22,12 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
         f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
     ]
     lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
+    lines += [
+        f"  updated: {item.name} {item.added.before} -> {item.version}"
+        for item in lock.distributions
+        if item.added is not None and item.added.before
+    ]
+    lines += _added(lock, verbose)
     lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
     lines += [
         f"  substituted: Python {item.before} -> {item.after}: {item.reason}"
@@ -67,6 +74,23 @@ def _unused(items: list[LeftOut], environment: Environment | None) -> list[str]:
         size = f"  that is {total / 1e6:,.1f} MB as installed"
         lacking = f"{len(unknown)} of them have no RECORD here, and their size is not known"
         lines.append(size if not unknown else f"{size}; {lacking}" if total else f"  {lacking}")
+    return lines
+
+
+def _added(lock: Lock, verbose: bool) -> list[str]:
+    """What goes beside, by what asked for it: each by its name, or only how many."""
+    by: dict[str, list[LockedDistribution]] = {}
+    for item in lock.distributions:
+        if item.added is not None and not item.added.before:
+            by.setdefault(", ".join(item.added.asked_by), []).append(item)
+    lines = []
+    for asked, items in by.items():
+        root = re.split(r"[^a-z0-9-]", asked.lower().replace("_", "-").replace(".", "-"), maxsplit=1)[0]
+        named = [item for item in items if verbose or item.name == root]
+        lines += [f"  added: {item.name} {item.version} (for {asked})" for item in named]
+        if len(items) > len(named):
+            more = len(items) - len(named)
+            lines.append(f"  added: {more} {'more ' if named else ''}{'that it needs' if named else f'for {asked}'}")
     return lines
 
 

@@ -19,6 +19,8 @@ _COLOURS = {
     "repacked": "33",
     "matched": "36",
     "proven": "32",
+    "updated": "33",
+    "added": "36",
 }
 _LABEL = 13
 
@@ -42,7 +44,7 @@ def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = 
                 lines += style.wrapped(bounded(remedy), first="  settle", indent=" " * _LABEL) if remedy else []
             continue
         for item in items:
-            label = known if state in ("matched", "proven") else known.upper()
+            label = known if state in ("matched", "proven", "added") else known.upper()
             lines += _headed(state, style.wrapped(_named(item), first=f"{label:<{_LABEL}}", indent=" " * _LABEL), style)
             if item.file:
                 lines += style.wrapped(bounded(item.file), first="  file", indent=" " * _LABEL)

@@ -8,7 +8,7 @@ code of a project runs. https://docs.astral.sh/uv/reference/cli/#uv-pip-compile,
 
 from __future__ import annotations
 
-__all__ = ["RESOLVERS", "ConflictError", "Pin", "Request", "parsed", "resolve"]
+__all__ = ["RESOLVERS", "ConflictError", "Pin", "Request", "allows", "exactly", "name_of", "parsed", "resolve"]
 
 import importlib.util
 import platform
@@ -167,6 +167,31 @@ def parsed(text: str) -> Requirement:
     return found
 
 
+def name_of(text: str) -> str:
+    """The normalised name that a requirement is of."""
+    return _name(parsed(text))
+
+
+def allows(specifier: str, version: str) -> bool:
+    """Whether a version lies within a specifier; one that cannot be read forbids nothing."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+def exactly(text: str) -> str:
+    """The one version that a requirement names; empty where it leaves a choice."""
+    (only, *others) = [*parsed(text).specifier, None]
+    return (
+        only.version
+        if only is not None and others == [None] and only.operator == "==" and "*" not in only.version
+        else ""
+    )
+
+
 def _held(item: Requirement, constraints: Mapping[str, str]) -> bool:
     version = constraints.get(_name(item))
     return version is None or not _valid(version) or item.specifier.contains(version, prereleases=True)
@@ -229,7 +254,8 @@ def _uv(program: Iterable[str], request: Request, env: Mapping[str, str], folder
         *(*program, "pip", "compile", "asked.in", "--constraint", "held.txt", "--find-links", "known"),
         *("--no-config", "--no-header", "--annotation-style", "line", "--only-binary", ":all:", "--no-progress"),
         *("--python-version", request.python_version, "--python-platform", _uv_platform(request.platform_tags)),
-        *("--no-python-downloads", "--color", "never", "--quiet"),
+        # It asks some Python to be there, whichever is meant.
+        *("--python", sys.executable, "--no-python-downloads", "--color", "never", "--quiet"),
     )
     places = {"UV_DEFAULT_INDEX": default, **({"UV_INDEX": " ".join(others)} if others else {})}
     # Ours asks with the authorities of the system first; uv is told to do so too.

@@ -83,6 +83,9 @@ def _proof(item: Found) -> Proof:
             "reason": "nobody pins it, and a resolver chose this version",
             "remedy": f"pin it (`{item.name}=={item.version}`), or lock a snapshot of where the model was trained",
         }
+    elif item.added is not None:
+        before = f"{item.added.before} trained the model; " if item.added.before else "it did not train the model; "
+        known = {"reason": f"{before}asked for by {', '.join(item.added.asked_by)}"}
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
     return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)

@@ -43,6 +43,7 @@ from envparity.values.judgement import (
 from envparity.values.lineage import Artifact, SourceCode
 from envparity.values.lock import (
     STATES,
+    Added,
     BroughtDistribution,
     LeftOut,
     Lock,
@@ -72,6 +73,7 @@ __all__ = [
     "SECTIONS",
     "STATES",
     "Accelerators",
+    "Added",
     "Artifact",
     "Basis",
     "BroughtDistribution",

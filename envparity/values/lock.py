@@ -33,7 +33,10 @@ Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 """Text on one line."""
 
 
-STATES = ("modified", "unmatched", "local-build", "resolved", "declared", "repacked", "matched", "proven")
+STATES = (
+    *("modified", "unmatched", "local-build", "resolved", "declared", "repacked", "matched", "proven"),
+    *("updated", "added"),
+)
 """
 How well it is known which file a distribution was installed from, worst first.
 
@@ -41,7 +44,8 @@ How well it is known which file a distribution was installed from, worst first.
 never came from an index (editable, version control, an sdist built here). `resolved`: nobody pins it, and a resolver
 chose it. `declared`: a file pins it, and nothing says that it was ever installed. `repacked`: one of the first three,
 locked as a wheel that was made of it here. `matched`: tags, version and build point to one file. `proven`: that file
-has the RECORD of the installed files too.
+has the RECORD of the installed files too. The last two did not train the model, and were asked for: `updated` is
+one that was moved on purpose, `added` one that goes beside.
 """
 
 
@@ -98,12 +102,23 @@ class Repacked(Struct, frozen=True, omit_defaults=True, kw_only=True):
     changed: tuple[RecordRow, ...] = ()
 
 
+class Added(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    Why something is locked that did not train the model: the requirements that led to it, and the version `before` that
+    did, where it was moved on purpose.
+    """
+
+    asked_by: tuple[Line, ...]
+    before: str = ""
+
+
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     One distribution and its exact wheels, one or more: a file serves each platform whose tags it carries. `marker` is
     the condition under which it is installed at all; empty: always. `state` says how we know that it is this one, as
     `STATES` has it; `repacked`, of what a wheel was made that was made here. `provenance` is where the index has
-    the attestations of these files (PEP 740), one address for each file that has any.
+    the attestations of these files (PEP 740), one address for each file that has any. `added` says why it is there,
+    where it did not train the model.
     """
 
     name: str
@@ -117,6 +132,7 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     yanked: str | None = None
     repacked: Repacked | None = None
     provenance: tuple[Line, ...] = ()
+    added: Added | None = None
 
     @property
     def wheel(self) -> LockedWheel:

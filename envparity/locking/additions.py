@@ -1,0 +1,266 @@
+"""
+What did not train the model and goes beside it (`--add`), and what is moved on purpose (`--update`).
+
+Both are resolved under everything else that is locked, which does not move: what would move it is refused, with the
+chain that leads there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from envparity import closure
+from envparity.errors import RefusedError, UnsupportedError, UsageError
+from envparity.fetch import Fetcher
+from envparity.image.supply import wheel_wanted
+from envparity.locking import contents
+from envparity.locking.asked import Asked
+from envparity.locking.wheels import Wheels
+from envparity.resolvers import debian, fitting, resolve, states
+from envparity.resolvers.pinned import Place, find_pinned
+from envparity.resolvers.problems import Problem
+from envparity.resolvers.resolve import ConflictError, Pin, Request, parsed
+from envparity.values import Added, Artifact, Distribution, Environment, LockedDistribution, Python
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What is added and moved: the pins, and why each is there. `beside` are the names of what trained the model and these
+    need too.
+    """
+
+    pins: tuple[Pin, ...] = ()
+    asked: Mapping[str, Added] = field(default_factory=dict)
+    beside: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The distributions that are locked by this plan, and not as they were trained with."""
+        return frozenset(pin.name for pin in self.pins)
+
+
+NOTHING = Plan()
+
+
+def place(python: Python, machine: str, base: str) -> Place:
+    """What the wheels of a lock are for: the snapshot's Python on its base."""
+    return Place(python.version, machine, debian.release(base).glibc, base)
+
+
+def require_unasked(asked: Asked) -> None:
+    """
+    Refuse both where the source is a file that pins: what it requires is for its own tool to resolve.
+
+    Raises:
+        UnsupportedError: one was asked for.
+    """
+    for options, flag in ((asked.added, "--add"), (asked.updated, "--update")):
+        if options:
+            raise UnsupportedError(
+                f"`{flag}` of a file that another tool resolved is not supported",
+                hint="add it with that tool; or lock the file, and then the lock: `envparity lock pylock.toml --add …`",
+            )
+
+
+def planned(
+    chosen: Sequence[Distribution],
+    place: Place,
+    markers: Mapping[str, str],
+    *,
+    asked: Asked,
+    before: Mapping[str, Added] | None = None,
+) -> Plan:
+    """
+    The pins of what is asked for, beside these.
+
+    Args:
+        chosen: everything that is locked. One without `requires` is asked of the index.
+        place: what the wheels are for.
+        before: those of `chosen` that had been added or moved before.
+
+    Raises:
+        ConflictError: something would have to move that nobody named.
+        UsageError: a requirement is none; what is to be moved is not locked, or is also to be added.
+    """
+    if not asked.added and not asked.updated:
+        return NOTHING
+    versions = {item.name: item.version for item in chosen}
+    updates = _updates(asked.updated, versions)
+    added = [parsed(text) for text in asked.added]
+    held = {name: version for name, version in versions.items() if name not in updates}
+    limits = tuple(_limits(chosen, updates, versions, markers))
+    _require_allowed(updates, limits, versions)
+    wanted = (*map(str, added), *updates.values())
+    request = Request(
+        requirements=wanted,
+        python_version=place.python_version,
+        platform_tags=fitting.platforms(place.machine, place.glibc),
+        constraints=held,
+        limits=tuple(limit.text for limit in limits),
+        installed=[item for item in chosen if item.name in held and item.name not in (before or {})],
+        indexes=tuple(index.url for index in asked.indexes.order),
+    )
+    try:
+        pins = resolve.resolve(request, environ=asked.environ, resolver=asked.resolver)
+    except ConflictError as error:
+        raise _explained(error, updates, limits, versions) from error
+    new = tuple(pin for pin in pins if pin.name not in held)
+    roots = {resolve.name_of(text): text for text in wanted}
+    return Plan(
+        new,
+        {pin.name: Added(asked_by=_roots(pin, pins, roots), before=versions.get(pin.name, "")) for pin in new},
+        frozenset(pin.name for pin in pins if pin.name in held),
+    )
+
+
+def joined(
+    wheels: Wheels, plan: Plan, place: Place, *, asked: Asked, fetcher: Fetcher, artifacts: Iterable[Artifact]
+) -> Wheels:
+    """
+    The same with the wheels of the plan.
+
+    Raises:
+        RefusedError: one has no wheel that fits. UnreachableError, IntegrityError: of what is fetched.
+    """
+    if not plan.pins:
+        return wheels
+    found = find_pinned(
+        [Distribution(name=pin.name, version=pin.version) for pin in plan.pins],
+        place,
+        client=fetcher.client,
+        indexes=asked.indexes,
+        progress=fetcher.progress,
+    )
+    problems = tuple(item for item in found if isinstance(item, Problem))
+    if problems:
+        raise RefusedError(
+            f"{states.counted(len(problems))} cannot be added",
+            hint="ask for another version, or name its index with --index",
+            details=tuple(f"{item.name} {item.version}: {item.reason}" for item in problems),
+        )
+    locked = [item for item in found if isinstance(item, LockedDistribution)]
+    files = fetcher.blobs([wheel_wanted(item) for item in locked], "wheels that are added")
+    places = {item.name: file for item, file in zip(locked, files, strict=True)}
+    needs, _ = contents.of_all(locked, fetcher=fetcher, installed={}, places=places)
+    new = []
+    for item in locked:
+        how = plan.asked[item.name]
+        names = contents.inside(fetcher, item, places[item.name]).import_names
+        known = msgspec.structs.replace(item, state="updated" if how.before else "added", import_names=names, added=how)
+        new.append(contents.with_short_names(known, needs[item.name].modules, artifacts))
+    kept = [item for item in wheels.distributions if item.name not in plan.names]
+    return Wheels(
+        distributions=tuple(sorted([*kept, *new], key=lambda item: item.name)),
+        sonames=wheels.sonames.union(*(found.sonames for found in needs.values())),
+        floors=wheels.floors | {item.wheel.name: needs[item.name].glibc_floor for item in locked},
+        made=wheels.made,
+    )
+
+
+def moved(environment: Environment, locked: Iterable[LockedDistribution]) -> Environment:
+    """The environment as the lock moves it: for `diff`, which says what that does to the model."""
+    versions = {item.name: item.version for item in locked if item.state == "updated"}
+    return msgspec.structs.replace(
+        environment,
+        distributions=tuple(
+            msgspec.structs.replace(item, version=versions[item.name]) if item.name in versions else item
+            for item in environment.distributions or ()
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """What a distribution that stays requires of one that moves."""
+
+    name: str
+    specifier: str
+    owner: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}{self.specifier}"
+
+
+def _updates(texts: Iterable[str], versions: Mapping[str, str]) -> dict[str, str]:
+    """Name -> requirement, of what is moved on purpose: without a version, whatever is newer."""
+    found = {}
+    for text in texts:
+        requirement = parsed(text)
+        name = resolve.name_of(text)
+        if name not in versions:
+            raise UsageError(
+                f"`{name}` is not locked, so it cannot be moved", hint=f"`--add '{text}'` adds what did not train"
+            )
+        if requirement.marker is not None:
+            raise UsageError(f"`{text}` has a condition, and a lock is for one place", hint="leave the condition out")
+        found[name] = str(requirement) if requirement.specifier else f"{requirement}>{versions[name]}"
+    return found
+
+
+def _limits(
+    chosen: Iterable[Distribution],
+    updates: Mapping[str, str],
+    versions: Mapping[str, str],
+    markers: Mapping[str, str],
+) -> Iterable[_Limit]:
+    """What those that stay require of those that move, as far as it was met before."""
+    for item in chosen:
+        if item.name in updates:
+            continue
+        for name, specifier in closure.specifiers(item.requires, markers):
+            if name in updates and resolve.allows(specifier, versions[name]) and specifier:
+                yield _Limit(name, specifier, f"{item.name} {item.version}")
+
+
+def _require_allowed(updates: Mapping[str, str], limits: Iterable[_Limit], versions: Mapping[str, str]) -> None:
+    """What one version was asked of, and something that stays does not take: the chain is known without a resolver."""
+    details = []
+    owners = []
+    for limit in limits:
+        exact = resolve.exactly(updates[limit.name])
+        if exact and not resolve.allows(limit.specifier, exact):
+            details.append(f"{limit.owner} requires {limit.name} {limit.specifier}, and {exact} was asked for")
+            owners.append(limit.owner.partition(" ")[0])
+    if details:
+        raise ConflictError(
+            f"{', '.join(f'`{text}`' for text in updates.values())} cannot be had without moving what is locked",
+            hint=_hint(owners),
+            details=tuple(sorted(details)),
+            moved=tuple(owners),
+        )
+
+
+def _explained(
+    error: ConflictError, updates: Mapping[str, str], limits: Sequence[_Limit], versions: Mapping[str, str]
+) -> ConflictError:
+    """The same, with what keeps the version that was to move, and the command that moves the rest too."""
+    kept = [
+        f"{limit.name} {versions[limit.name]} is held: {limit.owner} requires {limit.name} {limit.specifier}"
+        for limit in limits
+    ]
+    details = (*error.details, *sorted(kept))
+    return ConflictError(error.message, hint=_hint(error.moved) or error.hint, details=details, moved=error.moved)
+
+
+def _hint(moved: Sequence[str]) -> str:
+    names = " ".join(f"--update {name}" for name in sorted(set(moved)))
+    return f"ask for another version, or move these on purpose too: {names}" if names else ""
+
+
+def _roots(pin: Pin, pins: Sequence[Pin], roots: Mapping[str, str]) -> tuple[str, ...]:
+    """The requirements that lead to a pin."""
+    by_name = {item.name: item for item in pins}
+    waiting, seen = [pin.name], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += by_name[name].via if name in by_name else ()
+    if pin.name in roots:
+        return (roots[pin.name],)
+    return tuple(sorted(roots[name] for name in seen & roots.keys()))

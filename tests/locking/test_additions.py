@@ -1,0 +1,144 @@
+"""What goes beside the training environment, and what is moved in it on purpose: by uv, from small wheels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envparity.cache import Cache
+from envparity.errors import RefusedError, UsageError
+from envparity.fetch import Fetcher
+from envparity.locking import additions
+from envparity.locking.asked import Asked
+from envparity.locking.wheels import Wheels
+from envparity.network import Client
+from envparity.resolvers import states
+from envparity.resolvers.indexes import Indexes
+from envparity.resolvers.pinned import Place
+from envparity.resolvers.resolve import ConflictError
+from envparity.values import Added, Distribution
+from tests.small_indexes import small_index
+from tests.tools import needs_uv
+from tests.values import training
+
+PLACE = Place("3.11.7", "x86_64", "2.36", "debian:bookworm")
+TRAINED = (
+    Distribution(name="model", version="1.0", requires=("sums<2", "tool>=1; extra == 'plots'")),
+    Distribution(name="sums", version="1.0"),
+    Distribution(name="helper", version="1.0", requires=("sums",)),
+)
+WHEELS = {
+    "model 1.0": ["sums<2"],
+    "model 2.0": ["sums>=2"],
+    "sums 1.0": [],
+    "sums 1.5": [],
+    "sums 2.0": [],
+    "helper 1.0": ["sums"],
+    "helper 2.0": ["sums>=1.5", "web-core"],
+    "web 1.0": ["web-core>=1", "sums"],
+    "web-core 1.0": [],
+}
+
+
+def asked(root: str, add: Sequence[str] = (), update: Sequence[str] = ()) -> Asked:
+    environ = {**os.environ, "PATH": str(Path(needs_uv()).parent)}
+    return Asked(added=tuple(add), updated=tuple(update), indexes=Indexes.at(root), environ=environ)
+
+
+def plan(add: Sequence[str] = (), update: Sequence[str] = ()) -> additions.Plan:
+    with small_index(WHEELS) as index:
+        return additions.planned(TRAINED, PLACE, {}, asked=asked(index.root, add, update))
+
+
+def versions(found: additions.Plan) -> dict[str, str]:
+    return {pin.name: pin.version for pin in found.pins}
+
+
+def refused(**options: Any) -> ConflictError:
+    with pytest.raises(ConflictError) as caught:
+        plan(**options)
+    return caught.value
+
+
+def test_what_is_added_comes_with_what_it_needs_and_who_asked_for_it() -> None:
+    found = plan(["web"])
+
+    assert versions(found) == {"web": "1.0", "web-core": "1.0"}
+    assert found.asked == {"web": Added(asked_by=("web",)), "web-core": Added(asked_by=("web",))}
+
+
+def test_what_is_there_already_adds_nothing() -> None:
+    assert versions(plan(["sums>=1"])) == {}
+
+
+def test_a_pin_is_moved_as_far_as_what_stays_allows() -> None:
+    found = plan(update=["sums"])
+
+    assert versions(found) == {"sums": "1.5"}
+    assert found.asked["sums"].before == "1.0"
+
+
+def test_a_version_that_something_which_stays_does_not_take_is_refused_with_its_chain() -> None:
+    error = refused(update=["sums==2.0"])
+
+    assert error.details == ("model 1.0 requires sums <2, and 2.0 was asked for",)
+    assert "--update model" in error.hint
+
+
+def test_what_a_move_forces_is_refused_until_it_is_named_too() -> None:
+    error = refused(update=["model==2.0"])
+    (line,) = error.details
+
+    assert line == "sums 1.0 would move: model >=2.0 requires sums >=2"
+    assert "--update sums" in error.hint
+    assert versions(plan(update=["model==2.0", "sums"])) == {"model": "2.0", "sums": "2.0"}
+
+
+def test_what_a_moved_one_newly_needs_is_added() -> None:
+    found = plan(update=["helper", "sums"])
+
+    assert versions(found) == {"helper": "2.0", "sums": "1.5", "web-core": "1.0"}
+    assert found.asked["web-core"] == Added(asked_by=("helper>1.0",))
+
+
+@pytest.mark.parametrize(
+    "text", ["nowhere", "web", "sums; python_version > '3'", "sums @ https://x.example/s.whl", "-r x"]
+)
+def test_what_cannot_be_moved_is_said_before_anything_is_asked(text: str) -> None:
+    with pytest.raises(UsageError):
+        additions.planned(TRAINED, PLACE, {}, asked=asked("http://127.0.0.1:9/simple/", update=[text]))
+
+
+def test_what_is_added_has_a_state_of_its_own_and_passes_any_requirement(tmp_path: Path) -> None:
+    """It did not train the model, so that there is nothing to prove of it."""
+    with small_index(WHEELS) as index, Fetcher(Client(timeout_s=10.0), Cache(tmp_path)) as fetcher:
+        wanted = asked(index.root, ["web"], ["sums"])
+        found = additions.planned(TRAINED, PLACE, {}, asked=wanted)
+        nothing = Wheels(distributions=(), sonames=frozenset(), floors={}, made={})
+        wheels = additions.joined(nothing, found, PLACE, asked=wanted, fetcher=fetcher, artifacts=())
+    proofs = states.proofs(wheels.distributions)
+
+    assert {item.name: item.state for item in proofs} == {"sums": "updated", "web": "added", "web-core": "added"}
+    assert "asked for by web" in next(item.reason for item in proofs if item.name == "web-core")
+    assert {item.name: item.import_names for item in wheels.distributions}["web-core"] == ("web_core",)
+    states.require(proofs, "proven")
+
+
+def test_what_was_yanked_is_not_added(tmp_path: Path) -> None:
+    with (
+        small_index(WHEELS, web={"yanked": "broken"}) as index,
+        Fetcher(Client(timeout_s=10.0), Cache(tmp_path)),
+        pytest.raises(RefusedError),
+    ):
+        additions.planned(TRAINED, PLACE, {}, asked=asked(index.root, ["web"]))
+
+
+def test_the_environment_as_it_was_moved_differs_in_that_alone() -> None:
+    environment = training()
+    locked = additions.moved(environment, [])
+
+    assert locked == environment
