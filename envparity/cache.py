@@ -76,6 +76,11 @@ class Cache:
         self.checked_blob(sha256)
         return None
 
+    def forget(self, sha256: str) -> None:
+        """Remove what nobody asks for any more; who does all the same fetches it again."""
+        with suppress(OSError):
+            self._place(sha256).unlink(missing_ok=True)
+
     def adopt(self, chunks: Iterable[bytes], *, sha256: str, size_bytes: int | None, what: str) -> Path:
         """
         Keep bytes under their digest.

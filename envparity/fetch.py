@@ -1,14 +1,26 @@
-"""Blobs by digest: from the cache, else from the network; several at once, verified before they get their name."""
+"""
+Blobs by digest: from the cache, else from the network; several at once, verified before they get their name. And pages,
+which are what they are for some minutes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from envparity.cache import Cache
-from envparity.errors import EnvparityError, IntegrityError, UnreachableError
-from envparity.network import Client, printable
+from envparity.errors import DiskFullError, EnvparityError, IntegrityError, UnreachableError
+from envparity.network import Client, Response, printable
 from envparity.progress import SILENT, Advance, Progress
 
 _AT_ONCE = 4
@@ -31,6 +43,12 @@ class Fetcher:
     client: Client
     cache: Cache
     progress: Progress = SILENT
+    refresh: bool = False
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pages of indexes, kept in the cache; with `refresh`, each is asked for again."""
+        return Pages(self.client, self.cache, refresh=self.refresh)
 
     def __enter__(self) -> Fetcher:
         return self
@@ -90,3 +108,89 @@ def _counted(chunks: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
     for chunk in chunks:
         advance(len(chunk))
         yield chunk
+
+
+_FRESH_S = 600
+_GOOD = frozenset({200, 304, 404, 410})
+_TOLD = ("content-type", "etag", "last-modified")
+
+
+class _Kept(Struct, frozen=True):
+    """An answer that was kept: of which address, since when (seconds of the epoch), and for how long it holds."""
+
+    url: str
+    at: float
+    fresh_s: float
+    headers: dict[str, str]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Pages:
+    """
+    Pages of an index, kept under their digest. One that is ten minutes old (as pip and uv have it), or older than its
+    index says, is asked for again, and sent again only where it has changed: RFC 9111, 4.3, and RFC 9110, 13.
+
+    Kept is only what anybody is given: nothing that credentials were sent for, and nothing of another host. A page that
+    is damaged, or from the future (of a clock that was put back), is as good as none.
+    """
+
+    client: Client
+    cache: Cache
+    refresh: bool = False
+    clock: Callable[[], float] = time.time
+
+    def get(self, url: str, *, accept: str = "*/*", limit: int = 64 << 20, within_s: float | None = None) -> Response:
+        """
+        The same as `Client.get`, from the cache where that is fresh.
+
+        Raises:
+            As `Client.get`. A cache that is full, or cannot be written to, only makes it slower.
+        """
+        if "@" in urlsplit(url).netloc:
+            return self.client.get(url, accept=accept, limit=limit, within_s=within_s)
+        key = f"page-1-{hashlib.sha256(f'{accept} {url}'.encode()).hexdigest()}"
+        kept = self.cache.note(key, _Kept)
+        body = self.cache.checked_bytes(kept.sha256) if kept is not None else None
+        if kept is None or body is None or len(body) > limit:
+            answer = self.client.get(url, accept=accept, limit=limit, within_s=within_s)
+            self._keep(key, answer, "")
+            return answer
+        known = Response(kept.url, 200, kept.headers, body, True)
+        if not self.refresh and 0 <= self.clock() - kept.at < kept.fresh_s:
+            return known
+        answer = self.client.get(
+            url, accept=accept, limit=limit, within_s=within_s, headers=_if_changed(kept.headers), good=_GOOD
+        )
+        if answer.status != 304:
+            self._keep(key, answer, kept.sha256)
+            return answer
+        with suppress(DiskFullError):
+            self.cache.write_note(key, replace(kept, at=self.clock(), fresh_s=_fresh_s(answer.headers)))
+        return known
+
+    def _keep(self, key: str, answer: Response, before: str) -> None:
+        if answer.status != 200 or not answer.public or "no-store" in answer.headers.get("cache-control", ""):
+            return
+        digest = hashlib.sha256(answer.body).hexdigest()
+        told = {name: answer.headers[name] for name in _TOLD if name in answer.headers}
+        with suppress(DiskFullError):
+            self.cache.adopt([answer.body], sha256=digest, size_bytes=len(answer.body), what=printable(answer.url))
+            self.cache.write_note(key, _Kept(answer.url, self.clock(), _fresh_s(answer.headers), told, digest))
+            if before and before != digest:
+                self.cache.forget(before)
+
+
+def _if_changed(headers: Mapping[str, str]) -> dict[str, str]:
+    """RFC 9110, 13.1: by ETag, else by the time of the last change."""
+    if "etag" in headers:
+        return {"if-none-match": headers["etag"]}
+    return {"if-modified-since": headers["last-modified"]} if "last-modified" in headers else {}
+
+
+def _fresh_s(headers: Mapping[str, str]) -> float:
+    said = headers.get("cache-control", "").lower()
+    if "no-cache" in said:
+        return 0
+    longest = re.search(r"max-age\s*=\s*\"?([0-9]{1,9})", said)
+    return min(_FRESH_S, int(longest[1])) if longest else _FRESH_S

@@ -45,6 +45,8 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
+    public: bool = False
+    """Whether it was given without credentials, by the host that was asked: so it is what anybody would be given."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,8 @@ class Client:
                         hint="ask again later; the place, or a proxy on the way, sends too slowly",
                     )
             found = {name.lower(): value for name, value in response.headers.items()}
-            return Response(str(response.url), response.status_code, found, bytes(body))
+            public = "authorization" not in response.request.headers and origin(str(response.url)) == origin(url)
+            return Response(str(response.url), response.status_code, found, bytes(body), public)
 
         return self._ask(url, {"accept": accept, **(headers or {})}, good, whole)
 

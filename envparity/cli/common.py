@@ -52,10 +52,11 @@ class Common:
         ):
             self.say(line)
 
-    def fetcher(self, named: Iterable[Index] = ()) -> Fetcher:
+    def fetcher(self, named: Iterable[Index] = (), *, refresh: bool = False) -> Fetcher:
         """
         The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place. `named`
-        are the package indexes by whose names the user's logins may go.
+        are the package indexes by whose names the user's logins may go; with `refresh`, their pages are asked
+        for again.
         """
         from envparity.cache import Cache
         from envparity.fetch import Fetcher
@@ -64,7 +65,7 @@ class Common:
 
         folder = os.environ.get("ENVPARITY_CACHE_DIR")
         client = Client(offline=self.offline, logins=Logins(os.environ, named))
-        return Fetcher(client, Cache(Path(folder) if folder else None), self.progress)
+        return Fetcher(client, Cache(Path(folder) if folder else None), self.progress, refresh)
 
 
 _OPTIONS = (

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 @click.option("--add-os", multiple=True, metavar="PACKAGE", help="Add this package of the base, with what it needs.")
 @click.option("--only-used", is_flag=True, help="Leave out what neither model nor training used.")
 @click.option("--keep", multiple=True, metavar="NAME", help="Keep this distribution, used or not (--only-used).")
+@click.option("--refresh", is_flag=True, help="Ask the indexes again, even for pages of the last ten minutes.")
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options("--bytecode")
@@ -91,6 +92,7 @@ def command(
     add_os: tuple[str, ...],
     only_used: bool,
     keep: tuple[str, ...],
+    refresh: bool,
     explain: bool,
     format: str | None,
     python: str | None,
@@ -174,7 +176,7 @@ def command(
             f"`--python {python}` is for a source that has no interpreter, and `{source}` has one",
             hint="leave it out; or name the image that the snapshot was taken in",
         )
-    with private_folder() as workplace, common.fetcher(sought.named) as fetcher:
+    with private_folder() as workplace, common.fetcher(sought.named, refresh=refresh) as fetcher:
         asked = lock.Asked(
             base=base,
             indexes=sought,

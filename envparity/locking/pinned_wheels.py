@@ -117,7 +117,12 @@ def _found(
 ) -> _Found:
     name = stated.environment.origin.reference
     answers: tuple[states.Found, ...] = find_pinned(
-        chosen, stated.place, client=fetcher.client, indexes=asked.indexes, progress=fetcher.progress
+        chosen,
+        stated.place,
+        client=fetcher.client,
+        indexes=asked.indexes,
+        progress=fetcher.progress,
+        pages=fetcher.pages,
     )
     problems = [item for item in answers if isinstance(item, Problem)]
     if problems:

@@ -52,6 +52,7 @@ def recovered(
         platform_tags=python.platform_tags,
         prove=lambda item: proof.record_of(fetcher, item),
         progress=fetcher.progress,
+        pages=fetcher.pages,
     )
     recorded = {item.name: item.record_sha256 for item in chosen}
     # What is to be packed where the index has another file of the same name, only its RECORD can tell.

@@ -40,11 +40,12 @@ from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, P
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
+    from envparity.fetch import Pages
     from envparity.network import Client
 
 _PAGE_BYTES = 128 << 20
 _PAGE_WITHIN_S = 300.0
-_AT_ONCE = 8
+_AT_ONCE = 16
 _PYPI_ALONE = Indexes()
 
 
@@ -57,6 +58,7 @@ def find_wheels(
     platform_tags: Sequence[str] = (),
     prove: Callable[[LockedDistribution], str] | None = None,
     progress: Progress = SILENT,
+    pages: Pages | None = None,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
     For each distribution, in their order, the wheel that it was installed from, or why there is none.
@@ -77,13 +79,14 @@ def find_wheels(
         prove: the digest of the normalised RECORD of a file. Some projects publish a wheel under other tags than its
             own WHEEL file says; of those that fit the interpreter, the one with the installed RECORD is then the one.
         progress: told once a distribution.
+        pages: where the index's pages are kept for some minutes; without it, each is asked for.
 
     Raises:
         UnsupportedError: an index answers with a later version of the interface.
         MalformedError: an index's answer is not what the specification says.
         UnreachableError: an index gives no answer.
     """
-    sought = Sought(client, python_version, indexes)
+    sought = Sought(client, python_version, indexes, pages)
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
         elsewhere = _at_address(distribution, client) or _never_on_an_index(distribution)
@@ -132,11 +135,12 @@ class Sought:
     client: Client
     python_version: str
     indexes: Indexes
+    pages: Pages | None = None
 
     def listings(self, name: str) -> Iterator[Listing]:
         """What each index that a project may come from lists of it, in their order; nothing of one that has none."""
         for index in self.indexes.of(name):
-            response = self.client.get(
+            response = (self.pages or self.client).get(
                 urljoin(index.url, f"{name}/"), accept=simple.ACCEPT, limit=_PAGE_BYTES, within_s=_PAGE_WITHIN_S
             )
             if response.status == 200:

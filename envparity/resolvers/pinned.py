@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
     from packaging.version import Version
 
+    from envparity.fetch import Pages
     from envparity.network import Client
 
 STATE = "declared"
@@ -60,6 +61,7 @@ def find_pinned(
     client: Client,
     indexes: Indexes = _PYPI_ALONE,
     progress: Progress = SILENT,
+    pages: Pages | None = None,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
     For each distribution, in their order, the wheel that pip would install of the pinned version, or why there is none.
@@ -67,7 +69,7 @@ def find_pinned(
     Raises:
         IntegrityError: a fitting file is served with another hash than the file states. And what `find_wheels` raises.
     """
-    sought = index.Sought(client, place.python_version, indexes)
+    sought = index.Sought(client, place.python_version, indexes, pages)
     accepted = fitting.ranks(place.python_version, machine=place.machine, glibc=place.glibc)
 
     def find(item: Distribution) -> LockedDistribution | Problem:
