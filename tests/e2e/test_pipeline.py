@@ -22,6 +22,7 @@ from envparity.values import Severity
 from tests.commands import envparity
 from tests.e2e.pipeline import PREDICTING, Pipeline, predictions
 from tests.tools import needs_tool, needs_uv, not_here
+from tests.values import resealed
 
 
 @pytest.mark.parametrize("against", ["snapshot", "lock"])
@@ -393,7 +394,7 @@ def test_a_wheel_with_another_hash_is_an_integrity_error_and_keeps_the_old_image
     lock, _ = lockfile.read(pipeline.lock)
     wheel = next(item.wheel for item in lock.distributions if item.name == "threadpoolctl")
     text = pipeline.lock.read_text().replace(wheel.sha256, "0" * 64)
-    (tmp_path / "pylock.toml").write_text(text)
+    (tmp_path / "pylock.toml").write_text(resealed(text))
     shutil.copytree(pipeline.image, tmp_path / "image")
     before = (tmp_path / "image" / "index.json").read_bytes()
 
