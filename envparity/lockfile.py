@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
 from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, write_bytes
-from envparity.values import Lock
+from envparity.values import Lock, LockedArtifact, LockedWheel
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,18 @@ def _artifacts_of(path: Path) -> set[str]:
         lock, _ = read(path)
     except (MalformedError, UsageError):
         return set()
-    interpreters = [target.interpreter.artifact for target in lock.targets]
-    wheels = [wheel for item in lock.distributions if item.repacked is not None for wheel in item.wheels]
-    return {artifact.name for artifact in (lock.snapshot, *interpreters, *wheels) if artifact is not None}
+    return {artifact.name for artifact in artifacts(lock)}
+
+
+def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
+    """What lies beside a lock, since no index serves it."""
+    yield lock.snapshot
+    for target in lock.targets:
+        if target.interpreter.artifact is not None:
+            yield target.interpreter.artifact
+    for item in lock.distributions:
+        if item.repacked is not None:
+            yield from item.wheels
 
 
 def check_name(path: Path) -> None:

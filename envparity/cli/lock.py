@@ -21,6 +21,7 @@ from envparity.cli.common import (
     target_options,
 )
 from envparity.cli.configured import named
+from envparity.errors import plain
 from envparity.report import FORMATS, rendered
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 @click.option("--only-used", is_flag=True, help="Leave out what neither model nor training used.")
 @click.option("--keep", multiple=True, metavar="NAME", help="Keep this distribution, used or not (--only-used).")
 @click.option("--refresh", is_flag=True, help="Ask the indexes again, even for pages of the last ten minutes.")
+@click.option("--check", is_flag=True, help="Say whether a lock still matches its snapshot; ask no network.")
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options("--bytecode")
@@ -93,12 +95,13 @@ def command(
     only_used: bool,
     keep: tuple[str, ...],
     refresh: bool,
+    check: bool,
     explain: bool,
     format: str | None,
     python: str | None,
     without: tuple[str, ...],
     target: Target,
-) -> None:
+) -> int | None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
 
@@ -130,11 +133,15 @@ def command(
       envparity lock model.env.json -o pylock.toml
       envparity lock model.env.json --prove --require proven --explain
       envparity lock pylock.toml --explain
+      envparity lock pylock.toml --check
+      envparity lock model.env.json --check -o pylock.toml
       envparity lock model.env.json --repack all
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini
     """
+    if check:
+        return _check(named(source), Path(output))
     import os
 
     from envparity import lock
@@ -160,7 +167,7 @@ def command(
     source = named(source)
     if explain and is_lock_name(Path(source)):
         _explain(Path(source), require or "", tell)
-        return
+        return None
     if output == "-":
         raise UsageError(
             "a lock of a snapshot needs artifacts beside it, so it cannot go to standard output",
@@ -208,6 +215,7 @@ def command(
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
     tell(states.proofs(recovered.lock.distributions))
+    return None
 
 
 def _read(source: str, target: Target, *, offline: bool) -> Environment:
@@ -250,6 +258,32 @@ def _interpreter(source: str) -> Python:
     if found is None or found.basis is not Basis.INSTALLED or not found.version:
         raise UsageError(f"`--python {source}` names no interpreter", hint="name one: `venv:DIR` or `python:EXE`")
     return found
+
+
+def _check(source: str, output: Path) -> int:
+    """Whether a lock still is what it was made of: SOURCE is that lock, or the snapshot of the one at `output`."""
+    from envparity.errors import UsageError
+    from envparity.lockfile import is_lock_name
+    from envparity.locking.check import check
+
+    options = click.get_current_context()
+    alone = is_lock_name(Path(source))
+    taken = {"source", "check", *Common.__dataclass_fields__, *(() if alone else ("output",))}
+    for option in options.command.params:
+        given = options.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if given and option.name not in taken:
+            raise UsageError(
+                f"`{option.opts[-1]}` is for making a lock, and `--check` makes none",
+                hint="`envparity lock pylock.toml --check`, or `envparity lock model.env.json --check -o pylock.toml`",
+            )
+    if alone:
+        found = check(Path(source))
+    else:
+        from envparity.sources import read
+
+        found = check(output, read(source), source)
+    emit("".join(f"{plain(line)}\n" for line in found.lines), None)
+    return found.status
 
 
 def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]) -> None:

@@ -319,7 +319,7 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
     log = logging.getLogger("packaging.pylock")
     log.addFilter(_unheard)  # of a newer minor version it writes a line of its own; ours names the file
     try:
-        Pylock.from_dict(document).validate()
+        Pylock.from_dict(document)  # which checks; `validate` would write it and read that again
     except PylockUnsupportedVersionError as error:
         unknown = MalformedError(f"{what} has a lock-version that is not known: {error}", where="lock-version")
         raise _located(unknown, data, document) from error

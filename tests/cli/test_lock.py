@@ -119,3 +119,44 @@ def test_build_finds_the_login_of_a_private_index_and_no_file_knows_it(world: Wo
     assert "set ENVPARITY_INDEX_CORP_USERNAME and ENVPARITY_INDEX_CORP_PASSWORD" in done.stderr
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_lock_is_held_against_its_snapshot_without_asking_anybody(world: World, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    done = envparity("lock", "pylock.toml", "--check", "--offline", cwd=tmp_path)
+    other = envparity("lock", world.snapshot, "--check", "-o", "pylock.toml", status=1, cwd=tmp_path)
+
+    assert done.stdout.startswith("pylock.toml matches its snapshot ")
+    assert done.stderr == other.stderr == ""
+    assert other.stdout.startswith("pylock.toml does not match ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_check_ends_with_the_status_of_what_is_wrong(world: World, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+    (snapshot,) = (tmp_path / "pylock.artifacts").iterdir()
+    text = (tmp_path / "pylock.toml").read_text()
+
+    (tmp_path / "pylock.toml").write_text(text.replace('state = "matched"', 'state = "proven"'))
+    edited = envparity("lock", "pylock.toml", "--check", status=4, cwd=tmp_path)
+    (tmp_path / "pylock.toml").write_text(text)
+    snapshot.write_bytes(b"{}")
+    changed = envparity("lock", "pylock.toml", "--check", status=5, cwd=tmp_path)
+    snapshot.unlink()
+    missing = envparity("lock", "pylock.toml", "--check", status=3, cwd=tmp_path)
+
+    line = text[: text.index("[[packages]]")].count("\n") + 1
+    assert f"  line {line}: `demo` was changed" in edited.stderr
+    assert snapshot.name in changed.stdout
+    assert snapshot.name in missing.stdout
+    envparity("lock", "absent/pylock.toml", "--check", status=2, cwd=tmp_path)
+
+
+def test_a_check_makes_nothing_so_options_of_making_are_a_mistake(world: World, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+
+    done = envparity("lock", "pylock.toml", "--check", "--prove", status=2, cwd=tmp_path)
+
+    assert "`--prove` is for making a lock" in done.stderr
