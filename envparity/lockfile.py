@@ -10,17 +10,22 @@ from pathlib import Path
 import msgspec
 
 from envparity import codec
-from envparity.errors import MalformedError, UsageError
+from envparity.codec.merged import merged
+from envparity.errors import MalformedError, RefusedError, UsageError
 from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, write_bytes
 from envparity.values import Lock, LockedArtifact, LockedWheel
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """A lock, and the bytes that lie beside it, by the name under which they lie."""
+    """
+    A lock, and the bytes that lie beside it, by the name under which they lie. `before` are the bytes of the lock that
+    it was made of, where it is a change of one.
+    """
 
     lock: Lock
     artifacts: dict[str, Path | bytes]
+    before: bytes | None = None
 
 
 def artifacts_folder(lock_path: Path) -> Path:
@@ -54,7 +59,7 @@ def write(recovered: Recovered, path: Path) -> None:
                     write_bytes(folder / name, source)
                 else:
                     copy(source, folder / name)
-            write_bytes(path, codec.dump_lock(_with_paths(recovered.lock, folder.name)).encode())
+            write_bytes(path, _text(path, _with_paths(recovered.lock, folder.name), recovered.before).encode())
         except BaseException:
             for name in set_aside:
                 if (folder / f".{name}.before").exists():
@@ -67,6 +72,35 @@ def write(recovered: Recovered, path: Path) -> None:
             raise
         for name in (*(replaced - recovered.artifacts.keys()), *(f".{name}.before" for name in set_aside)):
             remove(folder / name)
+
+
+def _text(path: Path, lock: Lock, before: bytes | None) -> str:
+    """
+    The text of a lock, with the comments that people wrote into the one that lies there.
+
+    Raises:
+        RefusedError: they were written into another layout, so that nobody knows where they belong; or the file is not
+            the one any more that the lock was made of.
+    """
+    new = codec.dump_lock(lock)
+    try:
+        there, data = read(path) if path.exists() else (None, b"")
+    except (MalformedError, UsageError):
+        return new
+    if before is not None and there is not None and data != before and there.snapshot == lock.snapshot:
+        raise RefusedError(f"`{path}` was changed meanwhile", hint="start the command again")
+    text = data.decode()
+    if there is None or "#" not in text:
+        return new
+    found = merged(text, codec.dump_lock(there), new)
+    if found is not None and codec.load_lock(found.encode(), f"lock `{path}`") == lock:
+        return found
+    if any(line.lstrip().startswith("#") for line in text.splitlines()):
+        raise RefusedError(
+            f"`{path}` was laid out by hand, so its comments cannot be kept",
+            hint="write to another file with `-o`, and bring the comments over",
+        )
+    return new
 
 
 def _with_paths(lock: Lock, folder: str) -> Lock:

@@ -129,6 +129,10 @@ def command(
     --only-used leaves out what neither the model file refers to nor the training process had loaded, as far as nothing
     that is used requires it. Where the snapshot knows too little for that, it refuses.
 
+    --add locks what did not train the model beside it (added), resolved by uv or pip-tools under everything that did.
+    --update moves a pin on purpose (updated), and prints what diff says of that. Whatever else would have to move is
+    refused. Of a lock as SOURCE, only that changes; comments that people wrote into it stay.
+
     \b
       envparity lock model.env.json -o pylock.toml
       envparity lock model.env.json --prove --require proven --explain
@@ -139,6 +143,8 @@ def command(
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini
+      envparity lock model.env.json --add 'fastapi>=0.115' --add uvicorn
+      envparity lock pylock.toml --update joblib==1.4.2
     """
     if check:
         return _check(named(source), Path(output))
@@ -149,6 +155,7 @@ def command(
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
     from envparity.locking import pinned
+    from envparity.locking.changed import changed
     from envparity.resolvers import states
     from envparity.resolvers.configured import configured
     from envparity.resolvers.indexes import indexes
@@ -165,7 +172,8 @@ def command(
     if keep and not only_used:
         raise UsageError("`--keep` is for `--only-used`: without that, nothing is left out", hint="add `--only-used`")
     source = named(source)
-    if explain and is_lock_name(Path(source)):
+    changes = is_lock_name(Path(source)) and (added or updated)
+    if explain and is_lock_name(Path(source)) and not changes:
         _explain(Path(source), require or "", tell)
         return None
     if output == "-":
@@ -173,11 +181,14 @@ def command(
             "a lock of a snapshot needs artifacts beside it, so it cannot go to standard output",
             hint="name a file: `-o pylock.toml`",
         )
+    if changes:
+        _require_for_lock(source, "--add and --update change what they name", ())
+        output = source if _by_default("output") else output
     check_name(Path(output))
     sought = indexes(named_indexes, pins, configured(os.environ))
-    environment = _read(source, target, offline=common.offline)
+    environment = None if changes else _read(source, target, offline=common.offline)
     python = named(python) if python else None
-    interpreter = _interpreter(python) if python and pinned.is_pinned(environment) else None
+    interpreter = _interpreter(python) if python and environment and pinned.is_pinned(environment) else None
     if python and interpreter is None and not is_image(python):
         raise UsageError(
             f"`--python {python}` is for a source that has no interpreter, and `{source}` has one",
@@ -207,7 +218,10 @@ def command(
             interpreter=interpreter,
             interpreter_in=next((name for name in (python or "", source) if is_image(name)), ""),
         )
-        recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
+        if environment is None:
+            recovered, environment = changed(Path(source), asked=asked, fetcher=fetcher, workplace=workplace)
+        else:
+            recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
     if updated:
         _tell_move(environment, recovered.lock, source, common)
@@ -286,20 +300,33 @@ def _check(source: str, output: Path) -> int:
     return found.status
 
 
+_OF_SNAPSHOTS = ("base", "prove", "repack", "add_os", "only_used", "keep", "python", "without")
+
+
+def _require_for_lock(path: str, what: str, also: tuple[str, ...]) -> None:
+    """Refuse what makes no sense of a lock, of which only `what` is done."""
+    from envparity.errors import UsageError
+
+    options = click.get_current_context()
+    for name in (*_OF_SNAPSHOTS, *also):
+        if not _by_default(name):
+            flag = next(item.opts[-1] for item in options.command.params if item.name == name and item.opts)
+            raise UsageError(
+                f"`{path}` is a lock, of which {what}, and `{flag}` is for a snapshot",
+                hint=f"name the snapshot, or leave `{flag}` out",
+            )
+
+
+def _by_default(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.COMMANDLINE
+
+
 def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]) -> None:
     """The states that a lock keeps; nothing is asked or written."""
-    from envparity.errors import UsageError
     from envparity.lockfile import read
     from envparity.resolvers import states
 
-    options = click.get_current_context()
-    for name in ("output", "base", "named_indexes", "pins", "prove", "repack"):
-        if options.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            flag = next(item.opts[-1] for item in options.command.params if item.name == name and item.opts)
-            raise UsageError(
-                f"`{path}` is a lock, of which --explain prints what it holds, and `{flag}` is for a snapshot",
-                hint=f"name the snapshot, or leave `{flag}` out",
-            )
+    _require_for_lock(str(path), "--explain prints what it holds", ("output", "named_indexes", "pins"))
     proofs = states.proofs(read(path)[0].distributions)
     tell(proofs)
     states.require(proofs, require)

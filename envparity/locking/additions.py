@@ -23,7 +23,7 @@ from envparity.resolvers import debian, fitting, resolve, states
 from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.resolvers.resolve import ConflictError, Pin, Request, parsed
-from envparity.values import Added, Artifact, Distribution, Environment, LockedDistribution, Python
+from envparity.values import Added, Artifact, Basis, Distribution, Environment, LockedDistribution, Python
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,19 @@ def planned(
         platform_tags=fitting.platforms(place.machine, place.glibc),
         constraints=held,
         limits=tuple(limit.text for limit in limits),
-        installed=[item for item in chosen if item.name in held and item.name not in (before or {})],
+        installed=[item for item in chosen if item.name in held and item.basis is Basis.INSTALLED],
         indexes=tuple(index.url for index in asked.indexes.order),
     )
     try:
         pins = resolve.resolve(request, environ=asked.environ, resolver=asked.resolver)
     except ConflictError as error:
         raise _explained(error, updates, limits, versions) from error
-    new = tuple(pin for pin in pins if pin.name not in held)
+    known = before or {}
+    new = tuple(pin for pin in pins if pin.name not in held and pin.version != versions.get(pin.name))
     roots = {resolve.name_of(text): text for text in wanted}
     return Plan(
         new,
-        {pin.name: Added(asked_by=_roots(pin, pins, roots), before=versions.get(pin.name, "")) for pin in new},
+        {pin.name: _why(pin, pins, roots, versions, known.get(pin.name)) for pin in new},
         frozenset(pin.name for pin in pins if pin.name in held),
     )
 
@@ -250,6 +251,16 @@ def _explained(
 def _hint(moved: Sequence[str]) -> str:
     names = " ".join(f"--update {name}" for name in sorted(set(moved)))
     return f"ask for another version, or move these on purpose too: {names}" if names else ""
+
+
+def _why(
+    pin: Pin, pins: Sequence[Pin], roots: Mapping[str, str], versions: Mapping[str, str], known: Added | None
+) -> Added:
+    """Why a pin is locked. What had been added is no part of the training, however often it moves."""
+    by = _roots(pin, pins, roots)
+    if known is None:
+        return Added(asked_by=by, before=versions.get(pin.name, ""))
+    return Added(asked_by=tuple(sorted({*(known.asked_by if not known.before else ()), *by})), before=known.before)
 
 
 def _roots(pin: Pin, pins: Sequence[Pin], roots: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ __all__ = [
     "ResolvedBase",
     "Suite",
     "base_python_version",
+    "bringing",
     "checked_release",
     "default_base",
     "offered_python",
@@ -156,6 +157,12 @@ def default_base(system: System | None) -> str:
             return base
     what = system.name or f"{system.id} {system.version_id}".strip()
     raise UnsupportedError(f"a base of {what} is not supported yet", hint=hint)
+
+
+def bringing(base: str, sonames: Iterable[str]) -> frozenset[str]:
+    """The packages of a base that bring these shared libraries, as far as the table knows them."""
+    table = _sonames(base)
+    return frozenset(table[name] for name in sonames if name in table)
 
 
 def base_python_version(os_packages: Iterable[LockedOsPackage]) -> str:
