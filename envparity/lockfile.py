@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ import msgspec
 from envparity import codec
 from envparity.codec.merged import merged
 from envparity.errors import MalformedError, RefusedError, UsageError
-from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, write_bytes
+from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, translated, write_bytes
 from envparity.values import Lock, LockedArtifact, LockedWheel
 
 
@@ -37,7 +40,8 @@ def write(recovered: Recovered, path: Path) -> None:
     """
     Write a lock and its artifacts. The artifacts come first, under names that carry their digest, so that an older lock
     at the same place stays whole until the new one takes its name; then what only that one named is removed. A wheel
-    has no digest in its name: where another one lies there it is set aside, and put back if anything fails.
+    has no digest in its name: where another one lies there the new one waits beside it, and the two change places just
+    before the lock does; the older is put back if anything fails, and by the next lock if the process was killed.
 
     Of two that write at once one waits for the other, by the hidden file `.pylock.toml.lock` beside the lock. It is
     empty and stays: whoever removed it would let a third one in beside a second that still waits for it.
@@ -48,30 +52,73 @@ def write(recovered: Recovered, path: Path) -> None:
     was_there = folder.exists()
     with locked(path.with_name(f".{path.name}.lock")):
         make_folder(folder)
-        replaced = _artifacts_of(path)
-        held = {place.name for place in folder.iterdir()}
-        set_aside = [name for name in recovered.artifacts if name in held and name.endswith(".whl")]
+        older = _lock_at(path)
+        _settle(folder, path, older)
+        held = {place.name for place in folder.iterdir() if not place.is_symlink()}  # a link is nobody's artifact
+        waiting = [name for name in recovered.artifacts if name in held and name.endswith(".whl")]
         try:
-            for name in set_aside:
-                move(folder / name, folder / f".{name}.before")
             for name, source in recovered.artifacts.items():
+                place = folder / (f".{name}{_NEW}" if name in waiting else name)
+                if place.is_symlink():
+                    remove(place)
                 if isinstance(source, bytes):
-                    write_bytes(folder / name, source)
+                    write_bytes(place, source)
                 else:
-                    copy(source, folder / name)
-            write_bytes(path, _text(path, _with_paths(recovered.lock, folder.name), recovered.before).encode())
+                    copy(source, place)
+            text = _text(path, _with_paths(recovered.lock, folder.name), recovered.before)
+            for name in waiting:
+                move(folder / name, folder / f".{name}{_BEFORE}")
+                move(folder / f".{name}{_NEW}", folder / name)
+            write_bytes(path, text.encode())
         except BaseException:
-            for name in set_aside:
-                if (folder / f".{name}.before").exists():
-                    move(folder / f".{name}.before", folder / name)
+            for name in waiting:
+                if (folder / f".{name}{_BEFORE}").exists():
+                    move(folder / f".{name}{_BEFORE}", folder / name)
+                remove(folder / f".{name}{_NEW}")
             for name in recovered.artifacts.keys() - held:
                 remove(folder / name)
             if not was_there:
                 with suppress(OSError):
                     folder.rmdir()
             raise
-        for name in (*(replaced - recovered.artifacts.keys()), *(f".{name}.before" for name in set_aside)):
+        replaced = {artifact.name for artifact in artifacts(older)} if older is not None else set()
+        for name in (*(replaced - recovered.artifacts.keys()), *(f".{name}{_BEFORE}" for name in waiting)):
             remove(folder / name)
+
+
+_NEW, _BEFORE = ".new", ".before"
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part\Z")
+"""What `files.replacing` writes before it takes its name."""
+
+
+def _settle(folder: Path, path: Path, lock: Lock | None) -> None:
+    """
+    Bring what a killed process left to the state in which it found it: half files go, and a wheel that had been set
+    aside comes back, unless the lock that lies there already is the one of the new wheel.
+    """
+    known = {artifact.name: artifact.sha256 for artifact in artifacts(lock)} if lock is not None else {}
+    for place in list(folder.iterdir()):
+        name = place.name
+        if not name.startswith(".") or place.is_symlink() or not place.is_file():
+            continue
+        if name.endswith(f".whl{_BEFORE}"):
+            wheel = folder / name[1 : -len(_BEFORE)]
+            if wheel.is_file() and known.get(wheel.name) == _sha256(wheel):
+                remove(place)
+            else:
+                move(place, wheel)
+        elif name.endswith(f".whl{_NEW}") or _PART.match(name):
+            remove(place)
+    for place in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        remove(place)
+
+
+def _sha256(place: Path) -> str:
+    try:
+        with place.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise translated(error, f"read `{place}`") from error
 
 
 def _text(path: Path, lock: Lock, before: bytes | None) -> str:
@@ -117,13 +164,12 @@ def _with_paths(lock: Lock, folder: str) -> Lock:
     )
 
 
-def _artifacts_of(path: Path) -> set[str]:
-    """The names of the artifacts of the lock that lies there; none where it is not there, or is no lock of ours."""
+def _lock_at(path: Path) -> Lock | None:
+    """The lock that lies there; none where it is not there, or is no lock of ours."""
     try:
-        lock, _ = read(path)
+        return read(path)[0]
     except (MalformedError, UsageError):
-        return set()
-    return {artifact.name for artifact in artifacts(lock)}
+        return None
 
 
 def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:

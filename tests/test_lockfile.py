@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import msgspec
 import pytest
 
 from envparity import lockfile
-from envparity.errors import UsageError
+from envparity.errors import UnreachableError, UsageError
 from envparity.values import LockedArtifact, LockedDistribution, LockedWheel, Repacked
 from tests.values import a_lock
 
@@ -137,3 +140,75 @@ def test_a_new_lock_replaces_the_wheel_of_its_name_and_leaves_nothing_else(tmp_p
     (item,) = lockfile.read(path)[0].distributions
     assert (tmp_path / item.wheel.path).read_bytes() == b"new"
     assert len(artifacts(path)) == 2
+
+
+def test_whenever_it_is_killed_one_of_the_two_locks_is_there_with_all_its_bytes(tmp_path: Path) -> None:
+    """A job that runs into its limit must not cost the lock that was there, and the next one has to work."""
+    command = [sys.executable, "-m", "tests.interrupted", tmp_path]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout)
+
+    assert len(rows) > 10, "each step that could change a file is one"
+    assert [row["lock"] for row in rows] == sorted((row["lock"] for row in rows), reverse=True)
+    assert {row["lock"] for row in rows} == {"older", "newer"}
+    assert [row["lost"] for row in rows] == [[]] * len(rows)
+    assert [row["after"] for row in rows] == [{"lock": "newer", "lost": [], "misplaced": []}] * len(rows)
+    for row in rows:
+        assert [name for name in row["beyond"] if not name.startswith("snapshot-")] == [
+            ".pylock.toml.lock",
+            "pylock.artifacts",
+            "pylock.toml",
+        ]
+
+
+def test_a_link_in_the_place_of_an_artifact_is_replaced_and_never_followed(tmp_path: Path) -> None:
+    """A folder from somebody else must not decide which file is written."""
+    path = tmp_path / "pylock.toml"
+    new = recovered(b"new")
+    (name,) = new.artifacts
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    lockfile.artifacts_folder(path).mkdir()
+    (lockfile.artifacts_folder(path) / name).symlink_to(victim)
+
+    lockfile.write(new, path)
+
+    assert victim.read_bytes() == b"precious"
+    assert (lockfile.artifacts_folder(path) / name).read_bytes() == b"new"
+    assert not (lockfile.artifacts_folder(path) / name).is_symlink()
+
+
+def test_a_lock_that_is_a_link_is_written_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("")
+    path = tmp_path / "pylock.toml"
+    path.symlink_to("real")
+
+    lockfile.write(recovered(b"new"), path)
+
+    assert path.is_symlink()
+    assert lockfile.read(path)[0].snapshot.name in artifacts(path)
+
+
+@pytest.mark.parametrize(
+    ("taken", "says"),
+    [("pylock.artifacts", "a file is in its place"), (".pylock.toml.lock/x", "lock"), ("pylock.toml/x", "is a folder")],
+)
+def test_a_place_that_something_else_has_is_refused_and_left_alone(taken: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_bytes(b"mine")
+
+    with pytest.raises((UsageError, UnreachableError), match=says):
+        lockfile.write(recovered(b"new"), tmp_path / "pylock.toml")
+
+    assert (tmp_path / taken).read_bytes() == b"mine"
+    assert not (tmp_path / "pylock.toml").is_file()
+
+
+def test_a_name_that_is_too_long_for_what_lies_beside_it_is_refused(tmp_path: Path) -> None:
+    """The name of the lock fits, and that of its folder does not."""
+    path = tmp_path / f"pylock.{'x' * 238}.toml"
+
+    with pytest.raises(UsageError, match="too long"):
+        lockfile.write(recovered(b"new"), path)
+
+    assert [place.name for place in tmp_path.iterdir() if place.is_file() and place.suffix != ".lock"] == []

@@ -105,6 +105,74 @@ def test_a_lock_on_a_full_disk_leaves_the_earlier_one(world: World, disk: Path) 
     assert told.left["pylock.toml"] == hashlib.sha256(EARLIER).hexdigest()
 
 
+def test_a_lock_on_a_disk_that_may_not_be_written_is_refused_and_the_earlier_one_stays(
+    world: World, disk: Path
+) -> None:
+    (disk / "pylock.toml").write_bytes(EARLIER)
+    program = (
+        "import sys; from pathlib import Path; from envparity import lockfile, errors\n"
+        "lock, _ = lockfile.read(Path(sys.argv[1]))\n"
+        "try: lockfile.write(lockfile.Recovered(lock, {'x': b'x'}), Path(sys.argv[2]))\n"
+        "except errors.EnvparityError as error: print(f'error: {error}', file=sys.stderr); sys.exit(error.status)\n"
+    )
+
+    told = on_a_small_disk(disk, "64k", world.lock, disk / "pylock.toml", mode="ro", program=("-c", program))
+
+    assert told.status == 3, told
+    assert "Read-only file system" in told.stderr
+    assert told.left == {"pylock.toml": hashlib.sha256(EARLIER).hexdigest()}
+
+
+FILLING = """
+import json, sys
+from pathlib import Path
+from envparity import errors, lockfile
+from tests.test_lockfile import recovered, repacked
+
+folder, page = Path(sys.argv[1]), 4096
+path, ballast = folder / "pylock.toml", folder / "ballast"
+older = repacked(b"older" * 3000)
+lockfile.write(older, path)
+before = {str(place): place.read_bytes() for place in folder.rglob("*") if place.is_file()}
+told = []
+for free in range(0, 40):
+    ballast.write_bytes(b"")
+    with ballast.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(bytes(page))
+        except OSError:
+            pass
+        stream.truncate(max(stream.tell() - free * page, 0))
+    try:
+        lockfile.write(repacked(b"newer" * 3000), path)
+        told.append("written")
+    except errors.DiskFullError:
+        after = {str(place): place.read_bytes() for place in folder.rglob("*") if place.is_file()}
+        after.pop(str(ballast))
+        told.append("full" if after == before else sorted(after.keys() ^ before.keys()) or "changed")
+    ballast.unlink()
+    if told[-1] == "written":
+        break
+found = lockfile.read(path)[0]
+whole = all((lockfile.artifacts_folder(path) / item.name).stat().st_size == item.size_bytes
+            for item in lockfile.artifacts(found))
+print(json.dumps([told, whole]))
+"""
+
+
+def test_wherever_the_disk_is_full_the_earlier_lock_keeps_all_that_it_names(disk: Path) -> None:
+    """Page by page: in the folder, in each artifact, in the lock itself."""
+    done = on_a_small_disk(disk, "512k", disk, program=("-c", FILLING))
+
+    assert done.status == 0, done
+    told, whole = json.loads(done.stdout)
+    assert told[-1] == "written"
+    assert len(told) > 4
+    assert set(told[:-1]) == {"full"}
+    assert whole
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """A folder to ship that no codec makes small."""
