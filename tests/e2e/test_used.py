@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 
 from envparity import lockfile
 from tests.commands import envparity
-from tests.tools import needs_uv
+from tests.tools import needs_tool, needs_uv, not_here
 from tests.wheels import local_index, pack, serve
 
 MODEL = b"cscorer\nScorer\n."
@@ -119,3 +121,59 @@ def test_from_outside_of_the_training_nothing_can_be_left_out(served: Served, tm
     assert json.loads(outside.read_text()).get("modules") is None
     assert "nothing is known from inside the training process" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def as_somebody_else(folder: Path) -> list[str]:
+    """The words before a command that give it another host name, one CPU, and another user where this one may."""
+    words = ["sh", "-c", 'hostname elsewhere && umask 077 && exec "$@"', "sh"]
+    taskset = [needs_tool("taskset"), "-c", str(min(os.sched_getaffinity(0)))]
+    if os.geteuid() != 0:
+        return [needs_tool("unshare"), "--map-root-user", "--uts", *words, *taskset]
+    for place in (folder, *folder.rglob("*")):
+        os.chown(place, 12345, 12345)
+    # It may read what belongs to others, since this interpreter may lie in the home of one; and no more.
+    reading = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    other = [needs_tool("setpriv"), "--reuid", "12345", "--regid", "12345", "--clear-groups", *reading]
+    return [needs_tool("unshare"), "--uts", *words, *taskset, *other]
+
+
+def test_somebody_else_makes_the_same_lock_byte_for_byte(served: Served, tmp_path: Path) -> None:
+    """A lock is reviewed by its difference: whatever their machine is called, and whatever they have downloaded."""
+    shutil.copy(served.folder / "model.env.json", tmp_path)
+    elsewhere = {"HOME": tmp_path, "TMPDIR": tmp_path, "ENVPARITY_CACHE_DIR": tmp_path / "cache"}
+    strange = {"TZ": "Asia/Kathmandu", "LC_ALL": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8", "PYTHONHASHSEED": "77"}
+    lock = ["lock", "model.env.json", "--index", served.index, "--only-used", "--add-os", "tini", "-q"]
+    done = subprocess.run(
+        [*as_somebody_else(tmp_path), sys.executable, "-m", "envparity", *lock],
+        cwd=tmp_path,
+        env={**os.environ, **{name: str(place) for name, place in elsewhere.items()}, **strange},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "Operation not permitted" in done.stderr or "unshare failed" in done.stderr:
+        not_here("this machine allows no name space of its own")
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pylock.toml").read_bytes() == served.path.read_bytes()
+    folders = (lockfile.artifacts_folder(served.path), lockfile.artifacts_folder(tmp_path / "pylock.toml"))
+    mine, theirs = ({place.name: place.read_bytes() for place in folder.iterdir()} for folder in folders)
+    assert theirs == mine
+
+
+def test_of_two_that_lock_at_once_one_is_there_whole(served: Served, tmp_path: Path) -> None:
+    lock = [sys.executable, "-m", "envparity", "lock", served.folder / "model.env.json", "--index", served.index]
+    both = [
+        subprocess.Popen([*lock, *more, "-q", "-o", tmp_path / "pylock.toml"], stderr=subprocess.PIPE)
+        for more in ((), ("--only-used",))
+    ]
+    ended = [(process.communicate()[1], process.returncode) for process in both]
+
+    assert ended == [(b"", 0)] * 2
+    assert len(lockfile.read(tmp_path / "pylock.toml")[0].distributions) in {2, 3}
+    envparity("lock", tmp_path / "pylock.toml", "--check")
+    assert sorted(place.name for place in tmp_path.iterdir()) == [
+        ".pylock.toml.lock",
+        "pylock.artifacts",
+        "pylock.toml",
+    ]
