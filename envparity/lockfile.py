@@ -210,6 +210,6 @@ def read(path: Path) -> tuple[Lock, bytes]:
     if not is_lock_name(path):
         raise UsageError(
             f"`{path}` is not called as a lock is: pylock.toml, or pylock.NAME.toml",
-            hint="make a lock of a snapshot first: `envparity lock model.env.json -o pylock.toml`",
+            hint=f"lock it first: `envparity lock {path.name} -o pylock.toml`",
         )
     return codec.load_lock(data, f"lock `{path}`"), data

@@ -91,7 +91,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         if wanted.origin.kind not in _SNAPSHOTS:
             raise UsageError(
                 f"`{request.against}` is neither a snapshot nor a lock of envparity, so it proves nothing about files",
-                hint="`envparity diff` compares any two sources; take a snapshot, or lock one, to verify against it",
+                hint="`envparity diff` compares any two sources; to verify against it, lock it first:"
+                f" `envparity lock {request.against} -o pylock.toml`",
             )
     # 1
     reach = Access(fetcher.client, fetcher.cache, request.environ)

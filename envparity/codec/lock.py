@@ -174,7 +174,7 @@ def _lock(document: dict[str, Any], own: dict[str, Any] | None, what: str) -> Lo
     if own is None:
         raise UsageError(
             f"{what} was not made by envparity: it locks distributions, and neither a base nor an interpreter",
-            hint="make one with `envparity lock model.env.json -o pylock.toml`",
+            hint="`envparity lock` makes one of it, for a base: `envparity lock FILE -o pylock.image.toml`",
         )
     require_schema(own.get("schema"), what, "tool.envparity.schema")
     if "end" not in own:

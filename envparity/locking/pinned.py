@@ -158,6 +158,10 @@ def settled(environment: Environment, asked: Asked, fetcher: Fetcher) -> Settled
 
 def _require_whole(environment: Environment, asked: Asked) -> None:
     name = environment.origin.reference
+    if environment.origin.kind == "lock":
+        raise UsageError(
+            f"`{name}` is a lock of envparity already", hint="build it; or lock the snapshot that it was made of again"
+        )
     if not environment.complete and not asked.allow_incomplete:
         raise IncompleteError(
             f"`{name}` is not whole, so a lock of it would lack something",

@@ -49,11 +49,9 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     lines += [f"  added: {name} and what it depends on" for name in target.added_os]
     unused = [item for item in target.left_out if item.reason == used.REASON]
     lines += _unused(unused, environment)
-    lines += [
-        f"  resolved: {item.name} {item.version}, which the source does not pin"
-        for item in lock.distributions
-        if item.state == "resolved"
-    ]
+    resolved = [f"{item.name} {item.version}" for item in lock.distributions if item.state == "resolved"]
+    if resolved:
+        lines.append(f"  resolved: {len(resolved)} that the source does not pin: {', '.join(resolved)}")
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
         lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")

@@ -160,3 +160,36 @@ def test_a_check_makes_nothing_so_options_of_making_are_a_mistake(world: World, 
     done = envparity("lock", "pylock.toml", "--check", "--prove", status=2, cwd=tmp_path)
 
     assert "`--prove` is for making a lock" in done.stderr
+
+
+def test_a_lock_never_takes_the_place_of_its_source(tmp_path: Path) -> None:
+    """`envparity lock pylock.toml` of the lock that uv made: without `-o`, both would be called the same."""
+    theirs = 'lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n'
+    (tmp_path / "pylock.toml").write_text(theirs)
+
+    done = envparity("lock", "pylock.toml", status=2, cwd=tmp_path)
+
+    assert "the lock would take the place of its source, `pylock.toml`" in done.stderr
+    assert (tmp_path / "pylock.toml").read_text() == theirs
+
+
+def test_a_lock_of_ours_is_not_locked_again(world: World, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+
+    done = envparity("lock", "pylock.toml", "-o", "pylock.again.toml", status=2, cwd=tmp_path)
+
+    assert "is a lock of envparity already" in done.stderr
+
+
+def test_what_only_a_file_takes_is_refused_for_a_snapshot(world: World, tmp_path: Path) -> None:
+    for option in (("--python-version", "3.11"), ("--leave-out", "demo")):
+        done = envparity("lock", world.snapshot, *option, "--allow-incomplete", status=2, cwd=tmp_path)
+
+        assert option[0] in done.stderr
+        assert "snapshot" in done.stderr
+
+
+def test_a_python_is_taken_from_elsewhere_only_where_it_may_be(world: World, tmp_path: Path) -> None:
+    done = envparity("lock", world.snapshot, "--python", "python:python3", status=2, cwd=tmp_path)
+
+    assert "has one" in done.stderr
