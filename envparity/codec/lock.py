@@ -152,7 +152,8 @@ def _located(error: MalformedError, data: bytes, document: Any) -> MalformedErro
     if error.details:
         parts = [detail.partition(": ") for detail in error.details]
         error.details = tuple(f"line {at_line(lines, path)}: {words}" for path, _, words in parts)
-    line = at_line(lines, _in_document(error.where, document))
+    error.where = _in_document(error.where, document)
+    line = at_line(lines, error.where)
     if line:
         error.where = f"line {line}, {error.where}"
     return error
@@ -316,6 +317,8 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
     from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
 
     document = load_toml(data, what)
+    if not document:
+        raise MalformedError(f"{what} is empty: it does not even say that it locks nothing", hint=_CUT)
     log = logging.getLogger("packaging.pylock")
     log.addFilter(_unheard)  # of a newer minor version it writes a line of its own; ours names the file
     try:
@@ -324,7 +327,8 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
         unknown = MalformedError(f"{what} has a lock-version that is not known: {error}", where="lock-version")
         raise _located(unknown, data, document) from error
     except PylockValidationError as error:
-        invalid = MalformedError(f"{what} is not a valid pylock: {error.message}", where=error.context or "")
+        reason = error.message.partition("\n")[0]  # of a marker it shows the whole, with an arrow below
+        invalid = MalformedError(f"{what} is not a valid pylock: {reason}", where=error.context or "")
         raise _located(invalid, data, document) from error
     except RecursionError as error:
         raise MalformedError(f"{what} is nested too deeply") from error

@@ -413,3 +413,55 @@ def test_what_is_damaged_is_told_by_its_line(change: tuple[str, str], at: str) -
         codec.load_lock(text.encode(), "it")
 
     assert caught.value.where.startswith(f"line {line_of(text, at)}, ")
+
+
+UTF_8 = codec.dump_lock(a_lock()).encode()
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf" + UTF_8, UTF_8.replace(b"\n", b"\r\n"), UTF_8.rstrip()])
+def test_how_an_editor_saves_it_is_no_matter(data: bytes) -> None:
+    assert codec.load_lock(data, "it") == a_lock()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (b"# made by hand\n\n", "is empty"),
+        (UTF_8.decode().encode("utf-16"), "looks like UTF-16"),
+        (UTF_8.replace(b"joblib", b"job\0lib", 1), "NUL characters"),
+        (b"numpy==1.26.4 --hash=sha256:00\n", "not TOML"),
+        (b"Resolved 5 packages in 3ms\n", "not TOML"),
+        (b"<<<<<<< ours\n" + UTF_8, "merge conflict"),
+        (UTF_8 + b"x = " + b"[" * 50_000 + b"]" * 50_000 + b"\n", "nested too deep"),
+        (UTF_8.replace(b"301817", b"9" * 5000), "digits"),
+        (UTF_8.replace(b"301817", b"nan"), "size"),
+        (UTF_8.replace(b"301817", b"%d" % 2**63), "size"),
+        (UTF_8.replace(b"301817", b'"301817"'), "size"),
+        (UTF_8.replace(b'sha256 = "0123', b'md5 = "0123', 1), r"hashes\.sha256"),
+        (UTF_8.replace(b'sha256 = "0123', b'sha256 = "01', 1), r"hashes\.sha256"),
+        (UTF_8.replace(b'sha256 = "0123', b'sha256 = " 123', 1), r"hashes\.sha256"),
+        (UTF_8.replace(b'url = "https://', b'url = "data:', 1), r"wheels\[0\]\.url"),
+        (UTF_8.replace(b'url = "https:', b'url = "', 1), r"wheels\[0\]\.url"),
+        (UTF_8.replace(b'"1.4.2"', b'"1.4.2"\nmarker = "frob == 1"', 1), r"packages\[0\]\.marker"),
+        (UTF_8.replace(b'"1.4.2"', b'"1.4.2"\nmarker = "' + b"(" * 5000 + b'"', 1), r"packages\[0\]\.marker"),
+        (UTF_8.replace(b'"1.4.2"', b'"1.4.2"\nsdist = { name = "joblib-1.4.2.tar.gz" }', 1), r"packages\[0\]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_lock_can_be_is_one_line_that_names_the_place(data: bytes, says: str) -> None:
+    with pytest.raises(MalformedError, match=says) as caught:
+        codec.load_lock(data, "lock `pylock.toml`")
+
+    message = str(caught.value)
+    assert message.startswith("lock `pylock.toml`")
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def test_a_marker_of_ten_thousand_terms_is_read() -> None:
+    terms = " and ".join(['python_version > "3"'] * 10_000)
+    (item,) = a_lock().distributions
+    text = codec.dump_lock(a_lock(distributions=(msgspec.structs.replace(item, marker=terms),)))
+
+    assert codec.load_lock(text.encode(), "it").distributions[0].marker == terms
