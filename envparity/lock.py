@@ -19,7 +19,7 @@ from envparity.errors import IncompleteError, RefusedError, UnreachableError, Un
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import additions, pinned, pinned_wheels, selection, used
+from envparity.locking import additions, development, pinned, pinned_wheels, selection, used
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -80,6 +80,8 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     else:
         markers = closure.marker_environment(python, system)
         chosen, left_out = selection.chosen(installed, markers)
+        chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
+        left_out += developed
         place = additions.place(python, system.machine, base)
         plan = additions.planned(chosen, place, markers, asked=asked)
         if asked.only_used:

@@ -29,7 +29,7 @@ from envparity.image.findings import is_integrity
 from envparity.image.repacked import anchored
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
-from envparity.locking import used
+from envparity.locking import development, used
 from envparity.oci import check, places
 from envparity.oci.access import Access
 from envparity.oci.tree import ImageTree, merge
@@ -111,7 +111,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     # 4
     own = _own_lock(tree) if lock is None else None
     repacked = anchored(own, tree, found, wanted) if own is not None else {}
-    unused = used.unused(wanted) if own is not None else frozenset()
+    unused = used.unused(wanted) | _only_developed(wanted, own) if own is not None else frozenset()
     differences, declared = _undeclared(compare(wanted, found), lock or own, repacked, unused)
     judged = map(_no_less, judge(wanted, found, differences))
     # 5
@@ -204,6 +204,12 @@ def _own_lock(tree: ImageTree) -> Lock | None:
         return None
 
 
+def _only_developed(wanted: Environment, lock: Lock) -> frozenset[str]:
+    """What the lock leaves out as only development needs it, as far as the snapshot says that nothing else does."""
+    left_out = {it.name for target in lock.targets for it in target.left_out if it.reason == development.REASON}
+    return development.unneeded(wanted, left_out)
+
+
 def _undeclared(
     differences: tuple[Difference, ...], lock: Lock | None, repacked: Mapping[str, str], unused: Collection[str]
 ) -> tuple[tuple[Difference, ...], list[str]]:
@@ -249,12 +255,13 @@ def _declaration(difference: Difference, lock: Lock, repacked: Mapping[str, str]
             return "added by the lock" if beside.get(name) == difference.after else ""
         if name in repacked and difference.field in _OF_FILES:
             return "repacked by the lock"
-        left_out = {item.name for item in target.left_out if item.kind == "distribution"}
+        left_out = {item.name: item.reason for item in target.left_out if item.kind == "distribution"}
         if difference.change != "removed" or difference.field or name not in left_out:
             return ""
         if name in _INSTALLERS:
             return "left out by the lock"
-        return "left out by the lock, since nothing used it" if name in unused else ""
+        why = "only development needs it" if left_out[name] == development.REASON else "nothing used it"
+        return f"left out by the lock, since {why}" if name in unused else ""
     if (difference.section, difference.field) == ("system", "tzdata"):
         # The same fact as the package's version, read from its tables.
         return "substituted by the lock" if "tzdata" in {item.name for item in target.substituted} else ""

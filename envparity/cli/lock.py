@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     metavar="NAME|all",
     help="Pack this distribution from where it is installed; all: what the index does not serve.",
 )
+@click.option(
+    "--dev-exclude",
+    multiple=True,
+    metavar="NAME|PYPROJECT[:GROUP]",
+    help="Leave this out, or a group of a pyproject.toml, with what nothing else needs; repeatable.",
+)
 @click.option("--add", "added", multiple=True, metavar="REQUIREMENT", help="Lock this beside what trained; repeatable.")
 @click.option("--update", "updated", multiple=True, metavar="NAME[==VERSION]", help="Move this on purpose; repeatable.")
 @click.option(
@@ -86,6 +92,7 @@ def command(
     named_indexes: tuple[str, ...],
     pins: tuple[str, ...],
     repack: tuple[str, ...],
+    dev_exclude: tuple[str, ...],
     added: tuple[str, ...],
     updated: tuple[str, ...],
     resolver: str,
@@ -128,6 +135,9 @@ def command(
 
     --only-used leaves out what neither the model file refers to nor the training process had loaded, as far as nothing
     that is used requires it. Where the snapshot knows too little for that, it refuses.
+
+    --dev-exclude leaves out what only development needs, with all that nothing else requires; what the model refers to,
+    or something that stays requires, is never left out.
 
     --add locks what did not train the model beside it (added), resolved by uv or pip-tools under everything that did.
     --update moves a pin on purpose (updated), and prints what diff says of that. Whatever else would have to move is
@@ -209,6 +219,7 @@ def command(
             keep=keep,
             add_os=add_os,
             environ=os.environ,
+            dev_exclude=dev_exclude,
             added=added,
             updated=updated,
             resolver=resolver,
@@ -302,7 +313,7 @@ def _check(source: str, output: Path) -> int:
     return found.status
 
 
-_OF_SNAPSHOTS = ("base", "prove", "repack", "add_os", "only_used", "keep", "python", "without")
+_OF_SNAPSHOTS = ("base", "prove", "repack", "add_os", "only_used", "keep", "dev_exclude", "python", "without")
 
 
 def _require_for_lock(path: str, what: str, also: tuple[str, ...]) -> None:

@@ -58,11 +58,12 @@ def require_unasked(asked: Asked) -> None:
     Raises:
         UnsupportedError: one was asked for.
     """
-    for options, flag in ((asked.added, "--add"), (asked.updated, "--update")):
+    for options, flag in ((asked.added, "--add"), (asked.updated, "--update"), (asked.dev_exclude, "--dev-exclude")):
         if options:
             raise UnsupportedError(
                 f"`{flag}` of a file that another tool resolved is not supported",
-                hint="add it with that tool; or lock the file, and then the lock: `envparity lock pylock.toml --add …`",
+                hint="change it with that tool; or lock it first, and then `envparity lock pylock.toml --add …`;"
+                " `--leave-out NAME` leaves out what it names",
             )
 
 

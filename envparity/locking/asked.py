@@ -37,6 +37,7 @@ class Asked:
         environ: what a build backend, where one is needed, is started with.
         interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
+        dev_exclude: what only development needs: names, or a `pyproject.toml` and one of its groups.
         added: requirements of what goes beside, and did not train the model.
         updated: names, or `NAME==VERSION`, of what is moved on purpose.
         resolver: what resolves these two, one of `resolvers.resolve.RESOLVERS`.
@@ -61,6 +62,7 @@ class Asked:
     add_os: Collection[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     interpreter_in: str = ""
+    dev_exclude: Collection[str] = ()
     added: Collection[str] = ()
     updated: Collection[str] = ()
     resolver: str = "uv"

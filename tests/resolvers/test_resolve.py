@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from envparity.errors import UnreachableError
+from envparity.errors import EnvparityError, MalformedError, UnreachableError, UnsupportedError, UsageError
 from envparity.resolvers import resolve
 from envparity.resolvers.resolve import ConflictError, Pin, Request
 from envparity.values import Distribution
@@ -134,3 +135,73 @@ def test_an_index_that_cannot_be_reached_is_no_refusal(tmp_path_factory: pytest.
     environ = {**variables("uv", tmp_path_factory), "UV_HTTP_RETRIES": "0"}
     with pytest.raises(UnreachableError, match="uv gave no answer"):
         answer(["web"], {}, root="http://127.0.0.1:9/simple/", environ=environ, resolver="uv")
+
+
+def of_program(folder: Path, script: str, held: Mapping[str, str] = {}) -> tuple[Pin, ...]:
+    """What comes of a program that stands where uv should."""
+    program = folder / "uv"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    environ = {"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder)}
+    return answer(["web"], held, root="http://127.0.0.1:9/simple/", environ=environ, resolver="uv")
+
+
+VERSION = 'case "$1" in --version) echo "uv 0.13.9"; exit;; esac\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ("echo uv 0.4.30", UnreachableError, "is uv 0.4.30, and at least 0.5 is needed"),
+        ("exit 3", UnreachableError, "does not answer with a version"),
+        (f"{VERSION}kill -SEGV $$", UnreachableError, "gave no answer"),
+        (
+            f"{VERSION}echo 'error: http://ada:secret@host/ is down' >&2; exit 2",
+            UnreachableError,
+            "http://host/ is down",
+        ),
+        (f"{VERSION}echo '{{\"pins\": []}}'", MalformedError, "is not understood"),
+        (f"{VERSION}echo 'web==one'", MalformedError, "is not understood"),
+        (VERSION, MalformedError, "is empty"),
+    ],
+)
+def test_a_resolver_that_fails_is_told_as_what_it_is(
+    tmp_path: Path, script: str, error: type[EnvparityError], words: str
+) -> None:
+    with pytest.raises(error, match=re.escape(words)) as caught:
+        of_program(tmp_path, script)
+
+    assert "secret" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_version_that_moves_behind_the_back_of_a_constraint_is_refused(tmp_path: Path) -> None:
+    """For a resolver 1.0+cpu is as good as 1.0; the model was not trained with it."""
+    program = VERSION + "echo 'core==1.0+cpu  # via web'; echo 'web==1  # via -r asked.in'"
+    with pytest.raises(ConflictError) as caught:
+        of_program(tmp_path, program, {"core": "1.0"})
+
+    assert caught.value.details == ("core 1.0 would move to 1.0+cpu",)
+
+
+@pytest.mark.parametrize(
+    "text", ["-r other.txt", "--index-url https://x.example", "web\n-r x", "web @ file:///x.whl", ""]
+)
+def test_only_a_requirement_by_name_gets_to_a_resolver(text: str) -> None:
+    """A line of options would be another index, or a file of this machine."""
+    with pytest.raises(UsageError):
+        answer([text], {}, root="http://127.0.0.1:9/simple/", environ={}, resolver="uv")
+
+
+def test_what_is_held_and_asked_for_otherwise_needs_no_resolver() -> None:
+    with pytest.raises(ConflictError) as caught:
+        answer(["Core>=2"], {"core": "1.0"}, root="http://127.0.0.1:9/simple/", environ={}, resolver="uv")
+
+    assert caught.value.moved == ("core",)
+
+
+def test_pip_tools_of_another_python_is_not_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its answer would be that for the Python that it runs in."""
+    request = Request(requirements=("web",), python_version="3.8.1", platform_tags=TAGS)
+    with pytest.raises(UnsupportedError, match=r"3\.8"):
+        resolve.resolve(request, environ=variables("pip-tools", tmp_path_factory), resolver="pip-tools")
