@@ -195,7 +195,7 @@ def command(
         _require_for_lock(source, "--add and --update change what they name", ())
         output = source if _by_default("output") else output
     check_name(Path(output))
-    if Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
+    if not changes and Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
         raise UsageError(f"the lock would take the place of its source, `{source}`", hint="name another with `-o`")
     sought = indexes(named_indexes, pins, configured(os.environ))
     environment = None if changes else _read(source, target, offline=common.offline)

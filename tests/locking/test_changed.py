@@ -21,6 +21,7 @@ from envparity.locking.changed import changed
 from envparity.network import Client
 from envparity.resolvers.indexes import Indexes
 from envparity.values import Distribution, LockedArtifact, LockedDistribution, LockedWheel
+from tests.commands import envparity
 from tests.small_indexes import small_index
 from tests.tools import needs_uv
 from tests.values import SOME_SHA256, a_lock, training
@@ -170,3 +171,26 @@ def test_a_lock_that_somebody_else_changed_meanwhile_is_not_overwritten(
     place.write_text(place.read_text() + "# another\n")
     with pytest.raises(RefusedError, match="changed meanwhile"):
         lockfile.write(Recovered(made, {beside.name: content}, data), place)
+
+
+def test_a_command_changes_the_lock_in_its_place_and_says_what_that_does(place: Path, index: LocalIndex) -> None:
+    """Whoever updates a lock means that file, and reads there what it does to the model."""
+    options = ("--index", index.root, "--update", "sums==2.0", "--add", "web")
+    path = f"{Path(needs_uv()).parent}:/usr/bin:/bin"
+    done = envparity("lock", "pylock.toml", *options, "--explain", cwd=place.parent, PATH=path)
+    found = {item.name: item.state for item in lockfile.read(place)[0].distributions}
+
+    assert found == {"near": "proven", "sums": "updated", "web": "added", "zoo": "proven"}
+    assert "sums 1.0 → 2.0" in done.stdout
+    assert "1.0 trained the model; asked for by sums==2.0" in done.stdout
+    assert "Exit status" not in done.stdout
+    assert "wrote pylock.toml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--base", "debian:trixie"), ("--prove",), ("--repack", "all"), ("--add-os", "tini")]
+)
+def test_what_is_for_a_snapshot_is_a_mistake_where_a_lock_is_changed(place: Path, options: tuple[str, ...]) -> None:
+    done = envparity("lock", "pylock.toml", "--add", "web", *options, status=2, cwd=place.parent)
+
+    assert f"`{options[0]}` is for a snapshot" in done.stderr
