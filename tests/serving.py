@@ -99,6 +99,9 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[Served]:
             left = answers.get(path) or [plain(b"gone", 404)]
             (left.pop(0) if len(left) > 1 else left[0])(self)
 
+        def do_HEAD(self) -> None:
+            self.send_error(405)  # whoever asks for headers alone has to ask for the file; 501 would be asked again
+
         def log_message(self, *_: object) -> None:
             pass
 

@@ -20,6 +20,7 @@ from envparity.locking import contents
 from envparity.locking.asked import Asked
 from envparity.locking.wheels import Wheels
 from envparity.resolvers import debian, fitting, resolve, states
+from envparity.resolvers.logins import Logins
 from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.resolvers.resolve import ConflictError, Pin, Request, parsed
@@ -96,6 +97,7 @@ def planned(
     limits = tuple(_limits(chosen, updates, versions, markers))
     _require_allowed(updates, limits, versions)
     wanted = (*map(str, added), *updates.values())
+    logins = Logins(asked.environ, asked.indexes.named)
     request = Request(
         requirements=wanted,
         python_version=place.python_version,
@@ -103,7 +105,7 @@ def planned(
         constraints=held,
         limits=tuple(limit.text for limit in limits),
         installed=[item for item in chosen if item.name in held and item.basis is Basis.INSTALLED],
-        indexes=tuple(index.url for index in asked.indexes.order),
+        indexes=tuple(logins.address(index.url) for index in asked.indexes.order),
     )
     try:
         pins = resolve.resolve(request, environ=asked.environ, resolver=asked.resolver)

@@ -20,12 +20,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from envparity.errors import EnvparityError
 from envparity.network import address_fault, is_loopback, origin
 from envparity.process import Command, run
 from envparity.resolvers.indexes import Index
+from envparity.resolvers.problems import PYPI
 
 _URLS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 _KEYRING_WITHIN_S = 60.0
@@ -94,6 +95,20 @@ class Logins:
         if refused:
             login = self._of_keyring(url, nearest) or login
         return login.basic if login is not None else ""
+
+    def address(self, url: str) -> str:
+        """
+        The address with its login in it, for another program's environment; as it is where there is none. It is a
+        secret then: never an argument, a file or a message.
+        """
+        parts = urlsplit(url)
+        if "@" in parts.netloc or url == PYPI:
+            return url
+        header = self.header(url, refused=False) or self.header(url, refused=True)
+        if not header.startswith("Basic "):
+            return url
+        user, _, secret = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
+        return parts._replace(netloc=f"{quote(user, safe='')}:{quote(secret, safe='')}@{parts.netloc}").geturl()
 
     def hint(self, url: str) -> str:
         """What to set so that a place which refused lets us in."""

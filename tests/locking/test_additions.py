@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from envparity.cache import Cache
-from envparity.errors import RefusedError, UsageError
+from envparity.errors import RefusedError, UnreachableError, UsageError
 from envparity.fetch import Fetcher
 from envparity.locking import additions
 from envparity.locking.asked import Asked
 from envparity.locking.wheels import Wheels
 from envparity.network import Client
 from envparity.resolvers import states
-from envparity.resolvers.indexes import Indexes
+from envparity.resolvers.indexes import Indexes, indexes
 from envparity.resolvers.pinned import Place
 from envparity.resolvers.resolve import ConflictError
 from envparity.values import Added, Distribution
-from tests.small_indexes import small_index
+from tests.indexes import SECRET, USER, private_index
+from tests.small_indexes import small_index, wheel
 from tests.tools import needs_uv
 from tests.values import training
 
@@ -142,3 +144,24 @@ def test_the_environment_as_it_was_moved_differs_in_that_alone() -> None:
     locked = additions.moved(environment, [])
 
     assert locked == environment
+
+
+def test_a_resolver_gets_the_login_of_a_private_index_and_no_message_does(tmp_path: Path) -> None:
+    made = wheel(tmp_path, "web", "1.0")
+    with private_index(made) as index:
+        environ = {"ENVPARITY_INDEX_CORP_USERNAME": USER, "ENVPARITY_INDEX_CORP_PASSWORD": SECRET}
+        wanted = Asked(
+            added=("web",),
+            indexes=indexes(["corp=" + index.root]),
+            environ={**os.environ, **environ, "PATH": str(Path(needs_uv()).parent)},
+        )
+        corp = Indexes((wanted.indexes.order[-1],))
+        wanted = replace(wanted, indexes=corp)
+        found = additions.planned(TRAINED, PLACE, {}, asked=wanted)
+        with pytest.raises((ConflictError, UnreachableError)) as caught:
+            additions.planned(TRAINED, PLACE, {}, asked=replace(wanted, added=("web>=9", "nothing-of-it")))
+
+    assert versions(found) == {"web": "1.0"}
+    told = f"{caught.value} {caught.value.hint} {caught.value.details}"
+    assert SECRET not in told
+    assert USER not in told
