@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,23 @@ def test_a_need_becomes_a_path() -> None:
     assert elf.needs(after).sonames == ("/opt/python/p0", "libc.so.6")
     with pytest.raises(RefusedError, match="libm"):
         elf.replace_needed(data, "libm.so.6", "/x")
+
+
+def test_needs_are_those_that_pyelftools_reads() -> None:
+    """A second opinion on real files: a library that is missed is missing in the image."""
+    from elftools.elf.elffile import ELFFile
+
+    natives = [Path(sys.executable).resolve(), *sorted(Path(sysconfig.get_path("platlib")).rglob("*.so"))[:60]]
+    assert len(natives) > 5
+    for path in natives:
+        with path.open("rb") as stream:
+            dynamic = next(ELFFile(stream).iter_segments("PT_DYNAMIC"))
+            tags = list(dynamic.iter_tags())
+            versions = ELFFile(stream).get_section_by_name(".gnu.version_r")
+            names = [aux.name for _, auxes in versions.iter_versions() for aux in auxes] if versions else []
+        found = elf.needs(path)
+
+        assert found.sonames == tuple(tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"), path
+        assert found.soname == next((tag.soname for tag in tags if tag.entry.d_tag == "DT_SONAME"), ""), path
+        floors = [tuple(map(int, name[6:].split("."))) for name in names if re.fullmatch(r"GLIBC_[0-9.]+", name)]
+        assert found.glibc_floor == ".".join(map(str, max(floors, default=()))), path

@@ -27,17 +27,23 @@ __all__ = [
 ]
 
 import difflib
+import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from envparity import resources
 from envparity.errors import (
+    DiskFullError,
     IntegrityError,
     MalformedError,
     RefusedError,
@@ -230,6 +236,8 @@ class Index:
     release: Release
     architecture: str
     stanzas: Mapping[str, tuple[tuple[int, bytes], ...]] = field(repr=False)
+    sha256s: tuple[str, ...] = ()
+    """Of the signed lists that it was read from; empty where it was made otherwise."""
     _known: dict[str, tuple[_Candidate, ...]] = field(default_factory=dict, repr=False)
 
     def candidates(self, name: str) -> tuple[_Candidate, ...]:
@@ -275,7 +283,7 @@ def read_index(
     1. `InRelease` of each suite has at least one valid signature by a key that ships with envparity; what is read
        afterwards is what was signed, never the file around it.
     2. It is the suite that was asked for (any suite of an archive is signed by the same keys), and `Valid-Until`,
-       where it stands, has not passed. It is always fetched anew.
+       where it stands, has not passed. It is fetched anew, but for one of a few minutes ago (`fetch.Pages`).
     3. `Packages.xz` has the size and sha256 of the signed list; it is fetched by that hash, and so cached by it.
 
     Raises:
@@ -293,7 +301,7 @@ def read_index(
     for order, suite in enumerate(row.suites):
         mirror = _mirrors(suite.archive, mirrors)[0]
         address = f"{mirror}/dists/{suite.name}"
-        response = fetcher.client.get(f"{address}/InRelease")
+        response = fetcher.pages.get(f"{address}/InRelease")
         if response.status != 200:
             raise UnreachableError(
                 f"{address}/InRelease does not exist (status {response.status})",
@@ -310,11 +318,32 @@ def read_index(
             title = f"package index of {suite.name}"
             wanted.append((order, Wanted(title, urls, sha256, size_bytes), hashes[path][1]))
     paths = fetcher.blobs([item for _, item, _ in wanted], title=f"package index of {base}")
-    stanzas: dict[str, list[tuple[int, bytes]]] = {}
-    for (order, item, unpacked_bytes), file in zip(wanted, paths, strict=True):
-        for name, stanza in _stanzas(_unpacked(file.read_bytes(), unpacked_bytes, item.title), item.title):
-            stanzas.setdefault(name, []).append((order, stanza))
-    return Index(row, architecture, {name: tuple(found) for name, found in stanzas.items()})
+    lists = [(order, item.title, file, size) for (order, item, size), file in zip(wanted, paths, strict=True)]
+    return Index(row, architecture, _Later(lists), tuple(item.sha256 for _, item, _ in wanted))
+
+
+class _Later(Mapping[str, tuple[tuple[int, bytes], ...]]):
+    """The stanzas by their package, unpacked when the first one is asked for: that takes longer than all the rest."""
+
+    def __init__(self, lists: Sequence[tuple[int, str, Path, int]]) -> None:
+        self._lists = lists
+
+    @cached_property
+    def _found(self) -> dict[str, tuple[tuple[int, bytes], ...]]:
+        stanzas: dict[str, list[tuple[int, bytes]]] = {}
+        for order, title, file, unpacked_bytes in self._lists:
+            for name, stanza in _stanzas(_unpacked(file.read_bytes(), unpacked_bytes, title), title):
+                stanzas.setdefault(name, []).append((order, stanza))
+        return {name: tuple(found) for name, found in stanzas.items()}
+
+    def __getitem__(self, name: str) -> tuple[tuple[int, bytes], ...]:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def offered_python(index: Index) -> str:
@@ -603,7 +632,8 @@ def resolve_base(
        else the highest, and that is a substitution.
 
     Args:
-        fetcher: reads the index anew; not needed where `index` (of the same base) is given.
+        fetcher: reads the index anew where no `index` (of the same base) is given. The answer is kept in its cache, by
+            everything that it follows from, since another lock of the same day asks the same.
         installed: the snapshot's packages; may be empty, and then nothing is substituted or left out.
         with_python: `3.11`, where the interpreter of the base is to answer in the image.
         needed_sonames: libraries that the interpreter and the wheels expect from the base, without those they carry.
@@ -618,13 +648,56 @@ def resolve_base(
         if fetcher is None:
             raise UsageError("resolve_base needs a fetcher or an index")
         index = read_index(base, fetcher, architecture=architecture, mirrors=mirrors)
-    _require_known(index, add := tuple(add))
+    asked = _Asked(base, tuple(installed), with_python, frozenset(needed_sonames), frozenset(add), frozenset(exclude))
+    if fetcher is None or not index.sha256s:
+        return _resolved(index, asked)
+    key = f"base-{_RULES}-{asked.digest(index)}"
+    known = fetcher.cache.note(key, ResolvedBase)
+    if known is None:
+        known = _resolved(index, asked)
+        with suppress(DiskFullError):
+            fetcher.cache.write_note(key, known)
+    return known
+
+
+_RULES = 1
+"""Of `_resolved`; raised whenever it decides otherwise, so that no answer of another release is taken for ours."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `resolve_base` is asked, but for the index."""
+
+    base: str
+    installed: tuple[OsPackage, ...]
+    with_python: str | None
+    sonames: frozenset[str]
+    add: frozenset[str]
+    exclude: frozenset[str]
+
+    def had(self, architecture: str) -> dict[str, str]:
+        """The packages of the snapshot that the base could have too, by name."""
+        return {
+            package.name: package.version
+            for package in self.installed
+            if package.manager == "dpkg" and package.architecture in {"", "all", architecture}
+        }
+
+    def digest(self, index: Index) -> str:
+        """Of all that the answer follows from: this, the index, and the tables that ship as data."""
+        tables = [hashlib.sha256(resources.data(name)).hexdigest() for name in ("archives.toml", "sonames.toml")]
+        named = [sorted(names) for names in (self.sonames, self.add, self.exclude)]
+        had = self.had(index.architecture)
+        parts = [self.base, index.architecture, index.sha256s, had, self.with_python, named, tables]
+        return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
+
+
+def _resolved(index: Index, asked: _Asked) -> ResolvedBase:
+    base, with_python, needed_sonames = asked.base, asked.with_python, asked.sonames
+    add, exclude = tuple(sorted(asked.add)), asked.exclude
+    _require_known(index, add)
     row = index.release
-    had = {
-        package.name: package.version
-        for package in installed
-        if package.manager == "dpkg" and package.architecture in {"", "all", index.architecture}
-    }
+    had = asked.had(index.architecture)
     seeds = {*row.seeds, *add}
     if with_python is not None:
         if with_python != row.python_version:

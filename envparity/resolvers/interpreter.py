@@ -128,7 +128,7 @@ def resolve(
     installed = tuple(installed)
     if xy == index.release.python_version:
         own = debian.resolve_base(
-            base, index=index, installed=installed, with_python=xy, needed_sonames=needed, add=add
+            base, fetcher=fetcher, index=index, installed=installed, with_python=xy, needed_sonames=needed, add=add
         )
         if fits_base(python, debian.base_python_version(own.os_packages)):
             found = LockedInterpreter(kind="base", version=python.version, executable=f"/usr/bin/python{xy}")
@@ -140,7 +140,12 @@ def resolve(
             hint=f"name a newer base with --base: {', '.join(debian.BASES)}",
         )
     bare = debian.resolve_base(
-        base, index=index, installed=installed, needed_sonames=(needed | captured.sonames) - captured.provides, add=add
+        base,
+        fetcher=fetcher,
+        index=index,
+        installed=installed,
+        needed_sonames=(needed | captured.sonames) - captured.provides,
+        add=add,
     )
     found = LockedInterpreter(
         kind="captured", version=python.version, executable=captured.executable, artifact=captured.artifact
