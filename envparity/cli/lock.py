@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--index",
-    "named_indexes",
     multiple=True,
     metavar="[NAME=]URL",
     help="A package index, repeatable: without NAME in the place of PyPI, with NAME besides; from-config: those of pip"
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--index-for",
-    "pins",
     multiple=True,
     metavar="NAME=INDEX",
     help="The index of one distribution, by its name or address; repeatable.",
@@ -89,8 +87,8 @@ def command(
     source: str,
     output: str,
     base: str | None,
-    named_indexes: tuple[str, ...],
-    pins: tuple[str, ...],
+    index: tuple[str, ...],
+    index_for: tuple[str, ...],
     repack: tuple[str, ...],
     dev_exclude: tuple[str, ...],
     added: tuple[str, ...],
@@ -197,7 +195,7 @@ def command(
     check_name(Path(output))
     if not changes and Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
         raise UsageError(f"the lock would take the place of its source, `{source}`", hint="name another with `-o`")
-    sought = indexes(named_indexes, pins, configured(os.environ))
+    sought = indexes(index, index_for, configured(os.environ))
     environment = None if changes else _read(source, target, offline=common.offline)
     python = named(python) if python else None
     interpreter = _interpreter(python) if python and environment and pinned.is_pinned(environment) else None
@@ -339,7 +337,7 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
     from envparity.lockfile import read
     from envparity.resolvers import states
 
-    _require_for_lock(str(path), "--explain prints what it holds", ("output", "named_indexes", "pins"))
+    _require_for_lock(str(path), "--explain prints what it holds", ("output", "index", "index_for"))
     proofs = states.proofs(read(path)[0].distributions)
     tell(proofs)
     states.require(proofs, require)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World, write_lock
-from tests.commands import envparity
+from tests.commands import envparity, refused
 from tests.indexes import SECRET, USER, private_index
 from tests.serving import Answer, Ranged, plain, serving
 from tests.wheels import JSON
@@ -193,3 +193,19 @@ def test_a_python_is_taken_from_elsewhere_only_where_it_may_be(world: World, tmp
     done = envparity("lock", world.snapshot, "--python", "python:python3", status=2, cwd=tmp_path)
 
     assert "has one" in done.stderr
+
+
+def test_indexes_may_stand_in_the_settings_and_a_variable_is_stronger(
+    world: World, snapshot: Path, tmp_path: Path
+) -> None:
+    """A team says once which index its own libraries are on; a pipeline has a mirror."""
+    with serving({}) as nothing:
+        options = {"lock": {"index": [f"corp={nothing.url}/simple/"], "index-for": ["demo=corp", "gone=corp"]}}
+        (tmp_path / "envparity.yaml").write_text(json.dumps({"options": options}))
+
+        done = envparity("lock", snapshot, status=1, cwd=tmp_path)
+        refused("lock", snapshot, status=2, says="names the index `corp`, which is not among", cwd=tmp_path,
+                ENVPARITY_LOCK_INDEX=f"{nothing.url}/one/ two={nothing.url}/two/")  # fmt: skip
+
+    assert f"demo 1.0: is not on the index {nothing.url}/simple/;" in done.stderr
+    assert set(nothing.asked) == {"/simple/demo/", "/simple/gone/"}
