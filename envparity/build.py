@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envparity import codec, lockfile
+from envparity import codec, lockfile, platforms
 from envparity.collectors import models as model_files
 from envparity.errors import MalformedError
 from envparity.fetch import Fetcher
@@ -40,7 +40,8 @@ from envparity.values import Artifact, Options, Origin, Plan
 class Request:
     """
     What to build: a lock by its path, what goes in beside it, and where the image goes under which name. `environ` are
-    the variables of envparity's own process, which say where logins and the engine are.
+    the variables of envparity's own process, which say where logins and the engine are. `platform` is the one that is
+    meant of a lock for several; by default that of this machine.
     """
 
     lock: Path
@@ -50,6 +51,7 @@ class Request:
     app: Path | None = None
     options: Options = field(default_factory=Options)
     environ: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
         UnreachableError: something that the lock names cannot be fetched. UsageError: of the request.
     """
     # 1
-    lock, lock_bytes = lockfile.read(request.lock)
+    whole, lock_bytes = lockfile.read(request.lock)
+    lock = platforms.selected(whole, platforms.meant(whole, request.platform, platforms.here(), str(request.lock)))
     lock_sha256 = hashlib.sha256(lock_bytes).hexdigest()
     target = the_target(lock)
     for output in request.outputs:

@@ -1,7 +1,7 @@
 """
 A lock in the format of another tool: what that tool reads, of what is locked, and by name what it cannot carry.
 
-    1  read       the lock, and the one target that it has
+    1  read       the lock, and of several targets the one that is meant
     2  complete   what requires what, from the snapshot beside the lock, where the format can say it
     3  write      the same bytes for the same lock, whoever writes them and when
 """
@@ -13,23 +13,25 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
-from envparity import closure, codec, lockfile, writers
-from envparity.errors import IntegrityError, UnsupportedError, UsageError
+from envparity import closure, codec, lockfile, platforms, writers
+from envparity.errors import IntegrityError, UsageError
 from envparity.files import read_bytes
 from envparity.resolvers import debian
 from envparity.values import Lock, System
 from envparity.writers.contents import Contents, Exported
 
 
-def rendered(path: Path, form: str, *, written_at: datetime | None = None, markers: bool = False) -> Exported:
+def rendered(
+    path: Path, form: str, *, written_at: datetime | None = None, markers: bool = False, platform: str = ""
+) -> Exported:
     """
     A lock in one of `writers.FORMATS`. `written_at` is the time to stand in an SBOM; there is none by itself. With
     `markers` each line of requirements and constraints has the condition under which the lock holds.
 
     Raises:
-        UnsupportedError: a format or a lock that is not supported yet. UsageError: the lock is not there, or not ours.
-        MalformedError: it is damaged, or holds what the format cannot spell. IntegrityError: the snapshot beside it is
-        another one.
+        UnsupportedError: a format that is not supported yet. UsageError: the lock is not there, not ours, or not for
+        that platform. MalformedError: it is damaged, or holds what the format cannot spell. IntegrityError: the
+        snapshot beside it is another one.
     """
     writers.check_format(form)
     if markers and form not in writers.WITH_MARKERS:
@@ -38,13 +40,9 @@ def rendered(path: Path, form: str, *, written_at: datetime | None = None, marke
             hint=f"it is for {' and '.join(sorted(writers.WITH_MARKERS))}",
         )
     # 1
-    lock, data = lockfile.read(path)
-    if len(lock.targets) != 1:
-        raise UnsupportedError(
-            f"exporting a lock for {len(lock.targets)} platforms is not supported yet",
-            hint="export a lock for one platform",
-        )
-    target = lock.targets[0]
+    whole, data = lockfile.read(path)
+    lock = platforms.selected(whole, platforms.meant(whole, platform, platforms.here(), str(path)))
+    (target,) = lock.targets
     release = debian.release(target.base)
     # 2
     required = _required(lock, lockfile.artifacts_folder(path)) if form in writers.WITH_REQUIRED else None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from envparity import codec, lockfile
+from envparity import codec, lockfile, platforms
 from envparity.compare import compare, compared
 from envparity.errors import ExitStatus, IncompleteError, MalformedError, UsageError, worst
 from envparity.fetch import Fetcher
@@ -60,6 +60,7 @@ class Request:
     What to verify, against what, and how strictly.
 
     `expected` are the options that the image was built with, as far as the caller says: entry point, variables, user.
+    `platform` is the one of several images that is meant.
     `environ` are the variables of envparity's own process, which say where the logins for registries are.
     """
 
@@ -71,6 +72,7 @@ class Request:
     strict: bool = False
     allow_incomplete: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
 
 
 def against(request: Request, *, fetcher: Fetcher) -> Verdict:
@@ -84,7 +86,13 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     """
     # What the caller named is small, and a mistake in it is said before an image of gigabytes is read.
     lock, lock_bytes = _lock(request.against)
+    reach = Access(fetcher.client, fetcher.cache, request.environ)
+    image = None
     if lock is not None:
+        if len(lock.targets) > 1:
+            image = places.open_image(request.image, platform=request.platform, access=reach)
+        stated = request.platform or (image.platform if image is not None else "")
+        lock = platforms.selected(lock, platforms.meant(lock, stated, platforms.here(), request.against))
         wanted = environment_of_lock(lock, the_target(lock).platform)
     else:
         wanted = read(request.against)
@@ -95,8 +103,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
                 f" `envparity lock {request.against} -o pylock.toml`",
             )
     # 1
-    reach = Access(fetcher.client, fetcher.cache, request.environ)
-    image = places.open_image(request.image, access=reach)
+    image = image or places.open_image(request.image, platform=request.platform, access=reach)
     report = check.require_valid(image)
     checked = [("blobs have the digest, size and diffID that is promised", report.blobs)]
     # 2
@@ -109,7 +116,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         raise IncompleteError(f"`{request.image}` and `{request.against}` share no fact that could be compared")
     checked.append(("facts compared", count))
     # 4
-    own = _own_lock(tree) if lock is None else None
+    own = _own_lock(tree, image.platform) if lock is None else None
     repacked = anchored(own, tree, found, wanted) if own is not None else {}
     unused = used.unused(wanted) | _only_developed(wanted, own) if own is not None else frozenset()
     differences, declared = _undeclared(compare(wanted, found), lock or own, repacked, unused)
@@ -194,12 +201,13 @@ def _no_less(finding: Finding) -> Finding:
 _MUST_BE_THERE = frozenset({("distributions", ""), ("artifacts", "model")})
 
 
-def _own_lock(tree: ImageTree) -> Lock | None:
+def _own_lock(tree: ImageTree, platform: str) -> Lock | None:
     """The lock that lies in the image. It is the image's own word: what it may declare is narrow, see `_undeclared`."""
     if tree.kind(OWN_LOCK) != "file":
         return None
     try:
-        return codec.load_lock(tree.read(OWN_LOCK, 64 << 20), f"`{OWN_LOCK}` in the image")
+        own = codec.load_lock(tree.read(OWN_LOCK, 64 << 20), f"`{OWN_LOCK}` in the image")
+        return platforms.selected(own, platform)
     except (MalformedError, UsageError):
         return None
 

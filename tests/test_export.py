@@ -106,12 +106,13 @@ def test_a_format_of_conda_packages_is_refused_before_the_lock_is_looked_for(for
     assert "requirements" in caught.value.hint
 
 
-def test_a_lock_for_several_platforms_is_refused(tmp_path: Path) -> None:
+def test_a_lock_for_several_platforms_is_written_for_the_one_that_is_named(tmp_path: Path) -> None:
     first = a_lock().targets[0]
-    second = msgspec.structs.replace(first, platform="linux/arm64")
+    second = msgspec.structs.replace(first, platform="linux/arm64", base="debian:trixie")
+    path = locked(tmp_path, targets=(first, second))
 
-    with pytest.raises(UnsupportedError, match="2 platforms"):
-        export.rendered(locked(tmp_path, targets=(first, second)), "requirements")
+    assert "1 OS package of debian:trixie" in export.rendered(path, "requirements", platform="linux/arm64").left_out
+    assert "1 OS package of debian:bookworm" in export.rendered(path, "requirements", platform="linux/amd64").left_out
 
 
 @pytest.mark.parametrize("form", sorted(writers.FORMATS.keys() - writers.WITH_MARKERS))

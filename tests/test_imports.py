@@ -11,7 +11,7 @@ RINGS = """
 errors
 values files progress collectors
 codec process network resources cache markers
-compare closure elf oci fetch lineage
+compare closure elf oci fetch lineage platforms
 sources knowledge policy resolvers image report writers lockfile settings
 locking
 snapshot diff lock export build verify run

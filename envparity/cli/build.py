@@ -35,7 +35,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="A port that it serves; repeatable."
 )
-@later_options("--platform", "--serve", "--codec", flags=("--plan",))
+@click.option("--platform", default="", metavar="OS/ARCH", help="Of a lock for several [default: this machine's].")
+@later_options("--serve", "--codec", flags=("--plan",))
 @common_options
 def command(
     common: Common,
@@ -50,6 +51,7 @@ def command(
     user: str,
     workdir: str,
     ports: tuple[int, ...],
+    platform: str,
 ) -> None:
     """
     Assemble the image of LOCK: no daemon, no root, no Dockerfile, and the same bytes on any machine.
@@ -79,7 +81,7 @@ def command(
         workdir=workdir,
         ports=ports,
     )
-    request = build.Request(lock, outputs, name, models, app, chosen, os.environ)
+    request = build.Request(lock, outputs, name, models, app, chosen, os.environ, platform)
     with common.fetcher() as fetcher:
         built = build.assemble(request, fetcher=fetcher)
     width = max(len(layer.title) for layer in built.plan.layers)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     help="In requirements and constraints: the platform as a condition on each line. "
     "Where it does not hold pip installs nothing, and says so only in passing.",
 )
+@click.option("--platform", default="", metavar="OS/ARCH", help="Of a lock for several [default: this machine's].")
 @common_options
-def command(common: Common, lock: str, format: str | None, output: str | None, markers: bool) -> int:
+def command(common: Common, lock: str, format: str | None, output: str | None, markers: bool, platform: str) -> int:
     """
     Write LOCK in the format of another tool.
 
@@ -47,7 +48,7 @@ def command(common: Common, lock: str, format: str | None, output: str | None, m
 
     if format is None:
         raise UsageError("no format is named", hint=f"name one with --format: {', '.join(writers.FORMATS)}")
-    exported = export.rendered(Path(lock), format, written_at=_stated_time(), markers=markers)
+    exported = export.rendered(Path(lock), format, written_at=_stated_time(), markers=markers, platform=platform)
     emit(exported.text, output)
     if exported.left_out:
         common.say_wrapped(f"warning: left out, since {format} cannot carry it: {'; '.join(exported.left_out)}")

@@ -20,6 +20,7 @@ from envparity.cli.configured import named
 @click.option("--user", default="10001:10001", metavar="UID[:GID]", help="The user that you built it with.")
 @fail_on_option
 @report_options("verdict")
+@click.option("--platform", default="", metavar="OS/ARCH", help="Which image, of several in one place.")
 @later_options("--predictions", "--host")
 @common_options
 def command(
@@ -33,6 +34,7 @@ def command(
     fail_on: str,
     format: str,
     output: str | None,
+    platform: str,
 ) -> int:
     """
     Prove that IMAGE is the environment of a snapshot or a lock, down to its files.
@@ -59,6 +61,7 @@ def command(
         common.strict,
         common.allow_incomplete,
         os.environ,
+        platform,
     )
     with common.fetcher() as fetcher:
         verdict = verify.against(request, fetcher=fetcher)

@@ -21,7 +21,7 @@ from envparity.codec.seal import broken, sealed
 from envparity.codec.strict_toml import load_toml
 from envparity.errors import MalformedError, UsageError
 from envparity.files import decoded
-from envparity.values import Lock, LockedDistribution, LockedWheel, Repacked, Target
+from envparity.values import Counterpart, Lock, LockedDistribution, LockedWheel, Repacked, Target
 
 LOCK_VERSION = "1.0"
 
@@ -53,6 +53,7 @@ class _PackageFrame(msgspec.Struct, frozen=True, rename="kebab"):
     asked_by: tuple[str, ...] = ()
     before: str = ""
     provenance: tuple[str, ...] = ()
+    counterparts: tuple[Counterpart, ...] = ()
 
 
 class _ToolFrame(msgspec.Struct, frozen=True):
@@ -117,6 +118,8 @@ def _package(item: LockedDistribution) -> dict[str, Any]:
         own |= {"before": item.added.before} if item.added.before else {}
     if item.provenance:
         own["provenance"] = list(item.provenance)
+    if item.counterparts:
+        own["counterparts"] = msgspec.to_builtins(item.counterparts)
     package["tool"] = {"envparity": own}
     return package
 
@@ -233,6 +236,21 @@ def _refuse_twice(lock: Lock) -> None:
         files = [wheel.name for wheel in item.wheels]
         if len(set(files)) != len(files):
             raise MalformedError(f"one wheel of `{item.name}` is locked twice", where=f"packages[{index}].wheels")
+        _require_marked(item, {target.platform for target in lock.targets}, f"packages[{index}]")
+
+
+def _require_marked(item: LockedDistribution, platforms: set[str], where: str) -> None:
+    """Of several wheels, each but the first is that of another platform, and each platform has one."""
+    marked = {mark.platform: mark.wheel for mark in item.counterparts}
+    if len(marked) != len(item.counterparts) or not marked.keys() <= platforms:
+        raise MalformedError(
+            "a platform of the lock is due here, each once", where=f"{where}.tool.envparity.counterparts"
+        )
+    if {wheel.name for wheel in item.wheels[1:]} != set(marked.values()):
+        raise MalformedError(
+            f"of the wheels of `{item.name}`, all but the first must be the counterparts of a platform",
+            where=f"{where}.wheels",
+        )
 
 
 def _require_conda(target: Target) -> None:
@@ -274,6 +292,7 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
         "repacked": msgspec.to_builtins(own.repacked),
         "provenance": own.provenance,
         "added": {"asked_by": own.asked_by, "before": own.before} if own.asked_by else None,
+        "counterparts": msgspec.to_builtins(own.counterparts),
     }
 
 

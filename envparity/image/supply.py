@@ -33,19 +33,18 @@ Mirrors = Callable[[LockedOsPackage], tuple[str, ...]]
 
 def the_target(lock: Lock) -> Target:
     """
-    The one target of a lock, which this version can make an image of.
+    The one target of a lock that was `platforms.selected`, and that this version can make an image of.
 
     Raises:
-        UnsupportedError: it has several, or was made for other rules of what goes where.
+        UnsupportedError: it was made for other rules of what goes where.
     """
     if lock.packer.layout != LAYOUT:
         raise UnsupportedError(
             f"the lock is for layout {lock.packer.layout} of an image, and this version lays out by {LAYOUT}",
             hint="lock again with this version, or build with the version that locked",
         )
-    if len(lock.targets) != 1:
-        raise UnsupportedError(f"a lock for {len(lock.targets)} platforms is not supported yet")
-    return lock.targets[0]
+    (target,) = lock.targets
+    return target
 
 
 def completed(options: Options, models: Sequence[Path], application: Path | None, lock: Lock) -> Options:

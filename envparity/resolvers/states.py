@@ -86,9 +86,14 @@ def _proof(item: Found) -> Proof:
     elif item.added is not None:
         before = f"{item.added.before} trained the model; " if item.added.before else "it did not train the model; "
         known = {"reason": f"{before}asked for by {', '.join(item.added.asked_by)}"}
+    elif item.state == "counterpart":
+        known = {
+            "reason": "it is the wheel of this version for another platform than the one that trained the model",
+            "remedy": "train on the platform that serves",
+        }
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
-    return Proof(name=item.name, version=item.version, state=item.state, file=item.wheel.name, **known)
+    return Proof(name=item.name, version=item.version, state=item.state, file=item.wheels[0].name, **known)
 
 
 def _rank(state: str) -> int:

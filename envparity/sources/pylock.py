@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from envparity import codec
+from envparity import codec, platforms
 from envparity.codec.lock import load_pylock
 from envparity.codec.toml_lines import at_line, lines_of
 from envparity.collectors.tree import gap
-from envparity.errors import MalformedError, UsageError
+from envparity.errors import MalformedError
 from envparity.files import decoded
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.target import one_of
@@ -28,9 +28,9 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     document = load_pylock(data, f"`{name}`")
     if "envparity" in document.get("tool", {}):
         lock = codec.load_lock(data, f"`{name}`")
-        platforms = [target.platform for target in lock.targets]
-        stated = options.platform if len(platforms) > 1 or not options.shared else ""
-        platform = one_of(platforms, stated, "platform", "--platform", name)
+        locked_for = [target.platform for target in lock.targets]
+        stated = options.platform if len(locked_for) > 1 or not options.shared else ""
+        platform = one_of(locked_for, stated, "platform", "--platform", name)
         return environment_of_lock(lock, platform, name)
     if document.get("created-by") == "envparity":
         # A file that is cut between two tables is still TOML, and would pass for the shorter lock of another tool.
@@ -97,10 +97,8 @@ def environment_of_lock(lock: Lock, platform: str, reference: str = "") -> Envir
     Raises:
         UsageError: the lock has no such target; the message lists those that it has.
     """
-    target = next((target for target in lock.targets if target.platform == platform), None)
-    if target is None:
-        known = ", ".join(target.platform for target in lock.targets) or "none"
-        raise UsageError(f"the lock has no target `{platform}`; it has: {known}")
+    lock = platforms.selected(lock, platform)
+    (target,) = lock.targets
     facts: list[Fact] = [
         *({"kind": "section", "section": section} for section in ("distributions", "os_packages", "artifacts")),
         {"kind": "python", "basis": "locked", "version": target.interpreter.version},

@@ -34,7 +34,7 @@ Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 
 
 STATES = (
-    *("modified", "unmatched", "local-build", "resolved", "declared", "repacked", "matched", "proven"),
+    *("modified", "unmatched", "local-build", "resolved", "declared", "repacked", "counterpart", "matched", "proven"),
     *("updated", "added"),
 )
 """
@@ -43,9 +43,10 @@ How well it is known which file a distribution was installed from, worst first.
 `modified`: installed files are not what RECORD says. `unmatched`: no file of the index is the one. `local-build`: it
 never came from an index (editable, version control, an sdist built here). `resolved`: nobody pins it, and a resolver
 chose it. `declared`: a file pins it, and nothing says that it was ever installed. `repacked`: one of the first three,
-locked as a wheel that was made of it here. `matched`: tags, version and build point to one file. `proven`: that file
-has the RECORD of the installed files too. The last two did not train the model, and were asked for: `updated` is
-one that was moved on purpose, `added` one that goes beside.
+locked as a wheel that was made of it here. `counterpart`: the wheel of the same version for another platform or Python
+than the training's. `matched`: tags, version and build point to one file. `proven`: that file has the RECORD of the
+installed files too. The last two did not train the model, and were asked for: `updated` is one that was moved on
+purpose, `added` one that goes beside.
 """
 
 
@@ -112,6 +113,13 @@ class Added(Struct, frozen=True, omit_defaults=True, kw_only=True):
     before: str = ""
 
 
+class Counterpart(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
+    """The file of a wheel that a platform has in the place of the one that trained the model."""
+
+    platform: Platform
+    wheel: FileName
+
+
 class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     One distribution and its exact wheels, one or more: a file serves each platform whose tags it carries. `marker` is
@@ -119,6 +127,9 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     `STATES` has it; `repacked`, of what a wheel was made that was made here. `provenance` is where the index has
     the attestations of these files (PEP 740), one address for each file that has any. `added` says why it is there,
     where it did not train the model.
+
+    The first wheel is the one that the state speaks of. `counterparts` say which of the others another platform gets;
+    one that is not named there gets the first.
     """
 
     name: str
@@ -133,10 +144,11 @@ class LockedDistribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     repacked: Repacked | None = None
     provenance: tuple[Line, ...] = ()
     added: Added | None = None
+    counterparts: tuple[Counterpart, ...] = ()
 
     @property
     def wheel(self) -> LockedWheel:
-        """The one wheel of a distribution that was selected for one platform (`Lock.select`)."""
+        """The one wheel of a distribution that was selected for one platform (`platforms.selected`)."""
         (only,) = self.wheels
         return only
 
