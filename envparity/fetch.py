@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -66,11 +66,12 @@ class Fetcher:
         """
         found = {item.sha256: path for item in wanted if (path := self.cache.checked_blob(item.sha256))}
         missing = list({item.sha256: item for item in wanted if item.sha256 not in found}.values())
-        if missing and self.client.offline:
+        far = [item for item in missing if not all(map(_is_local, item.urls))]
+        if far and self.client.offline:
             raise UnreachableError(
-                f"{len(missing)} of {len(wanted)} files are not in the cache, and --offline forbids to fetch them",
+                f"{len(far)} of {len(wanted)} files are not in the cache, and --offline forbids to fetch them",
                 hint="run once without --offline to fill the cache",
-                details=tuple(f"{item.title}  {printable(item.urls[0])}" for item in missing),
+                details=tuple(f"{item.title}  {printable(item.urls[0])}" for item in far),
             )
         if missing:
             total = sum(item.size_bytes or 0 for item in missing)
@@ -88,7 +89,7 @@ class Fetcher:
         failure: EnvparityError = UnreachableError(f"{item.title} has no place to be fetched from")
         for url in item.urls:
             try:
-                return self.client.download(
+                return (_read if _is_local(url) else self.client.download)(
                     url,
                     lambda chunks, url=url: self.cache.adopt(  # type: ignore[misc]
                         _counted(chunks, advance),
@@ -102,6 +103,22 @@ class Fetcher:
             except EnvparityError as error:
                 failure = error
         return failure
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file:///")
+
+
+def _read(url: str, into: Callable[[Iterator[bytes]], Path]) -> Path:
+    """A file of this machine, as a download would hand it on."""
+    place = Path(unquote(urlsplit(url).path))
+    try:
+        with place.open("rb") as stream:
+            return into(iter(lambda: stream.read(1 << 18), b""))
+    except (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError) as error:
+        raise UnreachableError(
+            f"cannot read `{place}`: {error.strerror}", hint="it is named by a file: address of the lock"
+        ) from error
 
 
 def _counted(chunks: Iterable[bytes], advance: Advance) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
     1  what goes in          every effective distribution but tooling and the installers; or only what was used of them
     2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded, and proven by RECORD
                              (what is not there is packed from where it lies, if asked for)
-    3  the interpreter       of the base, where that is the same; else the snapshot's own, captured
+                             the packages of conda, with the distributions that they bring, are found in their channels
+    3  the interpreter       of the base, where that is the same; conda's; else the snapshot's own, captured
     4  the base              the packages of the snapshot's own release, closed over what 2 and 3 need
     5  the rest              models, settings that move numbers, the snapshot itself
 """
@@ -19,7 +20,7 @@ from envparity.errors import IncompleteError, RefusedError, UnreachableError, Un
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import additions, development, pinned, pinned_wheels, selection, used
+from envparity.locking import additions, conda, development, pinned, pinned_wheels, selection, used
 from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
@@ -69,7 +70,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         _require_network(fetcher)
         base = asked.base or debian.default_base(system)
     platform, architecture = _platform(system)
-
+    of_conda = conda.Conda()
     # 1 and 2
     if stated is not None:
         additions.require_unasked(asked)
@@ -79,6 +80,10 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         left_out = [*stated.left_out, *missing]
     else:
         markers = closure.marker_environment(python, system)
+        packages = conda.installed(environment, python)
+        if packages:
+            conda.require_unasked(asked)
+            installed = conda.without_brought(installed, packages)
         chosen, left_out = selection.chosen(installed, markers)
         chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
         left_out += developed
@@ -87,23 +92,36 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         if asked.only_used:
             chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *plan.beside))
             left_out += unused
+        of_conda = conda.recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
         trained = [item for item in chosen if item.name not in plan.names]
         wheels = recovered(environment, trained, python, asked=asked, fetcher=fetcher, workplace=workplace)
         models = environment.artifacts or ()
         wheels = additions.joined(wheels, plan, place, asked=asked, fetcher=fetcher, artifacts=models)
     # 3 and 4
-    decided = interpreter.resolve(
-        python,
-        base=base,
-        architecture=architecture,
-        installed=environment.os_packages or (),
-        sonames=wheels.sonames,
-        workplace=workplace,
-        fetcher=fetcher,
-        add=asked.add_os,
-        index=stated.index if stated is not None else None,
-        bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
-    )
+    if of_conda.packages:
+        decided = conda.decided(
+            python,
+            of_conda,
+            base=base,
+            architecture=architecture,
+            os_packages=environment.os_packages or (),
+            sonames=wheels.sonames,
+            add=asked.add_os,
+            fetcher=fetcher,
+        )
+    else:
+        decided = interpreter.resolve(
+            python,
+            base=base,
+            architecture=architecture,
+            installed=environment.os_packages or (),
+            sonames=wheels.sonames,
+            workplace=workplace,
+            fetcher=fetcher,
+            add=asked.add_os,
+            index=stated.index if stated is not None else None,
+            bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
+        )
     # 5
     content = codec.content_bytes(environment)
     digest = codec.content_digest(environment).removeprefix("sha256:")
@@ -117,6 +135,8 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
                 platform=platform,
                 base=base,
                 interpreter=decided.interpreter,
+                conda_packages=of_conda.packages,
+                virtual_packages=of_conda.virtual,
                 os_packages=decided.os_packages,
                 substituted=(*(stated.substituted if stated is not None else ()), *decided.substituted),
                 left_out=(*left_out, *decided.left_out),

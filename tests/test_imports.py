@@ -38,6 +38,7 @@ LIBRARIES = {
     "packaging": ("",),  # anywhere: versions, markers and tags are words of the whole project
     "platformdirs": ("cache.py",),
     "pysequoia": ("resolvers/debian.py", "image/base.py"),
+    "rattler": ("resolvers/conda.py",),
     "rich": ("cli/", "report/"),
     "tomli_w": ("codec/",),
     "yaml": ("codec/",),

@@ -239,7 +239,7 @@ def command(
     for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
-    tell(states.proofs(recovered.lock.distributions))
+    tell(states.proofs(states.of_lock(recovered.lock)))
     return None
 
 
@@ -338,6 +338,6 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
     from envparity.resolvers import states
 
     _require_for_lock(str(path), "--explain prints what it holds", ("output", "index", "index_for"))
-    proofs = states.proofs(read(path)[0].distributions)
+    proofs = states.proofs(states.of_lock(read(path)[0]))
     tell(proofs)
     states.require(proofs, require)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envparity.image import app, base, interpreter, wheels
+from envparity.image import app, base, conda, interpreter, wheels
 from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
 from envparity.values import Lock, PlannedLayer, Step, Target
@@ -68,9 +68,21 @@ class Supplies:
         return found
 
     @functools.cached_property
+    def conda(self) -> dict[str, list[Entry]]:
+        """What each conda package puts into the prefix, by the package's sha256."""
+        python = ".".join(self.target.interpreter.version.split(".")[:2])
+        spool = conda.Spool()
+        return {
+            item.sha256: conda.package_entries(item, self.files[item.sha256], spool, prefix=PREFIX, python_xy=python)
+            for item in self.target.conda_packages
+        }
+
+    @functools.cached_property
     def frame(self) -> list[Entry]:
-        """The virtual environment that the wheels lie in."""
+        """The virtual environment that the wheels lie in, or the prefix of conda's."""
         found = self.target.interpreter
+        if found.kind == "conda":
+            return conda.frame(PREFIX)
         python = ".".join(found.version.split(".")[:2])
         return wheels.venv_entries(python, found.executable.rpartition("/")[0], found.version, prefix=PREFIX)
 
@@ -78,6 +90,8 @@ class Supplies:
     def owners(self) -> dict[str, str]:
         """Which locked thing each path of the image comes from, for a message that names it."""
         owners = dict(base.owners(self.base_entries))
+        for package in self.target.conda_packages:
+            owners |= {entry.path: f"{package.name} {package.version}" for entry in self.conda[package.sha256]}
         for item in self.lock.distributions:
             owners |= {entry.path: f"{item.name} {item.version}" for entry in self.wheels[item.wheel.sha256]}
         return owners
@@ -89,6 +103,8 @@ class Supplies:
                 return list(self.base_entries)
             case Step.INTERPRETER:
                 return self._interpreter_entries()
+            case Step.CONDA:
+                return self._conda_entries(layer.inputs[2::2])
             case Step.WHEELS:
                 return self._wheel_entries(layer.inputs[2:])
             case Step.MODEL:
@@ -97,6 +113,11 @@ class Supplies:
                 return app.app_entries(self.app) if self.app is not None else []
             case Step.PAPERS:
                 return self._papers()
+
+    def _conda_entries(self, digests: tuple[str, ...]) -> list[Entry]:
+        """Of two packages that write one path, what the later one writes."""
+        once = {entry.path: entry for sha256 in digests for entry in self.conda[sha256]}
+        return [once[path] for path in sorted(once)]
 
     def _interpreter_entries(self) -> list[Entry]:
         artifact = self.target.interpreter.artifact

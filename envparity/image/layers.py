@@ -24,7 +24,7 @@ from envparity.oci.pack import BuiltLayer, PackedLayer, current_packer, pack
 from envparity.oci.tar import write_layer
 from envparity.values import Digest, Packer, PlannedLayer, Size, Step
 
-SHARED = frozenset({Step.BASE, Step.INTERPRETER, Step.WHEELS})
+SHARED = frozenset({Step.BASE, Step.INTERPRETER, Step.CONDA, Step.WHEELS})
 """
 Layers that other images have too: they are kept. A model, an application and the papers are packed each time, since to
 find out whether they are the same costs as much.

@@ -7,7 +7,14 @@ ones together, each model, the application, and the papers (lock and snapshot).
 
 from __future__ import annotations
 
-from envparity.values import Lock, Options, Plan, PlannedLayer, Step, Target
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from envparity.values import Lock, LockedCondaPackage, Options, Plan, PlannedLayer, Step, Target
 
 PREFIX = "opt/env"
 """Where the virtual environment lies in an image, relative to its root."""
@@ -42,6 +49,7 @@ def plan(lock: Lock, target: Target, options: Options, lock_sha256: str) -> Plan
                 interpreter.artifact.sha256 if interpreter.artifact else "",
             ),
         ),
+        *_conda(target, python),
         *(wheels(f"{item.name} {item.version}", item.wheel.sha256) for item in large),
     ]
     if small:
@@ -55,6 +63,53 @@ def plan(lock: Lock, target: Target, options: Options, lock_sha256: str) -> Plan
         layers.append(PlannedLayer(step=Step.APP, title="application", inputs=(options.app,)))
     layers.append(PlannedLayer(step=Step.PAPERS, title="lock and snapshot", inputs=(lock_sha256, lock.snapshot.sha256)))
     return Plan(platform=target.platform, options=options, layers=tuple(layers))
+
+
+def _conda(target: Target, python: str) -> list[PlannedLayer]:
+    """
+    The layers of conda packages, in the order in which conda links them: what a package requires lies below it. So
+    where two write one path, the one that conda links later wins, in an image too. A large one has a layer of its own.
+    """
+    ordered = linked(target.conda_packages)
+    by_size = sorted(ordered, key=lambda item: (-item.size_bytes, item.name))
+    large = {item.name for item in by_size[:MOST_LARGE] if item.size_bytes >= LARGE_BYTES}
+    layers = []
+    for _, run in itertools.groupby(ordered, key=lambda item: item.name if item.name in large else ""):
+        items = list(run)
+        title = f"{items[0].name} {items[0].version}" if len(items) == 1 else f"{len(items)} conda packages"
+        inputs = (PREFIX, python, *(digest for item in items for digest in (item.sha256, _kept_of(item))))
+        layers.append(PlannedLayer(step=Step.CONDA, title=title, inputs=inputs))
+    return layers
+
+
+def _kept_of(item: LockedCondaPackage) -> str:
+    """What its record in the image says beyond what its file does."""
+    said = [item.channel, item.url, item.md5, item.requested, item.depends]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def linked(packages: Sequence[LockedCondaPackage]) -> tuple[LockedCondaPackage, ...]:
+    """The packages, each after what it requires; of a circle, and of equals, by name."""
+    by_name = {item.name: item for item in packages}
+    done: dict[str, LockedCondaPackage] = {}
+
+    for start in sorted(by_name):
+        stack, seen = [(start, iter(_required(by_name[start], by_name)))], {start}
+        while stack:
+            name, left = stack[-1]
+            following = next((one for one in left if one not in done and one not in seen), None)
+            if following is None:
+                done.setdefault(name, by_name[name])
+                stack.pop()
+            else:
+                seen.add(following)
+                stack.append((following, iter(_required(by_name[following], by_name))))
+    return tuple(done.values())
+
+
+def _required(item: LockedCondaPackage, known: Mapping[str, LockedCondaPackage]) -> list[str]:
+    names = {re.split(r"[ =<>!~\[]", text.strip(), maxsplit=1)[0] for text in item.depends}
+    return sorted(names & known.keys())
 
 
 def history(layer: PlannedLayer) -> str:

@@ -83,7 +83,9 @@ def check_imports(models: Mapping[str, Artifact], lock: Lock, python_version: st
     Raises:
         RefusedError: naming every such module and its classes, what probably happened, and what to do.
     """
-    provided = frozenset(name for distribution in lock.distributions for name in distribution.import_names)
+    brought = [item for target in lock.targets for package in target.conda_packages for item in package.distributions]
+    provided = frozenset(name for item in lock.distributions for name in item.import_names)
+    provided |= {name for item in brought for name in item.import_names}
     stdlib = stdlib_names(python_version)
     missing: dict[str, tuple[str, ...]] = {}
     for label, model in sorted(models.items()):

@@ -19,6 +19,7 @@ from envparity.oci.entries import shown
 from envparity.values import (
     Lock,
     LockedArtifact,
+    LockedCondaPackage,
     LockedDistribution,
     LockedModel,
     LockedOsPackage,
@@ -97,6 +98,11 @@ def wheel_wanted(item: LockedDistribution) -> Wanted:
     return Wanted(item.wheel.name, (item.wheel.url,), item.wheel.sha256, item.wheel.size_bytes)
 
 
+def conda_wanted(item: LockedCondaPackage) -> Wanted:
+    """The file of a locked conda package, as something to fetch."""
+    return Wanted(item.file_name, (item.url,), item.sha256, item.size_bytes)
+
+
 def supply(
     lock: Lock,
     lock_bytes: bytes,
@@ -118,7 +124,8 @@ def supply(
         Wanted(f"{item.name} {item.version}", mirrors(item), item.sha256, item.size_bytes)
         for item in target.os_packages
     ]
-    wanted = [*packages, *(wheel_wanted(item) for item in lock.distributions if item.repacked is None)]
+    conda = map(conda_wanted, target.conda_packages)
+    wanted = [*packages, *conda, *(wheel_wanted(item) for item in lock.distributions if item.repacked is None)]
     files = dict(zip((item.sha256 for item in wanted), fetcher.blobs(wanted), strict=True))
     made_here = [item.wheel for item in lock.distributions if item.repacked is not None]
     for artifact in (lock.snapshot, target.interpreter.artifact, *made_here):

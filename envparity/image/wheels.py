@@ -12,6 +12,7 @@ __all__ = [
     "conflicts",
     "merged",
     "record_sha256",
+    "script_text",
     "startup_code",
     "tag_floor",
     "venv_entries",
@@ -423,6 +424,13 @@ def _script(member: Member, interpreter: str, expected: tuple[str, bytes] | None
         raise MalformedError(f"`{member.name}` in `{member.archive.name}` begins with `#!python` and is no script")
     carriage = b"\r" if line.endswith(b"\r") else b""
     return b"#!" + interpreter.encode() + carriage + newline + rest
+
+
+def script_text(name: str, module: str, function: str, interpreter: str) -> bytes:
+    """The text of a program that calls a function of a module."""
+    from installer.scripts import Script
+
+    return bytes(Script(name, module, function, "console").generate(interpreter, "posix")[1])
 
 
 def _console_scripts(wheel: _Wheel, interpreter: str) -> Iterator[tuple[str, bytes]]:

@@ -121,7 +121,7 @@ def packed(
     xy = ".".join(python.version.split(".")[:2])
 
     def sound(item: states.Found) -> states.Found:
-        if isinstance(item, index.Problem):
+        if not isinstance(item, LockedDistribution):
             return item
         try:
             wheels.wheel_entries(workplace / item.wheel.name, python_xy=xy)

@@ -7,7 +7,7 @@ import textwrap
 
 from envparity.locking import used
 from envparity.resolvers import repack
-from envparity.values import Environment, LeftOut, Lock, LockedDistribution
+from envparity.values import Environment, LeftOut, Lock, LockedDistribution, Target
 
 
 def summary(lock: Lock, *, verbose: bool = False, environment: Environment | None = None) -> list[str]:
@@ -19,8 +19,10 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     interpreter = target.interpreter
     lines = [
         f"{len(lock.distributions)} distributions, {len(target.os_packages)} OS packages of {target.base},"
-        f" Python {interpreter.version} ({'the base’s own' if interpreter.kind == 'base' else 'captured'})"
+        f" Python {interpreter.version} ({_KINDS.get(interpreter.kind, interpreter.kind)})"
     ]
+    if target.conda_packages:
+        lines.insert(0, f"{len(target.conda_packages)} conda packages of {', '.join(_channels(target))}, and")
     lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
     lines += [
         f"  updated: {item.name} {item.added.before} -> {item.version}"
@@ -43,6 +45,11 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     if matched:
         which = matched[0] if len(matched) == 1 else f"{len(matched)} distributions"
         lines.append(f"  matched and not proven: {which}; --prove holds them against their RECORD")
+    lines += [
+        f"  matched and not proven: {item.name} {item.version} (conda)"
+        for item in target.conda_packages
+        if item.state == "matched"
+    ]
     declared = sum(item.state == "declared" for item in lock.distributions)
     if declared:
         lines.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
@@ -90,6 +97,13 @@ def _added(lock: Lock, verbose: bool) -> list[str]:
             more = len(items) - len(named)
             lines.append(f"  added: {more} {'more ' if named else ''}{'that it needs' if named else f'for {asked}'}")
     return lines
+
+
+_KINDS = {"base": "the base’s own", "conda": "conda’s", "captured": "captured"}
+
+
+def _channels(target: Target) -> list[str]:
+    return sorted({item.channel for item in target.conda_packages})
 
 
 _TELLING = ("libc6", "libstdc++6", "libgomp1", "libgcc-s1", "python3")

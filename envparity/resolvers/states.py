@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from envparity.errors import RefusedError
 from envparity.resolvers import index, repack
-from envparity.values import STATES, LockedDistribution, Proof
+from envparity.values import STATES, Lock, LockedCondaPackage, LockedDistribution, Proof
 
-Found = LockedDistribution | index.Problem
+Found = LockedDistribution | LockedCondaPackage | index.Problem
 Explain = Callable[[tuple[Proof, ...]], None]
 
 
@@ -19,6 +19,11 @@ def proofs(found: Sequence[Found]) -> tuple[Proof, ...]:
         if item.name not in worst or _rank(item.state) < _rank(worst[item.name].state):
             worst[item.name] = item
     return tuple(sorted(worst.values(), key=lambda item: (_rank(item.state), item.name)))
+
+
+def of_lock(lock: Lock) -> tuple[Found, ...]:
+    """Everything of a lock that has a state: its distributions, and the conda packages of each target."""
+    return (*lock.distributions, *(item for target in lock.targets for item in target.conda_packages))
 
 
 def require(found: tuple[Proof, ...], least: str, explain: Explain = lambda proofs: None) -> None:
@@ -58,6 +63,9 @@ def _proof(item: Found) -> Proof:
     if isinstance(item, index.Problem):
         known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
         return Proof(name=item.name, version=item.version, state=item.state, **known)
+    if isinstance(item, LockedCondaPackage):
+        told = {} if item.state == "proven" else {"reason": _NO_SHA256, "remedy": "install it again, by a newer conda"}
+        return Proof(name=f"{item.name} (conda)", version=item.version, state=item.state, file=item.file_name, **told)
     known = {}
     if item.state == "matched":
         known = {
@@ -94,6 +102,9 @@ def _proof(item: Found) -> Proof:
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
     return Proof(name=item.name, version=item.version, state=item.state, file=item.wheels[0].name, **known)
+
+
+_NO_SHA256 = "name, version and build point to this file, and its record has no sha256 to hold against it"
 
 
 def _rank(state: str) -> int:

@@ -103,6 +103,7 @@ def environment_of_lock(lock: Lock, platform: str, reference: str = "") -> Envir
         *({"kind": "section", "section": section} for section in ("distributions", "os_packages", "artifacts")),
         {"kind": "python", "basis": "locked", "version": target.interpreter.version},
         *map(_locked_distribution, lock.distributions),
+        *_conda(target),
         *_system(target),
         *_os_packages(target),
         {"kind": "settings", "variables": [{"name": item.name, "value": item.value} for item in lock.settings]},
@@ -123,6 +124,18 @@ def _locked_distribution(item: LockedDistribution) -> Fact:
         "requires_python": item.requires_python,
         "import_names": list(item.import_names),
     }
+
+
+def _conda(target: Target) -> Iterator[Fact]:
+    """The conda packages, and what they bring: that of Python as its own kind of fact, so that it can be compared."""
+    if target.conda_packages:
+        yield {"kind": "section", "section": "conda_packages"}
+    for item in target.conda_packages:
+        words = {name: getattr(item, name) for name in ("name", "version", "build", "channel", "subdir", "md5", "url")}
+        yield {"kind": "conda-package", "basis": "locked", **words, "sha256": item.sha256, "requested": item.requested}
+        for one in item.distributions:
+            known = {"version": one.version, "import_names": list(one.import_names)}
+            yield {"kind": "distribution", "name": one.name, "basis": "locked", **known}
 
 
 def _system(target: Target) -> Iterator[Fact]:

@@ -36,6 +36,7 @@ class Step(StrEnum):
 
     BASE = "base"
     INTERPRETER = "interpreter"
+    CONDA = "conda"
     WHEELS = "wheels"
     MODEL = "model"
     APP = "app"

@@ -1,0 +1,179 @@
+"""
+What conda channels serve: the packages that an environment was made of, each found again by the name of its file.
+
+The channels are asked by rattler (https://conda.github.io/rattler/py-rattler/), in this process, with the logins that
+it knows (`rattler auth login`, `RATTLER_AUTH_FILE`, netrc). It comes with the extra `conda`, and is imported only here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from envparity.collectors.urls import public_url
+from envparity.errors import IntegrityError, UnreachableError, UnsupportedError
+from envparity.resolvers.problems import Problem
+from envparity.values import BroughtDistribution, CondaPackage, LockedCondaPackage
+
+ALIAS = "https://conda.anaconda.org"
+"""Where conda looks for a channel of which it has only the name (`channel_alias`)."""
+
+SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
+"""What conda calls a processor of ours."""
+
+_TOKEN = re.compile(r"/t/[^/]+(?=/)")
+_SHOWN = 160
+
+Channels = Mapping[tuple[str, str], Mapping[str, Sequence[Any]]]
+"""The records of each channel's subdir, by the name of the package."""
+
+
+def channel_of(package: CondaPackage) -> str:
+    """The address of the channel that a package came from, without subdir and token; empty where nothing says it."""
+    url = public_url(package.url)
+    folder = url.rpartition("/")[0]
+    subdir = f"/{package.subdir}"
+    if package.subdir and folder.endswith(subdir):
+        return _TOKEN.sub("", folder.removesuffix(subdir))
+    channel = package.channel.rstrip("/")
+    if "://" in channel:
+        return _TOKEN.sub("", public_url(channel))
+    return f"{ALIAS}/{channel}" if re.fullmatch(r"[\w.-]+(/[\w.-]+)*", channel) and channel != "defaults" else ""
+
+
+def channels(packages: Iterable[CondaPackage], folder: Path) -> Channels:
+    """
+    What the channels of these packages say of them.
+
+    Raises:
+        UnreachableError: one or more channels do not answer; all of them are named.
+        UnsupportedError: rattler is not installed.
+    """
+    try:
+        import rattler
+        from rattler import exceptions
+    except ImportError as error:
+        raise UnsupportedError(
+            "the conda packages of the snapshot are looked up by py-rattler, which is not installed",
+            hint="install it: `pip install 'envparity[conda]'`",
+        ) from error
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for item in packages:
+        wanted.setdefault((channel_of(item), item.subdir), set()).add(item.name)
+
+    async def ask(gateway: Any, channel: str, subdir: str, names: set[str]) -> Mapping[str, list[Any]] | str:
+        try:
+            answers = await gateway.query([rattler.Channel(channel)], [subdir], sorted(names), recursive=False)
+        except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.InvalidChannelError) as error:
+            return " ".join(public_url(word) for word in str(error).split())[:_SHOWN]
+        found: dict[str, list[Any]] = {}
+        for record in (record for answer in answers for record in answer):
+            found.setdefault(record.name.normalized, []).append(record)
+        return found
+
+    async def ask_all() -> list[Mapping[str, list[Any]] | str]:
+        gateway = rattler.Gateway(cache_dir=folder)
+        return await asyncio.gather(*(ask(gateway, *place, names) for place, names in asked.items()))
+
+    asked = {place: names for place, names in sorted(wanted.items()) if all(place)}
+    answers = dict(zip(asked, asyncio.run(ask_all()), strict=True))
+    silent = {place: answer for place, answer in answers.items() if isinstance(answer, str)}
+    if silent:
+        raise UnreachableError(
+            f"{len(silent)} of {len(asked)} folders of conda channels do not answer",
+            hint="is the channel still there, and does it want a login? rattler takes it from `rattler auth login`,"
+            " RATTLER_AUTH_FILE or netrc",
+            details=tuple(f"{channel}/{subdir}: {reason}" for (channel, subdir), reason in silent.items()),
+        )
+    return {place: answer for place, answer in answers.items() if not isinstance(answer, str)}
+
+
+def locked(packages: Sequence[CondaPackage], served: Channels) -> list[LockedCondaPackage | Problem]:
+    """
+    Each package as the file of its channel that was installed, or why there is none.
+
+    It is `proven` where the channel has the file with the sha256 that was installed; `matched` where no sha256 is
+    recorded, and its md5, or name, version and build alone, point to one file.
+
+    Raises:
+        IntegrityError: a channel has other bytes under the name of a file that was installed.
+    """
+    found = [_locked(item, served.get((channel_of(item), item.subdir), {}).get(item.name, ())) for item in packages]
+    changed = [text for text in found if isinstance(text, str)]
+    if changed:
+        raise IntegrityError(
+            f"{len(changed)} conda {'packages are' if len(changed) > 1 else 'package is'} not what the channel serves"
+            " under the same name now",
+            hint="ask who keeps the channel; conda's cache (`pkgs`) may still hold the file that was installed",
+            details=tuple(changed),
+        )
+    return [item for item in found if not isinstance(item, str)]
+
+
+def _locked(package: CondaPackage, records: Sequence[Any]) -> LockedCondaPackage | Problem | str:
+    channel = channel_of(package)
+    if not channel or not package.subdir:
+        return _problem(package, "its record does not say which channel it came from", "unmatched")
+    file_name = public_url(package.url).rpartition("/")[2]
+    fitting = [
+        record for record in records if (record.file_name == file_name if file_name else _same_build(record, package))
+    ]
+    if not fitting:
+        is_local = channel.startswith("file:")
+        reason = f"`{file_name or package.name}` is not in the channel {channel}"
+        return _problem(package, reason, "local-build" if is_local else "unmatched")
+    if len(fitting) > 1:
+        by_hash = [record for record in fitting if package.sha256 and _hex(record.sha256) == package.sha256]
+        if len(by_hash) != 1:
+            names = ", ".join(sorted(record.file_name for record in fitting))
+            return _problem(package, f"its record does not say which file it was: {names}", "unmatched")
+        fitting = by_hash
+    (record,) = fitting
+    sha256, md5 = _hex(record.sha256), _hex(record.md5)
+    if (package.sha256 and sha256 and package.sha256 != sha256) or (package.md5 and md5 and package.md5 != md5):
+        return (
+            f"{record.file_name}: sha256 {package.sha256 or '?'} (md5 {package.md5 or '?'}) was installed, and the"
+            f" channel {channel} has {sha256 or '?'} (md5 {md5 or '?'})"
+        )
+    if not (package.sha256 or sha256) or record.size is None:
+        return _problem(package, f"the channel {channel} gives no sha256 of it", "unmatched")
+    kind = record.noarch
+    return LockedCondaPackage(
+        name=package.name,
+        version=package.version,
+        build=package.build,
+        channel=channel,
+        subdir=package.subdir,
+        file_name=record.file_name,
+        url=f"{channel}/{package.subdir}/{record.file_name}",
+        size_bytes=record.size,
+        sha256=package.sha256 or sha256,
+        md5=md5 or package.md5,
+        state="proven" if package.sha256 and sha256 else "matched",
+        requested=package.requested,
+        noarch="python" if kind.python else "generic" if kind.generic else "",
+        depends=tuple(sorted(record.depends)),
+        distributions=tuple(BroughtDistribution(name=name, version=version) for name, version in package.distributions),
+    )
+
+
+def _same_build(record: Any, package: CondaPackage) -> bool:
+    return (str(record.version), record.build) == (package.version, package.build)
+
+
+def _hex(digest: bytes | None) -> str:
+    return digest.hex() if digest else ""
+
+
+def _problem(package: CondaPackage, reason: str, state: str) -> Problem:
+    return Problem(
+        f"{package.name} (conda)",
+        package.version,
+        reason,
+        "put its file back into that channel, or install the build that a channel has, train again, and take a new"
+        " snapshot",
+        state,
+    )
