@@ -19,17 +19,23 @@ from typing import Any
 _MARK = 4
 """Hexadecimal digits of a mark. That the whole is right the digest says; a mark only says where it is not."""
 
+_ON_A_LINE = 8
+
 _LISTS = ("conda_packages", "os_packages", "substituted", "left_out")
 
 Part = tuple[str, str, Any]
 """The path of a part in the document, what to call it, and what it holds."""
 
 
-def sealed(document: dict[str, Any]) -> dict[str, str]:
-    """What `[tool.envparity.end]` holds of a document: the marks of its parts in their order, and the digest."""
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """
+    What `[tool.envparity.end]` holds of a document: the marks of its parts in their order, some on a line so that a
+    part which changes changes one of these lines, and the digest.
+    """
     texts = [_text(value) for _, _, value in _parts(document)]
-    marks = "".join(hashlib.sha256(text).hexdigest()[:_MARK] for text in texts)
-    return {"marks": marks, "sha256": hashlib.sha256(b"\n".join(texts)).hexdigest()}
+    marks = [hashlib.sha256(text).hexdigest()[:_MARK] for text in texts]
+    lines = ["".join(marks[at : at + _ON_A_LINE]) for at in range(0, len(marks), _ON_A_LINE)]
+    return {"marks": lines, "sha256": hashlib.sha256(b"\n".join(texts)).hexdigest()}
 
 
 def broken(document: dict[str, Any], end: dict[str, Any]) -> list[tuple[str, str]]:
@@ -43,7 +49,9 @@ def broken(document: dict[str, Any], end: dict[str, Any]) -> list[tuple[str, str
     if end.get("sha256") == here["sha256"]:
         return []
     parts = list(_parts(document))
-    before, after = _split(str(end.get("marks", ""))), _split(here["marks"])
+    lines = end.get("marks", ())
+    before = _split("".join(map(str, lines)) if isinstance(lines, list | str) else "")
+    after = _split("".join(here["marks"]))
     found: list[tuple[str, str]] = []
     for kind, first, last, start, stop in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if kind == "equal":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -334,8 +335,8 @@ def test_proving_changes_nothing_of_the_lock_but_the_states(pipeline: Pipeline, 
     assert quick.stdout.splitlines()[0] == f"{count} matched"
     assert done.stdout.splitlines()[0] == f"{count} proven", "who requires it need not ask for it too"
     changed = [(a, b) for a, b in zip(*(p.read_text().splitlines() for p in (matched, proven)), strict=True) if a != b]
-    seals = [(a, b) for a, b in changed if a.startswith(("marks = ", "sha256 = "))]
-    assert len(seals) == 2, "of what the lock says, and not of what it names"
+    seals = [(a, b) for a, b in changed if re.fullmatch(r' +"[0-9a-f]+",|sha256 = "[0-9a-f]{64}"', a)]
+    assert len(seals) == 1 + -(-count // 8), "a line for eight distributions, and the digest of all"
     changed = [pair for pair in changed if pair not in seals]
     assert {(a.replace("matched", "proven"), b) for a, b in changed} == {(b, b) for _, b in changed}
     assert proven.read_bytes() == pipeline.lock.read_bytes()
@@ -405,12 +406,6 @@ def test_a_wheel_with_another_hash_is_an_integrity_error_and_keeps_the_old_image
 
     assert "does not have the promised content" in done.stderr
     assert (tmp_path / "image" / "index.json").read_bytes() == before
-
-
-def test_a_place_that_is_not_supported_yet_says_so(pipeline: Pipeline) -> None:
-    done = envparity("build", pipeline.lock, "--output", "registry:localhost:5000/x", status=2)
-
-    assert "not supported yet" in done.stderr
 
 
 def test_a_build_without_a_place_is_a_usage_error(pipeline: Pipeline) -> None:

@@ -365,7 +365,7 @@ def test_what_the_index_serves_otherwise_under_the_same_name_is_packed(trained: 
     other = pack(tmp_path, {"plain/__init__.py": b"altered = 1\n"}, file_name="plain-1.0-py3-none-any.whl")
     serve(trained.index, other)
     try:
-        trained.lock("--repack", "all", out=tmp_path)
+        trained.lock("--repack", "all", out=tmp_path, ENVPARITY_CACHE_DIR=str(tmp_path / "cache"))
     finally:
         serve(trained.index, trained.folder / "plain-1.0-py3-none-any.whl")
 
