@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from envparity.errors import IncompleteError
@@ -193,16 +193,24 @@ _Edges = dict[str, dict[str, frozenset[tuple[str, str]]]]
 
 def _edges(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> _Edges:
     """Read all requirements once. Extras that no marker mentions need no row: they add nothing."""
-    return {each.name: _requirements(each.requires, marker_env) for each in distributions if each.importable}
+    importable = [each for each in distributions if each.importable]
+    installed = {each.name for each in importable}
+    return {each.name: _requirements(each.requires, marker_env, installed) for each in importable}
 
 
-def _requirements(texts: Iterable[str], marker_env: Mapping[str, str]) -> dict[str, frozenset[tuple[str, str]]]:
+def _requirements(
+    texts: Iterable[str], marker_env: Mapping[str, str], installed: Collection[str]
+) -> dict[str, frozenset[tuple[str, str]]]:
+    """What is not installed leads nowhere, and its conditions, most of all, need not be read."""
     from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
     rows: dict[str, set[tuple[str, str]]] = {"": set()}
     for text in texts:
+        named = _NAME.match(text)
+        if named and canonicalize_name(named[1]) not in installed:
+            continue
         try:
             requirement = Requirement(text)
         except InvalidRequirement:

@@ -7,6 +7,7 @@ __all__ = ["check_imports", "check_platform", "stdlib_names"]
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from envparity.errors import RefusedError
@@ -184,6 +185,7 @@ def _mismatch(distribution: LockedDistribution, target: Target, glibc: str, floo
     return ""
 
 
+@cache
 def _python_tags(version: str) -> frozenset[tuple[str, str]]:
     """The pairs of interpreter and ABI that a CPython accepts."""
     from packaging.tags import compatible_tags, cpython_tags

@@ -76,9 +76,20 @@ def wheels_of(
 ) -> Iterator[tuple[IndexFile, tuple[int, str] | tuple[()], frozenset[Tag]]]:
     """The wheels of one version, with build and tags. Names of the past that are not valid are passed over."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.version import InvalidVersion, Version
 
+    # A page lists thousands of names, and to read the whole of one takes longer than to decode it.
+    same: dict[str, bool] = {}
     for file in files:
-        if not file.filename.endswith(".whl"):
+        parts = file.filename.split("-", 2)
+        if not file.filename.endswith(".whl") or len(parts) < 3:
+            continue
+        if parts[1] not in same:
+            try:
+                same[parts[1]] = Version(parts[1]) == version
+            except InvalidVersion:
+                same[parts[1]] = False
+        if not same[parts[1]]:
             continue
         try:
             found, its_version, build, tags = parse_wheel_filename(file.filename)
