@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,story]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,lock,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -202,6 +202,32 @@ def diffs(folder: Path, runs: int) -> None:
         print("| {} | {} |".format(*line.split("|")), flush=True)
 
 
+def locks(folder: Path, uv: str, runs: int) -> None:
+    """
+    232 real distributions, locked with nothing cached, and again, and proven; beside uv, which hashes the same pins.
+
+    It installs 1.7 GB. uv says nothing of an image: the packages of the base are in our figures and not in its.
+    """
+    pins = Path(__file__).resolve().parent / "pins.txt"
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, "pinned"], cwd=folder, check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--no-deps", "-p", "pinned", "-r", pins], cwd=folder, check=True)
+    envparity = str(BIN / "envparity")
+    take = [envparity, "snapshot", "venv:pinned", "-o", "pinned.env.json"]
+    subprocess.run(take, cwd=folder, check=True, capture_output=True)
+    hashed = [uv, "pip", "compile", "-q", "--no-deps", "--generate-hashes", "-p", sys.executable, str(pins)]
+    lock = [envparity, "lock", "pinned.env.json", "-q", "-o", "pylock.pinned.toml"]
+    anew = ["sh", "-c", 'rm -rf anew pylock.* && ENVPARITY_CACHE_DIR="$PWD/anew" exec "$@"', "sh", *lock]
+    again = ["sh", "-c", 'ENVPARITY_CACHE_DIR="$PWD/again" exec "$@"', "sh", *lock]
+    rows = [
+        ("`uv pip compile --no-deps --generate-hashes --no-cache`", [*hashed, "--no-cache", "-o", "cold.txt"]),
+        ("the same with its cache", [*hashed, "-o", "warm.txt"]),
+        ("`envparity lock`, nothing cached", anew),
+        ("`envparity lock`, again", again),
+        ("`envparity lock --prove`, nothing cached", [*anew, "--prove"]),
+    ]
+    table("A lock of 232 distributions", rows, min(runs, 5), folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
@@ -224,6 +250,8 @@ def main() -> int:
             images(folder, arguments.runs)
         if "diff" in only:
             diffs(folder, arguments.runs)
+        if "lock" in only:
+            locks(folder, uv, arguments.runs)
         if "running" in only:
             running(folder, uv, arguments.runs)
         if not only & {"start", "reading", "story"}:
