@@ -12,6 +12,7 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from envparity.locking.asked import Asked
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
 from envparity.oci import pack
+from envparity.progress import SILENT
 from envparity.resolvers import debian, interpreter, interpreter_of_image
 from envparity.values import (
     ARCHITECTURES,
@@ -94,7 +96,12 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
             left_out += unused
         of_conda = conda.recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
         trained = [item for item in chosen if item.name not in plan.names]
-        wheels = recovered(environment, trained, python, asked=asked, fetcher=fetcher, workplace=workplace)
+        # The archive's lists are fetched, checked and unpacked beside the index's pages, whose bar is the one shown.
+        quiet = replace(fetcher, progress=SILENT)
+        with fetcher.client.workers(1) as pool:
+            archive = pool.submit(debian.read_index, base, quiet, architecture=architecture)
+            wheels = recovered(environment, trained, python, asked=asked, fetcher=fetcher, workplace=workplace)
+            index = archive.result()
         models = environment.artifacts or ()
         wheels = additions.joined(wheels, plan, place, asked=asked, fetcher=fetcher, artifacts=models)
     # 3 and 4
@@ -119,7 +126,7 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
             workplace=workplace,
             fetcher=fetcher,
             add=asked.add_os,
-            index=stated.index if stated is not None else None,
+            index=stated.index if stated is not None else index,
             bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
         )
     # 5

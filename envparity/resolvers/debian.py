@@ -317,9 +317,13 @@ def read_index(
             urls = (f"{folder}/by-hash/SHA256/{sha256}", f"{folder}/Packages.xz")
             title = f"package index of {suite.name}"
             wanted.append((order, Wanted(title, urls, sha256, size_bytes), hashes[path][1]))
+    new = any(fetcher.cache.blob(item.sha256) is None for _, item, _ in wanted)
     paths = fetcher.blobs([item for _, item, _ in wanted], title=f"package index of {base}")
     lists = [(order, item.title, file, size) for (order, item, size), file in zip(wanted, paths, strict=True)]
-    return Index(row, architecture, _Later(lists), tuple(item.sha256 for _, item, _ in wanted))
+    stanzas = _Later(lists)
+    if new:
+        len(stanzas)  # no answer can be known of a list that is new, so it is unpacked where others may still wait
+    return Index(row, architecture, stanzas, tuple(item.sha256 for _, item, _ in wanted))
 
 
 class _Later(Mapping[str, tuple[tuple[int, bytes], ...]]):
