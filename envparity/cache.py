@@ -3,25 +3,59 @@ Content-addressed blobs on disk. Nothing gets its name before its digest was che
 
 Layout: `blobs/sha256/ab/abcdef…` for bytes, `notes/KEY.json` for small results by key. Safe for concurrent processes:
 a blob is written beside its place and renamed, and two writers of one blob write the same bytes.
+
+What is used is touched, so that its time says when it was used last. Each process that uses the cache has a locked file
+in `users/`, as old as its first use; `prune` removes nothing that was used since the oldest of them began. `gate.lock`
+is shared while something is looked up and touched, and held alone while things are removed: no file goes between.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
+import shutil
+import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from envparity.errors import IntegrityError, UnreachableError, UsageError
+from envparity.errors import EnvparityError, IntegrityError, UnreachableError, UsageError
 from envparity.files import make_folder, private_folder, replacing, translated, write_bytes
 
 T = TypeVar("T")
 
 _MARK = "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag of envparity.\n"
+
+USUAL_MOST_BYTES = 20 * 10**9
+"""What a cache is brought down to where nobody says otherwise."""
+
+_PRUNED_EVERY_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a pruning did: files and bytes removed, those of them that were damaged, and what is left."""
+
+    removed: int
+    removed_bytes: int
+    damaged: int
+    in_use: int
+    left: int
+    left_bytes: int
+
+
+@dataclass(frozen=True)
+class _Kept:
+    place: Path
+    size_bytes: int
+    used_at: float
 
 
 class Cache:
@@ -37,12 +71,18 @@ class Cache:
                     "this user has no home, so there is no place for the cache", hint="name one in ENVPARITY_CACHE_DIR"
                 )
         self.folder = folder
+        self._registered = False
 
     def blob(self, sha256: str) -> Path | None:
         """The file with these bytes, if it is here. It was checked when it came; `checked_blob` checks it again."""
         self._require_own()
         place = self._place(sha256)
-        return place if place.is_file() else None
+        self._register()
+        with self._gate(fcntl.LOCK_SH):
+            if not place.is_file():
+                return None
+            _touch(place)
+            return place
 
     def checked_blob(self, sha256: str) -> Path | None:
         """The same, hashed again: a damaged file is removed, and `None` answered."""
@@ -135,8 +175,11 @@ class Cache:
     def note(self, key: str, kind: type[T]) -> T | None:
         """What was noted under a key, or `None`: also where it is damaged, since it can be found out again."""
         self._require_own()
+        place = self.folder / "notes" / f"{key}.json"
         try:
-            return msgspec.json.decode((self.folder / "notes" / f"{key}.json").read_bytes(), type=kind)
+            data = place.read_bytes()
+            _touch(place)
+            return msgspec.json.decode(data, type=kind)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
@@ -167,7 +210,170 @@ class Cache:
         if not self.folder.is_dir():
             make_folder(self.folder, mode=0o700)
             write_bytes(self.folder / "CACHEDIR.TAG", _MARK.encode())
+        self._register()
         return make_folder(self.folder / name)
+
+    def size(self) -> tuple[int, int]:
+        """How many files there are, and how many bytes they have."""
+        kept = self._kept()
+        return len(kept), sum(item.size_bytes for item in kept)
+
+    def prune(self, *, most_bytes: int | None = None, older_than_s: float | None = None, check: bool = False) -> Pruned:
+        """
+        Remove what was not used for so long, then what was used least recently, until at most so many bytes are left.
+        With `check`, every file is read, and a damaged one is removed too.
+
+        What a running process uses or writes is never removed; what a dead one left half written is.
+
+        Raises:
+            UsageError: the folder is no cache of envparity.
+            UnreachableError: it cannot be read, or something cannot be removed.
+        """
+        self._require_own()
+        if not self.folder.exists():
+            return Pruned(0, 0, 0, 0, 0, 0)
+        if not self._is_ours():
+            raise UsageError(
+                f"`{self.folder}` is not a cache of envparity, so nothing in it is removed",
+                hint="ENVPARITY_CACHE_DIR names the cache; `envparity cache dir` prints it",
+            )
+        try:
+            damaged = {item.place for item in self._kept() if _damaged(item.place)} if check else set()
+            with self._gate(fcntl.LOCK_EX, needed=True):
+                return self._prune(self._in_use_since(), most_bytes, older_than_s, damaged)
+        except OSError as error:
+            raise translated(error, f"prune the cache `{self.folder}`") from error
+
+    def bound(self, most_bytes: int = USUAL_MOST_BYTES) -> None:
+        """Prune to so many bytes, at most once a day; where that fails, the next run tries."""
+        mark = self.folder / "pruned"
+        with suppress(OSError, EnvparityError):
+            if not self._is_ours() or (mark.exists() and 0 <= time.time() - mark.stat().st_mtime < _PRUNED_EVERY_S):
+                return
+            write_bytes(mark, b"")
+            self.prune(most_bytes=most_bytes)
+
+    def _prune(self, since: float, most_bytes: int | None, older_than_s: float | None, damaged: set[Path]) -> Pruned:
+        kept = sorted(self._kept(), key=lambda item: item.used_at)
+        left_bytes = sum(item.size_bytes for item in kept)
+        oldest = time.time() - older_than_s if older_than_s is not None else None
+        removed = removed_bytes = found_damaged = in_use = 0
+        for item in kept:
+            too_old = oldest is not None and item.used_at < oldest
+            too_much = most_bytes is not None and left_bytes > most_bytes
+            if not (too_old or too_much or item.place in damaged):
+                continue
+            if item.used_at >= since:
+                in_use += 1
+                continue
+            item.place.unlink(missing_ok=True)
+            left_bytes -= item.size_bytes
+            removed += 1
+            removed_bytes += item.size_bytes
+            found_damaged += item.place in damaged
+        for place in _listed(self.folder / "incoming"):
+            if place.lstat().st_mtime < since:
+                if place.is_dir() and not place.is_symlink():
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
+                    place.unlink(missing_ok=True)
+        return Pruned(removed, removed_bytes, found_damaged, in_use, len(kept) - removed, left_bytes)
+
+    def _kept(self) -> list[_Kept]:
+        self._require_own()
+        folders = [*_listed(self.folder / "blobs" / "sha256"), self.folder / "notes"]
+        found = []
+        for place in (place for folder in folders if not folder.is_symlink() for place in _listed(folder)):
+            with suppress(FileNotFoundError):
+                state = place.lstat()
+                if not place.is_dir() or place.is_symlink():
+                    found.append(_Kept(place, state.st_size, state.st_mtime))
+        return found
+
+    def _is_ours(self) -> bool:
+        mark = self.folder / "CACHEDIR.TAG"
+        return mark.is_file() and mark.read_bytes()[:200] == _MARK.encode()
+
+    def _register(self) -> None:
+        # A cache that cannot be written to is not pruned by this user either.
+        if self._registered or not self.folder.is_dir():
+            return
+        self._registered = True
+        with suppress(OSError), self._gate(fcntl.LOCK_SH):
+            users = self.folder / "users"
+            users.mkdir(exist_ok=True)
+            place = users / f"{os.getpid()}-{os.urandom(8).hex()}"
+            handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            weakref.finalize(self, _leave, handle, place, os.getpid())
+            fcntl.flock(handle, fcntl.LOCK_SH)
+
+    def _in_use_since(self) -> float:
+        """When the oldest process that still uses the cache began to; the files of dead ones are removed."""
+        since = float("inf")
+        for place in _listed(self.folder / "users"):
+            with suppress(FileNotFoundError):
+                handle = os.open(place, os.O_RDWR | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    place.unlink(missing_ok=True)
+                except BlockingIOError:
+                    since = min(since, os.fstat(handle).st_mtime)
+                finally:
+                    os.close(handle)
+        return since
+
+    @contextmanager
+    def _gate(self, how: int, *, needed: bool = False) -> Iterator[None]:
+        # Opened each time: of one that is open, all threads would share the lock.
+        handle = None
+        try:
+            handle = os.open(self.folder / "gate.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(handle, how)
+        except OSError:
+            if needed:
+                if handle is not None:
+                    os.close(handle)
+                raise
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+
+def _touch(place: Path) -> None:
+    with suppress(OSError):
+        os.utime(place)
+
+
+def _leave(handle: int, place: Path, process: int) -> None:
+    os.close(handle)
+    if os.getpid() == process:  # a fork shares the lock, and its end is not ours
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _damaged(place: Path) -> bool:
+    try:
+        if place.is_symlink():
+            return True
+        if place.parent.name == "notes":
+            msgspec.json.decode(place.read_bytes())
+            return False
+        with place.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        return not re.fullmatch("[0-9a-f]{64}", place.name) or found != place.name
+    except FileNotFoundError:
+        return False
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
 
 
 class Unnamed:

@@ -55,6 +55,7 @@ class Fetcher:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+        self.cache.bound()
 
     def blobs(self, wanted: Sequence[Wanted], title: str = "download") -> list[Path]:
         """

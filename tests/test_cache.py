@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from envparity.cache import Cache
-from envparity.errors import UnreachableError
+from envparity.errors import UnreachableError, UsageError
 from tests.tools import by_nobody, not_here
 
 DIGEST = hashlib.sha256(b"content").hexdigest()
@@ -102,3 +104,113 @@ def test_the_bytes_of_a_blob_are_those_of_its_digest_or_none(tmp_path: Path) -> 
     assert cache.checked_bytes(DIGEST) is None
     assert not place.exists()
     assert cache.checked_bytes(DIGEST) is None
+
+
+def several(folder: Path, *contents: bytes) -> list[Path]:
+    """Blobs that nobody uses any more, each used a day after the one before."""
+    places = []
+    for days, content in enumerate(reversed(contents), 1):
+        digest = hashlib.sha256(content).hexdigest()
+        places.append(Cache(folder).adopt([content], sha256=digest, size_bytes=None, what="thing"))
+        used_at = places[-1].stat().st_mtime - days * 86400
+        os.utime(places[-1], (used_at, used_at))
+    return places[::-1]
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    oldest, middle, newest = several(tmp_path / "cache", b"1" * 10, b"2" * 10, b"3" * 10)
+    Cache(tmp_path / "cache").blob(oldest.name)
+
+    done = Cache(tmp_path / "cache").prune(most_bytes=20)
+
+    assert [place.exists() for place in (oldest, middle, newest)] == [True, False, True]
+    assert (done.removed, done.removed_bytes, done.left, done.left_bytes) == (1, 10, 2, 20)
+
+
+def test_what_was_not_used_for_long_goes_notes_too(tmp_path: Path) -> None:
+    old, new = several(tmp_path / "cache", b"old", b"new")
+    cache = Cache(tmp_path / "cache")
+    cache.write_note("key", 1)
+    note = tmp_path / "cache" / "notes" / "key.json"
+    os.utime(note, (0, 0))
+
+    cache.prune(older_than_s=1.5 * 86400)
+
+    assert (old.exists(), new.exists(), note.exists()) == (False, True, False)
+
+
+_USER = """
+import sys
+from pathlib import Path
+from envparity.cache import Cache
+cache = Cache(Path(sys.argv[1]))
+cache.blob(sys.argv[2])
+with cache.writing() as blob, cache.workplace() as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_running_process_uses_or_writes_is_not_removed_until_it_is_dead(tmp_path: Path) -> None:
+    """A build whose wheels vanish under it fails with an error that nobody can explain."""
+    used, unused = several(tmp_path / "cache", b"used", b"unused")
+    argv = [sys.executable, "-c", _USER, str(tmp_path / "cache"), used.name]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            workplace = Path(process.stdout.readline().strip())
+            done = Cache(tmp_path / "cache").prune(most_bytes=0)
+            alive = (used.exists(), unused.exists(), workplace.exists(), len(list(workplace.parent.iterdir())))
+        finally:
+            process.kill()
+    Cache(tmp_path / "cache").prune(most_bytes=0)
+
+    assert (alive, done.in_use) == ((True, False, True, 2), 1)
+    assert not used.exists()
+    assert not list((tmp_path / "cache" / "incoming").iterdir())
+    assert not list((tmp_path / "cache" / "users").iterdir())
+
+
+def test_damage_is_found_where_it_is_looked_for(tmp_path: Path) -> None:
+    good, bad = several(tmp_path / "cache", b"good", b"bad")
+    bad.write_bytes(b"other")
+    Cache(tmp_path / "cache").write_note("key", 1)
+    (tmp_path / "cache" / "notes" / "key.json").write_bytes(b"{")
+
+    done = Cache(tmp_path / "cache").prune(check=True)
+
+    assert (good.exists(), bad.exists(), done.damaged, done.left) == (True, False, 2, 1)
+
+
+def test_a_folder_that_is_no_cache_of_ours_is_left_alone(tmp_path: Path) -> None:
+    """A wrong ENVPARITY_CACHE_DIR must not empty somebody's folder."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine").touch()
+    tmp_path.chmod(0o700)
+
+    with pytest.raises(UsageError, match="is not a cache of envparity"):
+        Cache(tmp_path).prune(most_bytes=0)
+    Cache(tmp_path).bound(0)
+
+    assert [place.name for place in tmp_path.iterdir()] == ["notes"]
+    assert (tmp_path / "notes" / "mine").exists()
+
+
+def test_a_cache_is_bounded_once_a_day(tmp_path: Path) -> None:
+    first, second = several(tmp_path / "cache", b"first", b"second")
+    Cache(tmp_path / "cache").bound(6)
+    assert (first.exists(), second.exists()) == (False, True)
+
+    Cache(tmp_path / "cache").bound(0)
+    assert second.exists()
+    os.utime(tmp_path / "cache" / "pruned", (0, 0))
+
+    Cache(tmp_path / "cache").bound(0)
+    assert not second.exists()
+
+
+def test_a_cache_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "none")
+
+    assert (cache.size(), cache.prune(most_bytes=0).left, cache.blob(DIGEST)) == ((0, 0), 0, None)
+    assert not cache.folder.exists()

@@ -33,11 +33,12 @@ COMMANDS: dict[str, str] = {
     "verify": "Prove that an image is the environment that it claims to be.",
     "rules": "List what is known of differences, or search it.",
     "explain": "Print one rule: what it says, how it is known, and what to do.",
+    "cache": "Say where the cache is and how large; remove what is not used.",
     "init": "Write envparity.yaml: targets, policy, defaults.",
 }
 """Each verb is the module of its name, which has a `command`."""
 
-LATER = ("dockerfile", "doctor", "cache")
+LATER = ("dockerfile", "doctor")
 """Verbs of the contract that do not work yet; they are named as such, and not offered."""
 
 

@@ -19,6 +19,7 @@ from envparity.errors import UnsupportedError, plain
 from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
+    from envparity.cache import Cache
     from envparity.fetch import Fetcher
     from envparity.report.text import Style
     from envparity.resolvers.indexes import Index
@@ -58,14 +59,20 @@ class Common:
         are the package indexes by whose names the user's logins may go; with `refresh`, their pages are asked
         for again.
         """
-        from envparity.cache import Cache
         from envparity.fetch import Fetcher
         from envparity.network import Client
         from envparity.resolvers.logins import Logins
 
-        folder = os.environ.get("ENVPARITY_CACHE_DIR")
         client = Client(offline=self.offline, logins=Logins(os.environ, named))
-        return Fetcher(client, Cache(Path(folder) if folder else None), self.progress, refresh)
+        return Fetcher(client, the_cache(), self.progress, refresh)
+
+
+def the_cache() -> Cache:
+    """The cache of this user: in ENVPARITY_CACHE_DIR, or in the user's own place."""
+    from envparity.cache import Cache
+
+    folder = os.environ.get("ENVPARITY_CACHE_DIR")
+    return Cache(Path(folder) if folder else None)
 
 
 _OPTIONS = (
