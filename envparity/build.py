@@ -22,7 +22,7 @@ from envparity import codec, lockfile, platforms
 from envparity.collectors import models as model_files
 from envparity.errors import MalformedError
 from envparity.fetch import Fetcher
-from envparity.image import app, configuration, layers, preflight
+from envparity.image import app, configuration, layers, preflight, serving
 from envparity.image.contents import Supplies
 from envparity.image.plan import plan
 from envparity.image.supply import completed, supply, the_target
@@ -41,7 +41,7 @@ class Request:
     """
     What to build: a lock by its path, what goes in beside it, and where the image goes under which name. `environ` are
     the variables of envparity's own process, which say where logins and the engine are. `platform` is the one that is
-    meant of a lock for several; by default that of this machine.
+    meant of a lock for several; by default that of this machine. `serve` names a server, or nothing.
     """
 
     lock: Path
@@ -52,6 +52,7 @@ class Request:
     options: Options = field(default_factory=Options)
     environ: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""
+    serve: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
     for output in request.outputs:
         places.check_destination(output, request.name)
     options = completed(request.options, request.models, request.app, lock)
+    options = serving.with_server(options, request.serve)
+    serving.check_lock(request.serve, lock, str(request.lock))
     # 2
     preflight.check_imports(dict(map(_refers_to, request.models)), lock, target.interpreter.version, request.app)
     preflight.check_platform(lock, target)

@@ -36,7 +36,14 @@ _PATH = click.Path(path_type=Path)
     "--port", "ports", multiple=True, type=click.IntRange(1, 65535), help="A port that it serves; repeatable."
 )
 @click.option("--platform", default="", metavar="OS/ARCH", help="Of a lock for several [default: this machine's].")
-@later_options("--serve", "--codec", flags=("--plan",))
+@click.option(
+    "--serve",
+    type=click.Choice(["fastapi", "none"]),
+    default="none",
+    show_default=True,
+    help="Answer HTTP for the model, on port 8080 (docs/serve.md).",
+)
+@later_options("--codec", flags=("--plan",))
 @common_options
 def command(
     common: Common,
@@ -52,6 +59,7 @@ def command(
     workdir: str,
     ports: tuple[int, ...],
     platform: str,
+    serve: str,
 ) -> None:
     """
     Assemble the image of LOCK: no daemon, no root, no Dockerfile, and the same bytes on any machine.
@@ -81,7 +89,8 @@ def command(
         workdir=workdir,
         ports=ports,
     )
-    request = build.Request(lock, outputs, name, models, app, chosen, os.environ, platform)
+    server = "" if serve == "none" else serve
+    request = build.Request(lock, outputs, name, models, app, chosen, os.environ, platform, server)
     with common.fetcher() as fetcher:
         built = build.assemble(request, fetcher=fetcher)
     width = max(len(layer.title) for layer in built.plan.layers)

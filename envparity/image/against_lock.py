@@ -30,6 +30,8 @@ from envparity.image.findings import (
     unread,
 )
 from envparity.image.plan import history, plan
+from envparity.image.serving import ENTRYPOINT
+from envparity.image.serving import PLACE as SERVER
 from envparity.oci.entries import Entry, content_sha256, shown
 from envparity.oci.image import CREATED, Image
 from envparity.oci.tar import write_layer
@@ -219,7 +221,7 @@ def _folder_rows(supplies: Supplies) -> dict[str, Row]:
     """The folders that the planned layers make: a layer that nobody planned changes nothing by naming one as it is."""
     base = {entry.path: entry for entry in supplies.folders.values() if entry.kind == "folder"}
     rows = {path: Row("folder", entry.mode, entry.uid, entry.gid) for path, entry in base.items()}
-    held = (*supplies.owners, *(f"{place}/x" for place in (MODELS, APP, PAPERS)))
+    held = (*supplies.owners, *(f"{place}/x" for place in (MODELS, APP, SERVER, PAPERS)))
     below = _with_parents({path: Row("file", 0o644) for path in held}, supplies.folders)
     return {path: row for path, row in below.items() if row.kind == "folder"} | rows
 
@@ -233,6 +235,7 @@ def _owner(path: str, planned: PlannedLayer | None, supplies: Supplies) -> str:
 _OWNERS = {
     Step.MODEL: "model {}",
     Step.APP: "the application",
+    Step.SERVER: "the server of envparity",
     Step.PAPERS: "lock and snapshot",
     Step.INTERPRETER: "the interpreter, {}",
 }
@@ -305,7 +308,9 @@ def _options(supplies: Supplies, options: Options, expected: Options) -> Iterato
         yield configuration_finding(
             "user", expected.user, options.user, Severity.HIGH, reason, "if you built it so, say --user"
         )
-    if options.entrypoint != expected.entrypoint:
+    # The server's own layer was assembled again like any other: what its entry point starts is known.
+    served = options.serve and options.entrypoint == ENTRYPOINT and expected.entrypoint == Options().entrypoint
+    if options.entrypoint != expected.entrypoint and not served:
         meant_text, said_text = (shown(" ".join(side.entrypoint)) for side in (expected, options))
         reason = "The image starts something else; the lock does not know what it should start."
         fix = "if you built it so, say --entrypoint here too"

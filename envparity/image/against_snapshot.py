@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from envparity.collectors import records as record_files
 from envparity.collectors.verification import verify_files
 from envparity.errors import IncompleteError
+from envparity.image import serving
 from envparity.image.app import PLACE as APP
 from envparity.image.findings import (
     Evidence,
@@ -88,7 +89,7 @@ def against_snapshot(
     findings += _in_place_of_stdlib(tree, image, found)
     findings += _compiled(tree, folders, gaps)
     findings += _privileged(tree)
-    findings += _settings(image, wanted, expected)
+    findings += _settings(image, tree, wanted, expected)
     others = sum(1 for node in tree.walk() if node.kind == "file" and not node.path.startswith(tuple(texts)))
     gaps.append(
         not_recorded(
@@ -252,7 +253,7 @@ def _privileged(tree: ImageTree) -> Iterator[Finding]:
             yield _finding(tree, node.path, Change.ADDED, "nobody", "It gives rights to whoever runs it.")
 
 
-def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[Finding]:
+def _settings(image: Image, tree: ImageTree, wanted: Environment, expected: Options) -> Iterator[Finding]:
     runtime = image.config.config
     said = image.variables
     if said.get("PYTHONPATH") == f"/{APP}":
@@ -265,7 +266,8 @@ def _settings(image: Image, wanted: Environment, expected: Options) -> Iterator[
             fix = f"if you built it so, say `--env {name}=...` here too"
             texts = (shown(meant.get(name, "")), shown(value))
             yield configuration_finding(f"variable {name}", *texts, Severity.HIGH, reason, fix)
-    if image.starts != expected.entrypoint:
+    served = image.starts == serving.ENTRYPOINT and expected.entrypoint == Options().entrypoint
+    if image.starts != expected.entrypoint and not (served and serving.is_ours(tree)):
         texts = (shown(" ".join(expected.entrypoint)), shown(" ".join(image.starts)) or "(nothing)")
         reason = "The image starts something else than its Python; a snapshot does not know what it should start."
         fix = "if you built it so, say --entrypoint here too"

@@ -8,6 +8,7 @@ from envparity.codec import canonical
 from envparity.errors import MalformedError
 from envparity.image.app import PLACE as APP
 from envparity.image.plan import PREFIX
+from envparity.image.serving import HEALTH_CHECK
 from envparity.values import Lock, Options, Target
 
 OPTIONS = "envparity.options"
@@ -32,6 +33,7 @@ def runtime(lock: Lock, target: Target, options: Options, lock_sha256: str) -> d
         "Entrypoint": list(options.entrypoint),
         "User": options.user,
         "WorkingDir": options.workdir or (f"/{APP}" if options.app is not None else "/"),
+        "Healthcheck": HEALTH_CHECK if options.serve else {},
         "ExposedPorts": {f"{port}/tcp": {} for port in options.ports},
         "Labels": {
             **{item.name: item.value for item in options.labels},

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envparity.image import app, base, conda, interpreter, wheels
+from envparity.image import app, base, conda, interpreter, serving, wheels
 from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
 from envparity.values import Lock, PlannedLayer, Step, Target
@@ -111,6 +111,8 @@ class Supplies:
                 return [self._model_entry(layer.inputs[0], int(layer.inputs[1]))]
             case Step.APP:
                 return app.app_entries(self.app) if self.app is not None else []
+            case Step.SERVER:
+                return serving.server_entries(layer.inputs[1])
             case Step.PAPERS:
                 return self._papers()
 

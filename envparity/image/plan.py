@@ -2,7 +2,7 @@
 Which bytes go in which layer, decided from the lock and the options alone: pure, so that two machines decide alike.
 
 From the lowest layer to the highest by how seldom they change: base, interpreter, large wheels one by one, the small
-ones together, each model, the application, and the papers (lock and snapshot).
+ones together, each model, the application, the server, and the papers (lock and snapshot).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from envparity.image import serving
 from envparity.values import Lock, LockedCondaPackage, Options, Plan, PlannedLayer, Step, Target
 
 PREFIX = "opt/env"
@@ -61,6 +62,9 @@ def plan(lock: Lock, target: Target, options: Options, lock_sha256: str) -> Plan
     ]
     if options.app is not None:
         layers.append(PlannedLayer(step=Step.APP, title="application", inputs=(options.app,)))
+    if options.serve:
+        inputs = (options.server or "", serving.settings(options))
+        layers.append(PlannedLayer(step=Step.SERVER, title=f"server ({options.serve})", inputs=inputs))
     layers.append(PlannedLayer(step=Step.PAPERS, title="lock and snapshot", inputs=(lock_sha256, lock.snapshot.sha256)))
     return Plan(platform=target.platform, options=options, layers=tuple(layers))
 

@@ -17,7 +17,8 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     stands in a label of the image, so that `verify` can assemble the same image again.
 
     `app` is the digest of the application folder's content. `user` is `UID:GID`, by number. An empty
-    `workdir` is that of the application, or the root where there is none.
+    `workdir` is that of the application, or the root where there is none. `serve` names the server that lies in
+    the image, and `server` is the digest of its files.
     """
 
     schema: int = SCHEMA
@@ -29,6 +30,8 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ports: tuple[int, ...] = ()
     models: tuple[LockedModel, ...] = ()
     app: Sha256 | None = None
+    serve: str = ""
+    server: Sha256 | None = None
 
 
 class Step(StrEnum):
@@ -40,6 +43,7 @@ class Step(StrEnum):
     WHEELS = "wheels"
     MODEL = "model"
     APP = "app"
+    SERVER = "server"
     PAPERS = "papers"
 
 
