@@ -19,13 +19,13 @@ __all__ = [
 ]
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from envparity.errors import IncompleteError
 
 if TYPE_CHECKING:
-    from envparity.values import Distribution, Python, System
+    from envparity.values import Distribution, LockedCondaPackage, Python, System
 
 OURSELVES = "envparity"
 
@@ -266,3 +266,28 @@ def _nodes(root: str) -> Iterator[tuple[str, str]]:
     yield name, ""
     for extra in filter(None, (each.strip() for each in extras.rstrip("] ").split(","))):
         yield name, canonicalize_name(extra)
+
+
+def conda_order(packages: Sequence[LockedCondaPackage]) -> tuple[LockedCondaPackage, ...]:
+    """The packages, each after what it requires; of a circle, and of equals, by name."""
+    by_name = {item.name: item for item in packages}
+    done: dict[str, LockedCondaPackage] = {}
+
+    for start in sorted(by_name):
+        stack, seen = [(start, iter(conda_required(by_name[start], by_name.keys())))], {start}
+        while stack:
+            name, left = stack[-1]
+            following = next((one for one in left if one not in done and one not in seen), None)
+            if following is None:
+                done.setdefault(name, by_name[name])
+                stack.pop()
+            else:
+                seen.add(following)
+                stack.append((following, iter(conda_required(by_name[following], by_name.keys()))))
+    return tuple(done.values())
+
+
+def conda_required(item: LockedCondaPackage, known: Set[str]) -> list[str]:
+    """The names among these of what a conda package requires."""
+    names = {re.split(r"[ =<>!~\[]", text.strip(), maxsplit=1)[0] for text in item.depends}
+    return sorted(names & known)

@@ -29,11 +29,10 @@ def rendered(
     `markers` each line of requirements and constraints has the condition under which the lock holds.
 
     Raises:
-        UnsupportedError: a format that is not supported yet. UsageError: the lock is not there, not ours, or not for
-        that platform. MalformedError: it is damaged, or holds what the format cannot spell. IntegrityError: the
+        UsageError: the lock is not there, not ours, or not for that platform, or has nothing that the format lists.
+        MalformedError: it is damaged, or holds what the format cannot spell. IntegrityError: the
         snapshot beside it is another one.
     """
-    writers.check_format(form)
     if markers and form not in writers.WITH_MARKERS:
         raise UsageError(
             f"`--markers` makes no sense for {form}: it has no conditions",

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from envparity import codec, export, lockfile, writers
-from envparity.errors import IntegrityError, MalformedError, UnsupportedError, UsageError
+from envparity.errors import IntegrityError, MalformedError, UsageError
 from envparity.values import Distribution, Environment, LockedArtifact
-from tests.values import a_lock, training
+from tests.values import a_conda_lock, a_lock, training
 from tests.writers.samples import pinned
 
 INSTALLED = (
@@ -52,7 +52,7 @@ def test_what_requires_what_is_taken_from_the_snapshot_beside_the_lock(tmp_path:
 
 @pytest.mark.parametrize("form", sorted(writers.WITH_REQUIRED))
 def test_without_the_snapshot_it_is_said_that_nobody_knows_what_requires_what(form: str, tmp_path: Path) -> None:
-    lock = locked(tmp_path)
+    lock = locked(tmp_path, **({"targets": a_conda_lock().targets} if form.startswith("conda-") else {}))
     (tmp_path / "pylock.artifacts" / "snapshot.env.json").unlink()
 
     exported = export.rendered(lock, form)
@@ -84,7 +84,8 @@ def test_the_same_lock_gives_the_same_bytes_wherever_it_lies(form: str, tmp_path
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
 
-    here, there = (export.rendered(locked(tmp_path / place), form).text for place in ("here", "there"))
+    of_conda = {"targets": a_conda_lock().targets} if form.startswith("conda-") else {}
+    here, there = (export.rendered(locked(tmp_path / place, **of_conda), form).text for place in ("here", "there"))
 
     assert here == there
     assert str(tmp_path) not in here
@@ -98,10 +99,10 @@ def test_a_lock_of_a_name_is_called_by_it(tmp_path: Path) -> None:
     assert any("./pylock.prod.artifacts/cpython" in text for text in export.rendered(lock, "requirements").left_out)
 
 
-@pytest.mark.parametrize("form", writers.LATER)
-def test_a_format_of_conda_packages_is_refused_before_the_lock_is_looked_for(form: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="no lock holds any yet") as caught:
-        export.rendered(tmp_path / "pylock.toml", form)
+@pytest.mark.parametrize("form", ["conda-lock", "conda-lock-v2", "conda-explicit"])
+def test_a_list_of_conda_packages_is_refused_of_a_lock_that_has_none(form: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no conda package") as caught:
+        export.rendered(locked(tmp_path), form)
 
     assert "requirements" in caught.value.hint
 

@@ -11,6 +11,7 @@ import tomli_w
 from envparity.codec.seal import sealed
 from envparity.values import (
     Artifact,
+    BroughtDistribution,
     Cpu,
     Distribution,
     Environment,
@@ -20,6 +21,7 @@ from envparity.values import (
     Host,
     Lock,
     LockedArtifact,
+    LockedCondaPackage,
     LockedDistribution,
     LockedInterpreter,
     LockedModel,
@@ -142,3 +144,28 @@ def resealed(text: str) -> str:
     document = tomllib.loads(text)
     end = {**sealed(document), "count": document["tool"]["envparity"]["end"]["count"]}
     return head + header + tomli_w.dumps(end)
+
+
+def a_conda_lock(**changes: Any) -> Lock:
+    """A lock of a conda environment, with one package; `changes` are fields of that package."""
+    fields: dict[str, Any] = {
+        "name": "libdemo",
+        "version": "1.2",
+        "build": "h1_0",
+        "channel": "https://conda.example/main",
+        "subdir": "linux-64",
+        "file_name": "libdemo-1.2-h1_0.conda",
+        "url": "https://conda.example/main/linux-64/libdemo-1.2-h1_0.conda",
+        "size_bytes": 5,
+        "sha256": SOME_SHA256,
+        "md5": "a1" * 16,
+        "state": "proven",
+        "requested": True,
+        "depends": ("__glibc >=2.17,<3.0.a0", "python 3.11.*"),
+        "distributions": (BroughtDistribution(name="demo", version="1.2", import_names=("demo",)),),
+        **changes,
+    }
+    (target,) = a_lock().targets
+    virtual = ("__glibc=2.36=0",)
+    package = LockedCondaPackage(**fields)
+    return a_lock(targets=(msgspec.structs.replace(target, conda_packages=(package,), virtual_packages=virtual),))

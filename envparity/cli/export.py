@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("lock")
 @click.option(
     "--format",
-    type=click.Choice([*writers.FORMATS, *writers.LATER]),
+    type=click.Choice(list(writers.FORMATS)),
     metavar="FORMAT",
     help=f"What to write: {', '.join(writers.FORMATS)}.",
 )

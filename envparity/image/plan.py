@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
-from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from envparity import closure
 from envparity.image import serving
 from envparity.values import Lock, LockedCondaPackage, Options, Plan, PlannedLayer, Step, Target
 
@@ -74,7 +73,7 @@ def _conda(target: Target, python: str) -> list[PlannedLayer]:
     The layers of conda packages, in the order in which conda links them: what a package requires lies below it. So
     where two write one path, the one that conda links later wins, in an image too. A large one has a layer of its own.
     """
-    ordered = linked(target.conda_packages)
+    ordered = closure.conda_order(target.conda_packages)
     by_size = sorted(ordered, key=lambda item: (-item.size_bytes, item.name))
     large = {item.name for item in by_size[:MOST_LARGE] if item.size_bytes >= LARGE_BYTES}
     layers = []
@@ -90,30 +89,6 @@ def _kept_of(item: LockedCondaPackage) -> str:
     """What its record in the image says beyond what its file does."""
     said = [item.channel, item.url, item.md5, item.requested, item.depends]
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
-
-
-def linked(packages: Sequence[LockedCondaPackage]) -> tuple[LockedCondaPackage, ...]:
-    """The packages, each after what it requires; of a circle, and of equals, by name."""
-    by_name = {item.name: item for item in packages}
-    done: dict[str, LockedCondaPackage] = {}
-
-    for start in sorted(by_name):
-        stack, seen = [(start, iter(_required(by_name[start], by_name)))], {start}
-        while stack:
-            name, left = stack[-1]
-            following = next((one for one in left if one not in done and one not in seen), None)
-            if following is None:
-                done.setdefault(name, by_name[name])
-                stack.pop()
-            else:
-                seen.add(following)
-                stack.append((following, iter(_required(by_name[following], by_name))))
-    return tuple(done.values())
-
-
-def _required(item: LockedCondaPackage, known: Mapping[str, LockedCondaPackage]) -> list[str]:
-    names = {re.split(r"[ =<>!~\[]", text.strip(), maxsplit=1)[0] for text in item.depends}
-    return sorted(names & known.keys())
 
 
 def history(layer: PlannedLayer) -> str:

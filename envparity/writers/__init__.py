@@ -10,37 +10,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from envparity.errors import UnsupportedError
-
 if TYPE_CHECKING:
     from envparity.writers.contents import Contents, Exported
 
 FORMATS: dict[str, str] = {
     "requirements": "requirements:requirements",
     "constraints": "requirements:constraints",
+    "conda-lock": "conda_lock:conda_lock",
+    "conda-lock-v2": "conda_lock:conda_lock_v2",
+    "conda-explicit": "conda_explicit:conda_explicit",
     "environment": "environment_yml:environment",
     "cyclonedx": "cyclonedx:cyclonedx",
     "spdx": "spdx:spdx",
 }
 """Format -> `file:function`; a function takes `Contents`."""
 
-LATER = ("conda-lock", "conda-explicit")
-"""Formats that hold conda packages alone, and no lock holds any yet."""
-
-WITH_REQUIRED = frozenset({"cyclonedx", "spdx"})
+WITH_REQUIRED = frozenset({"conda-lock", "conda-lock-v2", "cyclonedx", "spdx"})
 """The formats that say what requires what, which only the snapshot beside a lock knows."""
 
 WITH_MARKERS = frozenset({"requirements", "constraints"})
 """The formats whose lines may have a condition."""
-
-
-def check_format(form: str) -> None:
-    """Raises UnsupportedError where a format of the contract cannot be written yet."""
-    if form in LATER:
-        raise UnsupportedError(
-            f"`--format {form}` is not supported yet: it lists conda packages, and no lock holds any yet",
-            hint=f"these can be written: {', '.join(FORMATS)}",
-        )
 
 
 def written(form: str, contents: Contents) -> Exported:

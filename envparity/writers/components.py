@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from envparity.closure import conda_required
 from envparity.collectors.urls import public_url
 from envparity.writers.contents import Contents, is_served
 from envparity.writers.purls import purl
@@ -17,6 +18,7 @@ class Kind(StrEnum):
 
     DISTRIBUTION = "distribution"
     INTERPRETER = "interpreter"
+    CONDA_PACKAGE = "conda-package"
     OS_PACKAGE = "os-package"
     SYSTEM = "operating-system"
     MODEL = "model"
@@ -42,9 +44,10 @@ class Component:
 
 
 def components(contents: Contents) -> tuple[Component, ...]:
-    """Every part of a lock: the distributions by name, the interpreter, the release and its packages, the models."""
+    """Every part of a lock: distributions, conda packages, interpreter, the release and its packages, the models."""
     return (
         *_distributions(contents),
+        *_conda_packages(contents),
         _interpreter(contents),
         *_system(contents),
         *_os_packages(contents),
@@ -100,6 +103,34 @@ def _distributions(contents: Contents) -> Iterator[Component]:
             file_name=item.wheel.name,
             required=None if known is None else tuple(refs[name] for name in known if name in refs),
             properties=tuple((name, value) for name, value in said if value),
+        )
+
+
+def _conda_packages(contents: Contents) -> Iterator[Component]:
+    locked = sorted(contents.target.conda_packages, key=lambda item: item.name)
+    refs = {
+        item.name: purl(
+            *("conda", item.name),
+            version=item.version,
+            build=item.build,
+            channel=public_url(item.channel).rstrip("/").rpartition("/")[2],
+            subdir=item.subdir,
+            type="tar.bz2" if item.file_name.endswith(".tar.bz2") else "conda",
+        )
+        for item in locked
+    }
+    for item in locked:
+        yield Component(
+            ref=refs[item.name],
+            kind=Kind.CONDA_PACKAGE,
+            name=item.name,
+            version=item.version,
+            purl=refs[item.name],
+            sha256=item.sha256,
+            url="" if item.url.startswith("file:") else public_url(item.url),
+            file_name=item.file_name,
+            required=tuple(refs[name] for name in conda_required(item, refs.keys())),
+            properties=(("state", item.state), ("channel", public_url(item.channel)), ("build", item.build)),
         )
 
 

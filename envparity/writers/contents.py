@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from envparity.errors import UsageError
 from envparity.values import Lock, LockedWheel, System, Target
 
 
@@ -61,7 +62,21 @@ def interpreter(contents: Contents) -> str:
     return f"Python {found.version} ({contents.beside(found.artifact.name)})"
 
 
+def require_conda(contents: Contents, form: str) -> None:
+    """Raises UsageError where a format of conda packages is asked of a lock that has none."""
+    if not contents.target.conda_packages:
+        raise UsageError(
+            f"the lock holds no conda package, and {form} is a list of them",
+            hint="`--format requirements` is what pip installs; `--format environment` what conda can start from",
+        )
+
+
 def packages(contents: Contents) -> tuple[str, ...]:
+    """How many packages of conda and of the operating system there are, if any."""
+    return (*counted(len(contents.target.conda_packages), "conda package"), *os_packages(contents))
+
+
+def os_packages(contents: Contents) -> tuple[str, ...]:
     """How many packages of the operating system there are, if any."""
     return counted(len(contents.target.os_packages), "OS package", f" of {contents.target.base}")
 

@@ -13,6 +13,7 @@ from envparity.writers.contents import Contents, Exported
 _TYPES = {
     Kind.DISTRIBUTION: "library",
     Kind.INTERPRETER: "platform",  # "a runtime environment which interprets or executes software"
+    Kind.CONDA_PACKAGE: "library",
     Kind.OS_PACKAGE: "library",
     Kind.SYSTEM: "operating-system",
     Kind.MODEL: "machine-learning-model",

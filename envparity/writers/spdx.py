@@ -16,6 +16,7 @@ from envparity.writers.contents import Contents, Exported, counted
 _PURPOSES = {
     Kind.DISTRIBUTION: "LIBRARY",
     Kind.INTERPRETER: "APPLICATION",
+    Kind.CONDA_PACKAGE: "LIBRARY",
     Kind.OS_PACKAGE: "LIBRARY",
     Kind.SYSTEM: "OPERATING-SYSTEM",
     Kind.MODEL: "FILE",

@@ -219,8 +219,8 @@ def test_a_time_that_is_none_is_refused(text: str, world: World, tmp_path: Path)
     [
         ((), 2, "no format is named"),
         (("--format", "pdf"), 2, "pdf"),
-        (("--format", "conda-lock"), 2, "not supported yet"),
-        (("--format", "conda-explicit"), 2, "not supported yet"),
+        (("--format", "conda-lock"), 2, "no conda package"),
+        (("--format", "conda-explicit"), 2, "no conda package"),
         (("--format", "spdx", "--markers"), 2, "--markers"),
         (("--format", "spdx", "-o", "absent/sbom.json"), 2, "absent"),
     ],

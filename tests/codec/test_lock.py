@@ -13,16 +13,14 @@ from packaging.pylock import Pylock
 from envparity import codec
 from envparity.errors import MalformedError, UsageError
 from envparity.values import (
-    BroughtDistribution,
     Lock,
-    LockedCondaPackage,
     LockedDistribution,
     LockedWheel,
     Packer,
     RecordRow,
     Repacked,
 )
-from tests.values import OTHER_SHA256, SOME_SHA256, a_lock
+from tests.values import OTHER_SHA256, SOME_SHA256, a_conda_lock, a_lock
 
 
 def test_what_was_written_is_read_back() -> None:
@@ -78,31 +76,6 @@ def test_a_damaged_origin_or_place_is_refused_with_its_place(change: tuple[str, 
 
     with pytest.raises(MalformedError, match=words):
         codec.load_lock(text.replace(*change, 1).encode(), "lock `pylock.toml`")
-
-
-def a_conda_lock(**changes: Any) -> Lock:
-    """A lock of a conda environment, with one package; `changes` are fields of that package."""
-    fields: dict[str, Any] = {
-        "name": "libdemo",
-        "version": "1.2",
-        "build": "h1_0",
-        "channel": "https://conda.example/main",
-        "subdir": "linux-64",
-        "file_name": "libdemo-1.2-h1_0.conda",
-        "url": "https://conda.example/main/linux-64/libdemo-1.2-h1_0.conda",
-        "size_bytes": 5,
-        "sha256": SOME_SHA256,
-        "md5": "a1" * 16,
-        "state": "proven",
-        "requested": True,
-        "depends": ("__glibc >=2.17,<3.0.a0", "python 3.11.*"),
-        "distributions": (BroughtDistribution(name="demo", version="1.2", import_names=("demo",)),),
-        **changes,
-    }
-    (target,) = a_lock().targets
-    virtual = ("__glibc=2.36=0",)
-    package = LockedCondaPackage(**fields)
-    return a_lock(targets=(msgspec.structs.replace(target, conda_packages=(package,), virtual_packages=virtual),))
 
 
 def test_a_conda_package_is_read_back_with_all_that_is_known_of_it() -> None:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from envparity import codec
 from envparity.image import conda
 from envparity.oci.entries import Entry
+from envparity.sources import read
 from envparity.values import Lock
 from tests.commands import envparity
-from tests.condas import demo_channel, installed
-from tests.tools import needs_uv
+from tests.condas import demo_channel, installed, subdir
+from tests.tools import answer_of, needs_uv
 
 
 @dataclass(frozen=True)
@@ -143,3 +145,56 @@ def test_a_channel_that_is_gone_is_named_without_its_token(trained: Trained) -> 
 
     assert "http://127.0.0.1:9/main" in done.stderr
     assert "canary" not in done.stdout + done.stderr
+
+
+def exported(trained: Trained, form: str, name: str) -> Path:
+    path = trained.folder / name
+    envparity("export", trained.folder / "pylock.toml", "--format", form, "-o", path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["conda-lock", "conda-lock-v2"])
+def test_conda_lock_accepts_the_file_and_renders_the_same_explicit_list(trained: Trained, form: str) -> None:
+    path = exported(trained, form, f"{form}.conda-lock.yml")
+    script = Path(__file__).parents[1] / "data" / "conda_lock" / "rendered.py"
+    lines = answer_of("conda-lock>=3", script, path, subdir()).splitlines()
+    explicit = exported(trained, "conda-explicit", "explicit.txt").read_text().splitlines()
+    addresses = [line.partition("#")[0] for line in explicit[explicit.index("@EXPLICIT") + 1 :]]
+
+    assert [line.partition("#")[0] for line in lines if line.startswith("file:")] == addresses
+    assert len(addresses) == 3
+    assert [line.rpartition("#")[2] for line in lines if line.startswith("# pip six ")] == [
+        f"sha256={trained.lock.distributions[0].wheel.sha256}"
+    ]
+
+
+@pytest.mark.parametrize(("form", "name"), [("conda-lock", "back.conda-lock.yml"), ("conda-explicit", "back.txt")])
+def test_what_was_exported_reads_as_the_packages_of_the_snapshot(trained: Trained, form: str, name: str) -> None:
+    environment = read(str(exported(trained, form, name)))
+    had = read(str(trained.folder / "m.env.json"))
+
+    assert {(item.name, item.build, item.sha256) for item in environment.conda_packages or ()} == {
+        (item.name, item.build, item.sha256) for item in had.conda_packages or () if not item.virtual
+    }
+
+
+def test_an_environment_made_of_the_export_is_the_one_of_the_snapshot(trained: Trained) -> None:
+    """Rattler solves for what `environment.yml` names, and pip's part goes beside it, by its hashes."""
+    said = yaml.safe_load(exported(trained, "environment", "environment.yml").read_text())
+    named = [spec.split("=") for spec in said["dependencies"] if isinstance(spec, str) and spec != "pip"]
+    specs = [f"{name} =={version} {build}" for name, version, build in named]
+    (pip,) = [part["pip"] for part in said["dependencies"] if isinstance(part, dict)]
+    requirements = trained.folder / "requirements.txt"
+    requirements.write_text("\n".join(pip))
+    again = installed(trained.channel, trained.folder / "q", *specs)
+    command = [needs_uv(), "pip", "install", "-q", "--python", again / "bin" / "python", "--require-hashes"]
+    subprocess.run([*command, "-r", requirements], check=True)
+
+    done = envparity("diff", trained.folder / "m.env.json", f"conda:{again}", status=None)
+
+    assert done.returncode == 0, done.stdout
+    (target,) = trained.lock.targets
+    solved = read(f"conda:{again}").conda_packages or ()
+    assert {(item.name, item.sha256) for item in solved if not item.virtual} == {
+        (item.name, item.sha256) for item in target.conda_packages
+    }

@@ -21,7 +21,7 @@ from envparity.writers.cyclonedx import cyclonedx
 from envparity.writers.purls import purl
 from envparity.writers.spdx import spdx
 from tests.tools import answer_of
-from tests.values import OTHER_SHA256, SOME_SHA256, a_lock
+from tests.values import OTHER_SHA256, SOME_SHA256, a_conda_lock, a_lock
 from tests.writers.samples import contents, pinned, with_packages
 
 BOTH = pytest.mark.parametrize("write", [cyclonedx, spdx])
@@ -233,3 +233,13 @@ def test_a_base_without_a_release_has_no_part_for_one(tmp_path: Path) -> None:
     bare = Contents(**{**vars(given), "system": msgspec.structs.replace(given.system, id="", version_id="")})
 
     assert [part.kind for part in components(bare)] == ["distribution", "interpreter", "model"]
+
+
+@pytest.mark.parametrize("write", [cyclonedx, spdx])
+def test_a_conda_package_is_a_part_of_its_own(write: Write, tmp_path: Path) -> None:
+    """What is not in an SBOM is not looked up when a flaw becomes known."""
+    text = write(contents(lock={"targets": a_conda_lock().targets})).text
+    (tmp_path / "sbom.json").write_text(text)
+
+    assert "pkg:conda/libdemo@1.2?build=h1_0&channel=main&subdir=linux-64&type=conda" in text
+    assert [item.name for item in read(str(tmp_path / "sbom.json")).conda_packages or ()] == ["libdemo"]
