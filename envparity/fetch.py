@@ -129,6 +129,7 @@ def _counted(chunks: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
 
 
 _FRESH_S = 600
+_SMALLER = {"accept-encoding": "gzip"}  # a page of an index is text, and no digest is promised of it
 _GOOD = frozenset({200, 304, 404, 410})
 _TOLD = ("content-type", "etag", "last-modified")
 
@@ -166,20 +167,19 @@ class Pages:
             As `Client.get`. A cache that is full, or cannot be written to, only makes it slower.
         """
         if "@" in urlsplit(url).netloc:
-            return self.client.get(url, accept=accept, limit=limit, within_s=within_s)
+            return self.client.get(url, accept=accept, limit=limit, within_s=within_s, headers=_SMALLER)
         key = f"page-1-{hashlib.sha256(f'{accept} {url}'.encode()).hexdigest()}"
         kept = self.cache.note(key, _Kept)
         body = self.cache.checked_bytes(kept.sha256) if kept is not None else None
         if kept is None or body is None or len(body) > limit:
-            answer = self.client.get(url, accept=accept, limit=limit, within_s=within_s)
+            answer = self.client.get(url, accept=accept, limit=limit, within_s=within_s, headers=_SMALLER)
             self._keep(key, answer, "")
             return answer
         known = Response(kept.url, 200, kept.headers, body, True)
         if not self.refresh and 0 <= self.clock() - kept.at < kept.fresh_s:
             return known
-        answer = self.client.get(
-            url, accept=accept, limit=limit, within_s=within_s, headers=_if_changed(kept.headers), good=_GOOD
-        )
+        asked = {**_SMALLER, **_if_changed(kept.headers)}
+        answer = self.client.get(url, accept=accept, limit=limit, within_s=within_s, headers=asked, good=_GOOD)
         if answer.status != 304:
             self._keep(key, answer, kept.sha256)
             return answer

@@ -444,7 +444,7 @@ class Client:
         for _ in range(_MOST_REDIRECTS + 1):
             _require_address(url)
             # "identity": a blob's digest is that of its bytes as they are stored (RFC 9110, 8.4).
-            sent = {"accept": "*/*", **headers, "accept-encoding": "identity"}
+            sent = {"accept": "*/*", "accept-encoding": "identity", **headers}
             if origin(url) != origin(first):
                 # CVE-2018-18074, GHSA-vh4v-2xq2-g5cg: credentials are for the host that they were given for.
                 sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from envparity.cache import Cache
-from envparity.errors import DiskFullError
+from envparity.errors import DiskFullError, MalformedError
 from envparity.fetch import Pages
 from envparity.network import Client
 from tests.serving import Served, plain, serving
@@ -156,3 +157,26 @@ def test_two_at_once_write_the_same_page_and_each_is_given_it_whole(served: Serv
         found = list(pool.map(lambda _: asked(served, tmp_path / "cache", refresh=True), itertools.repeat(0, 40)))
 
     assert set(found) == {b"version 1"}
+
+
+def test_a_page_that_is_sent_compressed_is_read_and_kept_as_it_is(tmp_path: Path) -> None:
+    """PyPI's pages are a fifth of their size so; what is a blob with a digest is asked for as it is stored."""
+    told: list[str] = []
+
+    def compressed(request: BaseHTTPRequestHandler) -> None:
+        told.append(request.headers["accept-encoding"])
+        return plain(gzip.compress(b"version 1"), content_encoding="gzip", content_type="text/html")(request)
+
+    with serving({"/simple/demo/": [compressed]}) as place:
+        assert [asked(place, tmp_path) for _ in range(2)] == [b"version 1"] * 2
+    assert told == ["gzip"]
+
+
+def test_a_page_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path) -> None:
+    def bomb(request: BaseHTTPRequestHandler) -> None:
+        return plain(gzip.compress(bytes(20 << 20)), content_encoding="gzip", content_type="text/html")(request)
+
+    with serving({"/simple/demo/": [bomb]}) as place, Client(attempts=1) as client:
+        pages = Pages(client, Cache(tmp_path))
+        with pytest.raises(MalformedError, match="more than"):
+            pages.get(f"{place.url}/simple/demo/", limit=1 << 20)
