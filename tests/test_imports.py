@@ -15,6 +15,7 @@ compare closure elf oci fetch lineage platforms
 sources knowledge policy resolvers image report writers lockfile settings
 locking
 snapshot diff lock export build verify run
+doctor
 cli
 __main__
 """

@@ -34,11 +34,12 @@ COMMANDS: dict[str, str] = {
     "rules": "List what is known of differences, or search it.",
     "explain": "Print one rule: what it says, how it is known, and what to do.",
     "cache": "Say where the cache is and how large; remove what is not used.",
+    "doctor": "Say what works on this machine, and what to do about the rest.",
     "init": "Write envparity.yaml: targets, policy, defaults.",
 }
 """Each verb is the module of its name, which has a `command`."""
 
-LATER = ("dockerfile", "doctor")
+LATER = ("dockerfile",)
 """Verbs of the contract that do not work yet; they are named as such, and not offered."""
 
 

@@ -195,6 +195,11 @@ def package_urls(package: LockedOsPackage, mirrors: Mapping[str, str] | None = N
     return tuple(f"{mirror}/{package.pool_path}" for mirror in _mirrors(package.archive, mirrors))
 
 
+def mirror_of(archive: str) -> str:
+    """The address of an archive's own mirror."""
+    return _archive(archive).mirror
+
+
 def _mirrors(archive: str, mirrors: Mapping[str, str] | None) -> tuple[str, ...]:
     own = _archive(archive).mirror
     chosen = (mirrors or {}).get(archive, own).rstrip("/")

@@ -128,7 +128,7 @@ def resolve(request: Request, *, environ: Mapping[str, str], resolver: str = "uv
     for root in request.indexes:
         if fault := address_fault(root):
             raise UsageError(f"the index `{printable(root)}` cannot be asked: {fault}")
-    program = _program(resolver, environ)
+    program = program_of(resolver, environ)
     with private_folder() as folder:
         (folder / "asked.in").write_text("".join(f"{item}\n" for item in asked))
         held = [f"{name}=={version}" for name, version in sorted(request.constraints.items()) if _valid(version)]
@@ -213,7 +213,7 @@ def _valid(version: str) -> bool:
     return True
 
 
-def _program(resolver: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+def program_of(resolver: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     The command that starts it: from PATH, else the module beside envparity.
 
