@@ -19,6 +19,8 @@ from typing import BinaryIO
 from envparity.codec import canonical
 from envparity.errors import RefusedError, UsageError
 from envparity.files import translated
+from envparity.image.ignored import NAME as IGNORE_FILE
+from envparity.image.ignored import ignored
 from envparity.oci.entries import Entry, content_sha256, shown
 
 PLACE = "opt/app"
@@ -134,24 +136,39 @@ def digest_of(entries: Iterable[Entry], contents: Mapping[str, str]) -> str:
 def left_out(folder: Path) -> str:
     """What of an application folder does not go into an image, as one line; "" where everything does."""
     places: dict[str, list[str]] = {}
-    for place in _walk(folder)[1]:
+    _, dropped, unwanted = _walk(folder)
+    for place in dropped:
         places.setdefault(place.name, []).append(place.relative_to(folder).as_posix())
     listed = [
         f"`{shown(found[0])}`" if len(found) == 1 else f"`{shown(name)}` ({len(found)} places)"
         for name, found in sorted(places.items())
     ]
+    if unwanted:
+        listed.append(f"{unwanted:,} by `{IGNORE_FILE}`")
     return ", ".join(listed)
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
-    """What goes in, and what does not; compiled modules (`*.pyc`) are of no interest and in neither."""
-    found, dropped = [], []
+def _walk(folder: Path) -> tuple[list[Path], list[Path], int]:
+    """
+    What goes in, what never does, and how much `.dockerignore` keeps out; compiled modules (`*.pyc`) are of no
+    interest and in neither.
+    """
+    ignore = ignored(folder)
+    found, dropped, unwanted = [], [], 0
+    kept_out: set[Path] = set()
     for parent, folders, names in os.walk(folder, onerror=_fail):
         out = {name for name in (*folders, *names) if _stays_out(Path(parent, name))}
         dropped += [Path(parent, name) for name in out]
-        folders[:] = sorted(set(folders) - out)
-        found += [Path(parent, name) for name in (*folders, *names) if name not in out and not name.endswith(".pyc")]
-    return sorted(found), sorted(dropped)
+        rest = [Path(parent, name) for name in (*folders, *names) if name not in out and not name.endswith(".pyc")]
+        held = {place for place in rest if ignore.holds(place.relative_to(folder).as_posix())}
+        unwanted += len(held)
+        kept_out |= held
+        passed = out if ignore.has_exceptions else out | {place.name for place in held}
+        folders[:] = sorted(set(folders) - passed)
+        found += [place for place in rest if place not in held]
+    # Of a folder that stays out, an exception brings back what it names, and the folders above that.
+    above = {parent for place in found for parent in place.parents} & kept_out
+    return sorted({*found, *above}), sorted(dropped), unwanted - len(above)
 
 
 def _stays_out(place: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envparity.errors import RefusedError, UsageError
+from envparity.errors import MalformedError, RefusedError, UsageError
 from envparity.image import app
 from tests.tools import by_nobody
 
@@ -138,3 +138,31 @@ def test_an_image_that_was_built_beside_the_application_is_not_shipped_with_it(t
     assert "`image.tar`" in app.left_out(tmp_path)
     (tmp_path / "data.tar").unlink()
     assert app.app_digest(tmp_path) == before
+
+
+def test_a_dockerignore_is_honoured_and_said(tmp_path: Path) -> None:
+    """Whoever moves here from a Dockerfile has said there already what must not be shipped."""
+    for name in ("app.py", "notes.md", "data/big.csv", "data/keep.csv", "deep/er/test_x.py", "key.pem"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / ".dockerignore").write_text("# ours\n*.md\n/data\n!data/keep.csv\n**/test_?.py\n[a-k]*.pem\n")
+
+    names = [entry.path.removeprefix("opt/app/") for entry in app.app_entries(tmp_path)[1:]]
+
+    assert names == [".dockerignore", "app.py", "data", "data/keep.csv", "deep", "deep/er"]
+    assert app.left_out(tmp_path) == "4 by `.dockerignore`"
+
+
+def test_an_exception_brings_no_secret_back(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
+    (tmp_path / ".dockerignore").write_text("*\n!.env\n")
+
+    assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app"]
+
+
+def test_a_line_of_a_dockerignore_that_is_no_pattern_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("good\n[bad\n")
+
+    with pytest.raises(MalformedError, match="line 2"):
+        app.app_entries(tmp_path)
