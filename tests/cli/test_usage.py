@@ -69,7 +69,6 @@ def test_the_version_is_printed() -> None:
         (("lock", "a.env.json", "--explain", "--format", "pdf"), "pdf"),
         (("lock", "pylock.toml", "--explain", "--prove"), "`--prove` is for a snapshot"),
         (("lock", "pylock.toml", "--explain", "-o", "pylock.toml"), "`--output` is for a snapshot"),
-        (("build", "pylock.toml", "--serve", "fastapi"), "`--serve` is not supported yet"),
         (("build", "pylock.toml", "--plan"), "`--plan` is not supported yet"),
         (("verify", "oci:x", "--against", "y", "--predictions", "p.json"), "`--predictions` is not supported yet"),
         (("verify", "oci:x", "--against", "y", "--host", "h.env.json"), "`--host` is not supported yet"),
