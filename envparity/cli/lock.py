@@ -110,36 +110,17 @@ def command(
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
 
-    Nothing is resolved again: each distribution's own wheel is found on the index, by the tags that it was installed
-    with. What cannot be locked is refused, all of it at once. Bytes that no index serves (the snapshot, a captured
+    Of a snapshot nothing is resolved again: each distribution's own wheel is found on its index by the tags that it was
+    installed with (matched), and held against its RECORD where --prove says so (proven). What cannot be locked is
+    refused, all of it at once, each with what would settle it. Bytes that no index serves (the snapshot, a captured
     interpreter, repacked wheels) go into the folder pylock.artifacts beside the lock; keep the two together.
 
-    Each distribution ends in one of five states, which the lock keeps. proven: the wheel on the index has the RECORD of
-    the installed files. matched: tags, version and build point to one file. unmatched: no file of the index is the one.
-    modified: installed files are not what RECORD says. local-build: it never came from an index. The last three are
-    refused, all at once, each with what would settle it. --explain prints the states, of an existing lock too.
+    A lock of another tool, a requirements file, an SBOM or an image is locked as it pins: no version is moved, hashes
+    are a limit, and what is left open is resolved and named. A lock of ours as SOURCE takes --add and --update: only
+    their lines change, and comments stay.
 
-    Where two indexes have a file for one distribution and the two differ, the lock is refused until --index-for says
-    whose it is. Credentials come from netrc, the keyring, ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD, or the address,
-    and are never written.
-
-    --repack locks what would be refused as a wheel of the files that are installed, changed or not, where they still
-    are those that the snapshot saw: repacked, a state below matched. Of an editable project it starts the project's
-    own build backend, on a copy of its folder.
-
-    A lock of another tool, a requirements file or an SBOM is locked as it pins, for a base and its Python: declared, a
-    state that --require matched refuses, since nothing proves what trained. No version is moved, and hashes that the
-    file states are a limit. --platform, --python-version, --extra, --group and --leave-out say what of it is meant.
-
-    --only-used leaves out what neither the model file refers to nor the training process had loaded, as far as nothing
-    that is used requires it. Where the snapshot knows too little for that, it refuses.
-
-    --dev-exclude leaves out what only development needs, with all that nothing else requires; what the model refers to,
-    or something that stays requires, is never left out.
-
-    --add locks what did not train the model beside it (added), resolved by uv or pip-tools under everything that did.
-    --update moves a pin on purpose (updated), and prints what diff says of that. Whatever else would have to move is
-    refused. Of a lock as SOURCE, only that changes; comments that people wrote into it stay.
+    Credentials come from netrc, the keyring, ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD, or the address, and are never
+    written. More: docs/lock.md.
 
     \b
       envparity lock model.env.json -o pylock.toml

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from envparity.locking import used
-from envparity.resolvers import repack
+from envparity.resolvers import repack, states
 from envparity.values import Environment, LeftOut, Lock, LockedDistribution, Target
 
 
@@ -18,7 +18,7 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     target = lock.targets[0]
     interpreter = target.interpreter
     lines = [
-        f"{len(lock.distributions)} distributions, {len(target.os_packages)} OS packages of {target.base},"
+        f"{states.counted(len(lock.distributions))}, {len(target.os_packages)} OS packages of {target.base},"
         f" Python {interpreter.version} ({_KINDS.get(interpreter.kind, interpreter.kind)})"
     ]
     if target.conda_packages:
