@@ -45,7 +45,7 @@ def require(found: tuple[Proof, ...], least: str, explain: Explain = lambda proo
 
 def counted(number: int) -> str:
     """`1 distribution`, `2 distributions`."""
-    return f"{number} distributions" if number > 1 else "1 distribution"
+    return "1 distribution" if number == 1 else f"{number} distributions"
 
 
 def reinstall(item: LockedDistribution) -> str:
