@@ -23,6 +23,7 @@ from envparity.image import preflight
 from envparity.lockfile import Recovered
 from envparity.locking import additions, conda, development, pinned, pinned_wheels, selection, used
 from envparity.locking.asked import Asked
+from envparity.locking.bundle import bundled
 from envparity.locking.summary import summary
 from envparity.locking.wheels import recovered
 from envparity.oci import pack
@@ -159,7 +160,8 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
     artifacts: dict[str, Path | bytes] = {snapshot.name: content, **wheels.made}
     if decided.interpreter.artifact is not None:
         artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
-    return Recovered(lock, artifacts)
+    made = Recovered(lock, artifacts)
+    return bundled(made, fetcher=fetcher, mirrors=debian.package_urls) if asked.bundle else made
 
 
 def _brought(python: Python, *, asked: Asked, workplace: Path, fetcher: Fetcher, origin: Origin) -> Python:

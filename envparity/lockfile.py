@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import hashlib
 import re
@@ -16,7 +17,7 @@ from envparity import codec
 from envparity.codec.merged import merged
 from envparity.errors import MalformedError, RefusedError, UsageError
 from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, translated, write_bytes
-from envparity.values import Lock, LockedArtifact, LockedWheel
+from envparity.values import Lock, LockedArtifact, LockedCondaPackage, LockedOsPackage, LockedWheel
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ def write(recovered: Recovered, path: Path) -> None:
     """
     Write a lock and its artifacts. The artifacts come first, under names that carry their digest, so that an older lock
     at the same place stays whole until the new one takes its name; then what only that one named is removed. A wheel
-    has no digest in its name: where another one lies there the new one waits beside it, and the two change places just
-    before the lock does; the older is put back if anything fails, and by the next lock if the process was killed.
+    or a package has no digest in its name: one of the same bytes stays as it lies there; where another one lies there
+    the new one waits beside it, and the two change places just before the lock does; the older is put back if anything
+    fails, and by the next lock if the process was killed.
 
     Of two that write at once one waits for the other, by the hidden file `.pylock.toml.lock` beside the lock. It is
     empty and stays: whoever removed it would let a third one in beside a second that still waits for it.
@@ -55,9 +57,10 @@ def write(recovered: Recovered, path: Path) -> None:
         older = _lock_at(path)
         _settle(folder, path, older)
         held = {place.name for place in folder.iterdir() if not place.is_symlink()}  # a link is nobody's artifact
-        waiting = [name for name in recovered.artifacts if name in held and name.endswith(".whl")]
+        needed = {name: source for name, source in recovered.artifacts.items() if not _holds(folder / name, source)}
+        waiting = [name for name in needed if name in held and name.endswith(_NO_DIGEST)]
         try:
-            for name, source in recovered.artifacts.items():
+            for name, source in needed.items():
                 place = folder / (f".{name}{_NEW}" if name in waiting else name)
                 if place.is_symlink():
                     remove(place)
@@ -86,9 +89,24 @@ def write(recovered: Recovered, path: Path) -> None:
             remove(folder / name)
 
 
+_NO_DIGEST = (".whl", ".deb", ".conda", ".tar.bz2")
+"""The ends of names that say nothing of the content."""
+
 _NEW, _BEFORE = ".new", ".before"
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part\Z")
 """What `files.replacing` writes before it takes its name."""
+
+
+def _holds(place: Path, wanted: Path | bytes) -> bool:
+    """Whether a regular file with these bytes lies there."""
+    if place.is_symlink() or not place.is_file():
+        return False
+    try:
+        if isinstance(wanted, Path):
+            return filecmp.cmp(place, wanted, shallow=False)
+        return place.stat().st_size == len(wanted) and place.read_bytes() == wanted
+    except OSError:
+        return False  # it is written anew, and what stands in the way is told then
 
 
 def _settle(folder: Path, path: Path, lock: Lock | None) -> None:
@@ -101,13 +119,13 @@ def _settle(folder: Path, path: Path, lock: Lock | None) -> None:
         name = place.name
         if not name.startswith(".") or place.is_symlink() or not place.is_file():
             continue
-        if name.endswith(f".whl{_BEFORE}"):
+        if name.endswith(_BEFORE) and name.removesuffix(_BEFORE).endswith(_NO_DIGEST):
             wheel = folder / name[1 : -len(_BEFORE)]
             if wheel.is_file() and known.get(wheel.name) == _sha256(wheel):
                 remove(place)
             else:
                 move(place, wheel)
-        elif name.endswith(f".whl{_NEW}") or _PART.match(name):
+        elif (name.endswith(_NEW) and name.removesuffix(_NEW).endswith(_NO_DIGEST)) or _PART.match(name):
             remove(place)
     for place in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
         remove(place)
@@ -151,14 +169,14 @@ def _text(path: Path, lock: Lock, before: bytes | None) -> str:
 
 
 def _with_paths(lock: Lock, folder: str) -> Lock:
-    """The same, with the place of each wheel that was made here, so that uv and pip find it too."""
+    """The same, with the place of each wheel that lies beside it, so that uv and pip find it too."""
     replace = msgspec.structs.replace
     return replace(
         lock,
         distributions=tuple(
-            item
-            if item.repacked is None
-            else replace(item, wheels=tuple(replace(wheel, path=f"{folder}/{wheel.name}") for wheel in item.wheels))
+            replace(item, wheels=tuple(replace(wheel, path=f"{folder}/{wheel.name}") for wheel in item.wheels))
+            if item.repacked is not None or lock.bundled
+            else item
             for item in lock.distributions
         ),
     )
@@ -173,14 +191,23 @@ def _lock_at(path: Path) -> Lock | None:
 
 
 def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
-    """What lies beside a lock, since no index serves it."""
+    """What lies beside a lock: what no index serves, and of one that is bundled everything that it names."""
     yield lock.snapshot
     for target in lock.targets:
         if target.interpreter.artifact is not None:
             yield target.interpreter.artifact
     for item in lock.distributions:
-        if item.repacked is not None:
+        if item.repacked is not None or lock.bundled:
             yield from item.wheels
+    if lock.bundled:
+        os_packages = [item for target in lock.targets for item in target.os_packages]
+        conda_packages = [item for target in lock.targets for item in target.conda_packages]
+        yield from map(_beside, os_packages)
+        yield from map(_beside, conda_packages)
+
+
+def _beside(item: LockedOsPackage | LockedCondaPackage) -> LockedArtifact:
+    return LockedArtifact(name=item.beside, size_bytes=item.size_bytes, sha256=item.sha256)
 
 
 def check_name(path: Path) -> None:

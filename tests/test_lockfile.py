@@ -212,3 +212,51 @@ def test_a_name_that_is_too_long_for_what_lies_beside_it_is_refused(tmp_path: Pa
         lockfile.write(recovered(b"new"), path)
 
     assert [place.name for place in tmp_path.iterdir() if place.is_file() and place.suffix != ".lock"] == []
+
+
+def bundled(content: bytes) -> lockfile.Recovered:
+    """A lock with all that it names beside it, of which one package has this content."""
+    whole = recovered(b"snapshot")
+    lock = msgspec.structs.replace(whole.lock, bundled=True)
+    (wheel,), (package,) = lock.distributions[0].wheels, lock.targets[0].os_packages
+    package = msgspec.structs.replace(package, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    target = msgspec.structs.replace(lock.targets[0], os_packages=(package,))
+    lock = msgspec.structs.replace(lock, targets=(target,))
+    return lockfile.Recovered(lock, {**whole.artifacts, wheel.name: b"wheel", package.beside: content})
+
+
+def test_what_was_bundled_goes_with_the_lock_that_named_it(tmp_path: Path) -> None:
+    path = tmp_path / "pylock.toml"
+    lockfile.write(bundled(b"package"), path)
+    assert len(artifacts(path)) == 3
+
+    lockfile.write(recovered(b"snapshot"), path)
+
+    assert artifacts(path) == [lockfile.read(path)[0].snapshot.name]
+
+
+def test_a_file_that_is_the_same_is_not_written_again(tmp_path: Path) -> None:
+    """A bundle has gigabytes, of which a new lock moves one wheel; and a killed process has touched nothing of it."""
+    path = tmp_path / "pylock.toml"
+    lockfile.write(bundled(b"older"), path)
+    folder = lockfile.artifacts_folder(path)
+    before = {place.name: place.stat().st_ino for place in folder.iterdir()}
+
+    lockfile.write(bundled(b"newer"), path)
+
+    after = {place.name: place.stat().st_ino for place in folder.iterdir()}
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {"libc6_2.36-9+deb12u13_amd64.deb"}
+
+
+def test_where_a_new_bundle_fails_the_old_one_keeps_the_package_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "pylock.toml"
+    lockfile.write(bundled(b"older"), path)
+    new = bundled(b"newer")
+
+    with pytest.raises(UsageError):
+        lockfile.write(lockfile.Recovered(new.lock, {**new.artifacts, "z-last": tmp_path / "is not there"}), path)
+
+    (package,) = lockfile.read(path)[0].targets[0].os_packages
+    assert (lockfile.artifacts_folder(path) / package.beside).read_bytes() == b"older"
+    assert len(artifacts(path)) == 3

@@ -75,6 +75,9 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="NAME", help="Keep this distribution, used or not (--only-used).")
 @click.option("--refresh", is_flag=True, help="Ask the indexes again, even for pages of the last ten minutes.")
 @click.option("--check", is_flag=True, help="Say whether a lock still matches its snapshot; ask no network.")
+@click.option(
+    "--bundle", is_flag=True, help="Put every wheel and package beside the lock, for builds without a network."
+)
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
 @later_options("--bytecode")
@@ -101,6 +104,7 @@ def command(
     keep: tuple[str, ...],
     refresh: bool,
     check: bool,
+    bundle: bool,
     explain: bool,
     format: str | None,
     python: str | None,
@@ -129,6 +133,7 @@ def command(
       envparity lock pylock.toml --check
       envparity lock model.env.json --check -o pylock.toml
       envparity lock model.env.json --repack all
+      envparity lock model.env.json --bundle && envparity build pylock.toml --offline --output oci:image
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini
@@ -197,6 +202,7 @@ def command(
             only_used=only_used,
             keep=keep,
             add_os=add_os,
+            bundle=bundle,
             environ=os.environ,
             dev_exclude=dev_exclude,
             added=added,
@@ -318,7 +324,7 @@ def _explain(path: Path, require: str, tell: Callable[[tuple[Proof, ...]], None]
     from envparity.lockfile import read
     from envparity.resolvers import states
 
-    _require_for_lock(str(path), "--explain prints what it holds", ("output", "index", "index_for"))
+    _require_for_lock(str(path), "--explain prints what it holds", ("output", "index", "index_for", "bundle"))
     proofs = states.proofs(states.of_lock(read(path)[0]))
     tell(proofs)
     states.require(proofs, require)

@@ -28,7 +28,7 @@ LOCK_VERSION = "1.0"
 _CREATED_BY = "envparity"
 _CUT = "it was cut short; make it again with `envparity lock`"
 _SHOWN = 10
-_OWN = ("bytecode", "packer", "snapshot", "settings", "models")
+_OWN = ("bundled", "bytecode", "packer", "snapshot", "settings", "models")
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -125,8 +125,9 @@ def _package(item: LockedDistribution) -> dict[str, Any]:
 
 
 def _place(wheel: LockedWheel) -> dict[str, str]:
-    # "path … relative to the location of the lock file" (pylock.toml, packages.wheels)
-    return {"path": wheel.path} if wheel.path else {"url": wheel.url}
+    # "path … relative to the location of the lock file" (pylock.toml, packages.wheels). Where there is an address too,
+    # uv and pip take the file that lies beside the lock.
+    return {key: place for key, place in (("url", wheel.url), ("path", wheel.path)) if place}
 
 
 def load_lock(data: bytes, what: str) -> Lock:
@@ -297,13 +298,15 @@ def _distribution(package: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _wheel(wheel: dict[str, Any], beside: bool, where: str) -> dict[str, Any]:
-    if beside:
+    if beside or "path" in wheel:
         _require_beside(wheel, f"{where}.path")
-    else:
+    if beside and "url" in wheel:
+        raise MalformedError("no index serves this wheel, so it has no address", where=f"{where}.url")
+    if not beside:
         _require_http(wheel.get("url"), f"{where}.url")
     return {
         "name": wheel.get("name"),
-        **({"path": wheel["path"]} if beside else {"url": wheel["url"]}),
+        **{key: wheel[key] for key in ("url", "path") if key in wheel},
         "size_bytes": wheel.get("size"),
         "sha256": wheel.get("hashes", {}).get("sha256"),
     }
@@ -320,9 +323,9 @@ def _require_http(url: object, where: str) -> None:
 
 
 def _require_beside(wheel: dict[str, Any], where: str) -> None:
-    """A wheel that was made here lies in the folder of artifacts, under its own name, and nowhere else."""
+    """A wheel that lies beside the lock does so in the folder of artifacts, under its own name, and nowhere else."""
     folder, _, name = str(wheel.get("path", "")).rpartition("/")
-    if wheel.get("url") is not None or not folder.endswith(".artifacts") or "/" in folder or name != wheel.get("name"):
+    if not folder.endswith(".artifacts") or "/" in folder or name != wheel.get("name"):
         raise MalformedError("the path of the wheel in the folder of artifacts is due here", where=where)
 
 

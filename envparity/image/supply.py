@@ -103,6 +103,11 @@ def conda_wanted(item: LockedCondaPackage) -> Wanted:
     return Wanted(item.file_name, (item.url,), item.sha256, item.size_bytes)
 
 
+def package_wanted(item: LockedOsPackage, mirrors: Mirrors) -> Wanted:
+    """A locked package of the base, as something to fetch."""
+    return Wanted(f"{item.name} {item.version}", mirrors(item), item.sha256, item.size_bytes)
+
+
 def supply(
     lock: Lock,
     lock_bytes: bytes,
@@ -120,28 +125,32 @@ def supply(
         UnreachableError: something cannot be had. IntegrityError: something is not what was locked.
     """
     target = the_target(lock)
-    packages = [
-        Wanted(f"{item.name} {item.version}", mirrors(item), item.sha256, item.size_bytes)
-        for item in target.os_packages
-    ]
-    conda = map(conda_wanted, target.conda_packages)
-    wanted = [*packages, *conda, *(wheel_wanted(item) for item in lock.distributions if item.repacked is None)]
-    files = dict(zip((item.sha256 for item in wanted), fetcher.blobs(wanted), strict=True))
+    wanted = {item.beside: package_wanted(item, mirrors) for item in target.os_packages}
+    wanted |= {item.beside: conda_wanted(item) for item in target.conda_packages}
+    wanted |= {item.wheel.name: wheel_wanted(item) for item in lock.distributions if item.repacked is None}
+    lying = [name for name in wanted if (artifacts / name).exists()] if lock.bundled else []
+    files = {wanted[name].sha256: _checked(artifacts / name, wanted[name]) for name in lying}
+    fetched = [item for name, item in wanted.items() if name not in lying]
+    files |= dict(zip((item.sha256 for item in fetched), fetcher.blobs(fetched), strict=True))
     made_here = [item.wheel for item in lock.distributions if item.repacked is not None]
     for artifact in (lock.snapshot, target.interpreter.artifact, *made_here):
         if artifact is not None:
+            _require_plain(artifact.name)
             files[artifact.sha256] = _checked(artifacts / artifact.name, artifact)
     return Supplies(lock, target, lock_bytes, files, models or {}, application)
 
 
-def _checked(path: Path, artifact: LockedArtifact | LockedWheel) -> Path:
-    if Path(artifact.name).name != artifact.name:
-        raise IntegrityError(f"the artifact `{artifact.name}` is not a plain file name")
+def _require_plain(name: str) -> None:
+    if Path(name).name != name:
+        raise IntegrityError(f"the artifact `{name}` is not a plain file name")
+
+
+def _checked(path: Path, artifact: LockedArtifact | LockedWheel | Wanted) -> Path:
     if path.is_symlink():
         raise IntegrityError(f"`{path}` is a symbolic link, which is not followed", hint="copy the file itself there")
     if not path.is_file():
         raise UnreachableError(
-            f"`{artifact.name}` is missing: it should lie in `{path.parent}`",
+            f"`{path.name}` is missing: it should lie in `{path.parent}`",
             hint="copy the folder of artifacts along with the lock, or make both again with `envparity lock`",
         )
     try:

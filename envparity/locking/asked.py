@@ -34,6 +34,7 @@ class Asked:
         only_used: leave out what neither the model refers to nor its training had loaded.
         keep: names of distributions that are used although nothing shows it.
         add_os: further packages of the base, by name, each with what it depends on.
+        bundle: lay every wheel and package beside the lock.
         environ: what a build backend, where one is needed, is started with.
         interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
@@ -60,6 +61,7 @@ class Asked:
     only_used: bool = False
     keep: Collection[str] = ()
     add_os: Collection[str] = ()
+    bundle: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     interpreter_in: str = ""
     dev_exclude: Collection[str] = ()

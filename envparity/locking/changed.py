@@ -15,6 +15,7 @@ from envparity.image import preflight
 from envparity.lockfile import Recovered
 from envparity.locking import additions
 from envparity.locking.asked import Asked
+from envparity.locking.bundle import bundled
 from envparity.locking.wheels import Wheels
 from envparity.resolvers import debian
 from envparity.resolvers.pinned import Place
@@ -60,7 +61,10 @@ def changed(path: Path, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> t
     preflight.check_platform(new, target, floors=wheels.floors)
     gone = {item.wheel.name for item in lock.distributions if item.repacked is not None and item.name in plan.names}
     kept: dict[str, Path | bytes] = {name: place for name, place in artifacts.items() if name not in gone}
-    return Recovered(new, kept, data), environment
+    made = Recovered(new, kept, data)
+    if lock.bundled or asked.bundle:
+        made = bundled(made, fetcher=fetcher, mirrors=debian.package_urls)
+    return made, environment
 
 
 def _known(lock: Lock, environment: Environment) -> list[Distribution]:

@@ -67,8 +67,8 @@ class Proof(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class LockedWheel(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
-    One wheel file: its name, where it is served, its size and digest. One that no index serves has a `path` instead,
-    relative to the lock: it lies in the folder of artifacts.
+    One wheel file: its name, where it is served, its size and digest. One that lies in the folder of artifacts has a
+    `path`, relative to the lock; one that no index serves has nothing else.
     """
 
     name: FileName
@@ -165,6 +165,11 @@ class LockedOsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
     size_bytes: Size
     sha256: Sha256
 
+    @property
+    def beside(self) -> str:
+        """The name under which it lies in the folder of artifacts of a lock that is `bundled`."""
+        return self.pool_path.rpartition("/")[2]
+
 
 class BroughtDistribution(Struct, frozen=True, order=True, omit_defaults=True, kw_only=True):
     """A Python distribution that a conda package brings, and what may be imported of it."""
@@ -198,6 +203,14 @@ class LockedCondaPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
     noarch: str = ""
     depends: tuple[str, ...] = ()
     distributions: tuple[BroughtDistribution, ...] = ()
+
+    @property
+    def beside(self) -> str:
+        """
+        The name under which it lies in the folder of artifacts of a lock that is `bundled`: with its platform, since
+        the files of two platforms have one name.
+        """
+        return f"{self.subdir}_{self.file_name}"
 
 
 class Substituted(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -290,6 +303,7 @@ class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
     The exact, hashed contents of an image: `pylock.toml` (PEP 751) with the rest under `[tool.envparity]`.
 
     `snapshot` is the canonical content of the snapshot that was locked, so its sha256 is the snapshot's content digest.
+    Of one that is `bundled` every wheel and package lies in the folder of artifacts, and nothing has to be fetched.
     """
 
     schema: int = SCHEMA
@@ -299,6 +313,7 @@ class Lock(Struct, frozen=True, omit_defaults=True, kw_only=True):
     targets: tuple[Target, ...]
     snapshot: LockedArtifact
     packer: Packer
+    bundled: bool = False
     bytecode: str = "none"
     models: tuple[LockedModel, ...] = ()
     settings: tuple[Variable, ...] = ()

@@ -27,6 +27,14 @@ def test_what_was_written_is_read_back() -> None:
     assert codec.load_lock(codec.dump_lock(a_lock()).encode(), "it") == a_lock()
 
 
+def test_a_wheel_may_have_an_address_and_a_place_beside_the_lock() -> None:
+    (item,) = a_lock().distributions
+    wheel = msgspec.structs.replace(item.wheel, path=f"pylock.artifacts/{item.wheel.name}")
+    lock = a_lock(bundled=True, distributions=(msgspec.structs.replace(item, wheels=(wheel,)),))
+
+    assert codec.load_lock(codec.dump_lock(lock).encode(), "it") == lock
+
+
 def test_a_lock_with_nothing_but_what_it_must_have_round_trips() -> None:
     plain = a_lock(packer=Packer(), models=(), settings=(), environments=())
 
@@ -64,7 +72,7 @@ def test_the_standard_s_own_reader_finds_such_a_wheel_by_its_path() -> None:
         (('path = "pylock.artifacts/', 'path = "/etc/pylock.artifacts/'), r"wheels\[0\]\.path"),
         (('path = "pylock.artifacts/joblib', 'path = "pylock.artifacts/other'), r"wheels\[0\]\.path"),
         (('path = "pylock.artifacts/', 'path = "..artifacts/../'), r"path"),
-        (('path = "pylock', 'url = "https://x.example/"\npath = "pylock'), r"wheels\[0\]\.path"),
+        (('path = "pylock', 'url = "https://x.example/"\npath = "pylock'), r"wheels\[0\]\.url"),
         (('path = "pylock.artifacts', 'url = "pylock.artifacts'), r"wheels\[0\]\.path"),
         (('origin = "vcs"', "origin = 3"), r"repacked\.origin"),
         (('path = "joblib/__init__.py"', 'path = ""'), r"repacked\.changed"),
