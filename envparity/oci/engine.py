@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from envparity.codec import canonical
+from envparity.collectors.urls import public_url
 from envparity.errors import (
     EnvparityError,
     IntegrityError,
@@ -50,6 +51,7 @@ OLDEST = "1.24"
 
 _MOST_ANSWER_BYTES = 512 << 20
 _STDOUT, _STDERR = 1, 2
+_USER = re.compile(r"//[^/@\s]*@")  # in an address that the SDK repeats
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ def connected(access: Access) -> Iterator[Engine]:
         raise UsageError(
             "the engine is reached through Docker's SDK, which is not installed", hint="pip install 'envparity[engine]'"
         ) from error
+    address, host = host, public_url(host)  # which may hold a password, and stands in every message
     with _translated(host, access.patience_s):
-        settings = kwargs_from_env(environment={**access.environ, "DOCKER_HOST": host})
+        settings = kwargs_from_env(environment={**access.environ, "DOCKER_HOST": address})
         # The SDK would ask for the version too, and leave the connection open where it does not like the answer.
         first = docker.APIClient(version=OLDEST, timeout=access.patience_s, **settings)
         try:
@@ -171,7 +174,7 @@ def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
             raise _no_engine(host, "it does not know the API") from error
         raise UsageError(f"the engine has no {what}", hint="see `docker images` and `docker ps -a`") from error
     except docker.errors.APIError as error:
-        said = shown(str(error.explanation or error))
+        said = shown(_USER.sub("//", str(error.explanation or error)))
         raise UnreachableError(f"the engine at {host} refuses: {said}", hint="look into the engine's log") from error
     except (docker.errors.DockerException, OSError, ValueError) as error:  # those of requests are OSErrors
         raise _as_ours(error, host, timeout_s) from error
@@ -179,7 +182,7 @@ def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
 
 def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
     """The SDK keeps the cause in the text, or in one of the errors around it."""
-    said = str(error)
+    said = _USER.sub("//", str(error))
     if isinstance(error, TimeoutError) or "timed out" in said.lower():
         return TimeLimitError(
             f"the engine at {host} did not answer within {timeout_s:g} s", hint="raise the limit with --timeout"

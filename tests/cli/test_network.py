@@ -117,8 +117,8 @@ def test_a_wheel_with_other_bytes_than_the_index_promises_is_refused_and_not_kep
         f"/files/{world.wheel.name}": [plain(wrong)],
     }
     with serving(answers) as served:
-        done = refused("lock", snapshot, "--index", f"{served.url}/simple/", status=5, says="promised content",
-                       cwd=tmp_path, ENVPARITY_CACHE_DIR=str(cache))  # fmt: skip
+        asked = ("lock", snapshot, "--prove", "--index", f"{served.url}/simple/")
+        done = refused(*asked, status=5, says="promised content", cwd=tmp_path, ENVPARITY_CACHE_DIR=str(cache))
 
     assert hashlib.sha256(wrong).hexdigest() in done.stderr
     assert nothing_left(tmp_path)

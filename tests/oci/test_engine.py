@@ -147,3 +147,11 @@ def test_without_the_sdk_the_extra_is_named() -> None:
 
     assert done.stdout.startswith("UsageError")
     assert "envparity[engine]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "host", ["tcp://ada:canary@127.0.0.1:1", "tcp://ada:canary@nowhere.invalid:2375", "foo://ada:canary@x"]
+)
+def test_a_password_in_the_engine_s_address_is_in_no_message(host: str) -> None:
+    error = asked(host)
+    assert "canary" not in f"{error} {error.hint} {error.details}"
