@@ -3,9 +3,11 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
     1  what goes in          every effective distribution but tooling and the installers; or only what was used of them
     2  its exact wheels      found on the index by the tags that the installed WHEEL file recorded, and proven by RECORD
-                             (what is not there is packed from where it lies, if asked for)
+                             (what is not there is packed from where it lies, if asked for); on another platform than
+                             the training's, the wheels of the same versions;
                              the packages of conda, with the distributions that they bring, are found in their channels
-    3  the interpreter       of the base, where that is the same; conda's; else the snapshot's own, captured
+    3  the interpreter       of the base, where that is the same; conda's; else the snapshot's own, captured; on
+                             another platform the base's
     4  the base              the packages of the snapshot's own release, closed over what 2 and 3 need
     5  the rest              models, settings that move numbers, the snapshot itself
 """
@@ -16,16 +18,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from envparity import closure, codec
+from envparity import closure, codec, platforms
 from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
-from envparity.locking import additions, conda, development, pinned, pinned_wheels, selection, used
+from envparity.locking import (
+    additions,
+    conda,
+    counterparts,
+    development,
+    pinned,
+    pinned_wheels,
+    selection,
+    targets,
+    used,
+)
 from envparity.locking.asked import Asked
 from envparity.locking.bundle import bundled
 from envparity.locking.summary import summary
-from envparity.locking.wheels import recovered
+from envparity.locking.wheels import Wheels, recovered
 from envparity.oci import pack
 from envparity.progress import SILENT
 from envparity.resolvers import debian, interpreter, interpreter_of_image
@@ -42,18 +54,15 @@ from envparity.values import (
     Target,
 )
 
-__all__ = ["LOCKABLE", "Asked", "recover", "summary"]
+__all__ = ["Asked", "recover", "summary"]
 
 _PLAIN = Asked()
-
-LOCKABLE = ("x86_64", "aarch64")
-"""The processors that a lock can be made for, as `uname -m` says them."""
 
 
 def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, asked: Asked = _PLAIN) -> Recovered:
     """
-    The lock of a snapshot, for the snapshot's own platform; or of a source that only says what should be installed,
-    for the target that was asked for (`locking.pinned`).
+    The lock of a snapshot, for the platforms that were asked for, by default its own (`locking.targets`); or of a
+    source that only says what should be installed, for the target that was asked for (`locking.pinned`).
 
     The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
 
@@ -62,106 +71,154 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         IncompleteError: the snapshot is not whole. UnsupportedError: of a source or host that is not supported yet.
         UnreachableError, IntegrityError: of what is fetched; UnreachableError at once where that is not allowed.
     """
-    stated = None
     if pinned.is_pinned(environment):
-        _require_network(fetcher)
-        stated = pinned.settled(environment, asked, fetcher)
-        environment, python, system, base = stated.environment, stated.python, stated.system, stated.base
+        made = _declared(environment, asked=asked, fetcher=fetcher, workplace=workplace)
     else:
-        python, system, installed = _sections(environment, asked.allow_incomplete)
-        pinned.require_unasked(asked, system)
-        _require_network(fetcher)
-        base = asked.base or debian.default_base(system)
-    platform, architecture = _platform(system)
-    of_conda = conda.Conda()
+        made = _trained(environment, asked=asked, fetcher=fetcher, workplace=workplace)
+    return bundled(made, fetcher=fetcher, mirrors=debian.package_urls) if asked.bundle else made
+
+
+def _trained(environment: Environment, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> Recovered:
+    """Of a snapshot: what trained the model, and of another platform what comes nearest to it."""
+    python, system, installed = _sections(environment, asked.allow_incomplete)
+    targets.require_unasked(asked)
+    _require_network(fetcher)
+    markers = closure.marker_environment(python, system)
+    packages = conda.installed(environment, python)
+    if packages:
+        conda.require_unasked(asked)
+        installed = conda.without_brought(installed, packages)
+    # 1
+    chosen, left_out = selection.chosen(installed, markers)
+    goals = targets.goals(python, system, chosen, asked=asked, fetcher=fetcher)
+    if packages:
+        targets.require_own(goals)
+    chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
+    left_out += developed
+    plan = additions.planned(chosen, goals[0].place, goals[0].markers, asked=asked)
+    if asked.only_used:
+        chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *plan.beside))
+        left_out += unused
+    # 2
+    of_conda = conda.recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
+    trained = [item for item in chosen if item.name not in plan.names]
+    divided = counterparts.divided(trained, goals, markers, plan.names)
+    exact = {item.name for each in divided for item in each.exact}
+    # The archive's lists are fetched, checked and unpacked beside the index's pages, whose bar is the one shown.
+    quiet = replace(fetcher, progress=SILENT)
+    with fetcher.client.workers(1) as pool:
+        archives = [pool.submit(goal.archive, quiet) for goal in goals]
+        others = counterparts.found(divided, asked=asked, fetcher=fetcher)
+        there = [item for item in trained if item.name in exact]
+        wheels = recovered(environment, there, python, asked=asked, fetcher=fetcher, workplace=workplace)
+        indexes = [archive.result() for archive in archives]
+    models = environment.artifacts or ()
+    locks: list[Lock] = []
+    artifacts: dict[str, Path | bytes] = {}
+    for each, index in zip(divided, indexes, strict=True):
+        goal = each.goal
+        mine = counterparts.together(each, wheels, others, asked=asked, fetcher=fetcher, artifacts=models)
+        mine = additions.joined(mine, plan, goal.place, asked=asked, fetcher=fetcher, artifacts=models)
+        # 3 and 4
+        os_packages = goal.installed(environment.os_packages or (), system)
+        if of_conda.packages:
+            decided = conda.decided(
+                python,
+                of_conda,
+                base=goal.place.base,
+                architecture=goal.architecture,
+                os_packages=os_packages,
+                sonames=mine.sonames,
+                add=asked.add_os,
+                fetcher=fetcher,
+            )
+        else:
+            decided = interpreter.resolve(
+                goal.python,
+                base=goal.place.base,
+                architecture=goal.architecture,
+                installed=os_packages,
+                sonames=mine.sonames,
+                workplace=workplace,
+                fetcher=fetcher,
+                add=asked.add_os,
+                index=index,
+                bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
+            )
+        target = Target(
+            platform=goal.platform,
+            base=goal.place.base,
+            interpreter=decided.interpreter,
+            conda_packages=of_conda.packages,
+            virtual_packages=of_conda.virtual,
+            os_packages=decided.os_packages,
+            substituted=(*goal.substituted, *decided.substituted),
+            left_out=(*left_out, *each.left_out, *decided.left_out),
+            added_os=tuple(sorted(set(asked.add_os))),
+        )
+        # 5
+        made = _made(environment, target, mine, workplace)
+        locks.append(made.lock)
+        artifacts |= made.artifacts
+    return Recovered(platforms.joined(locks), artifacts)
+
+
+def _declared(environment: Environment, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> Recovered:
+    """Of a source that only says what should be installed: as it pins, for the one target that was asked for."""
+    _require_network(fetcher)
+    stated = pinned.settled(environment, asked, fetcher)
     # 1 and 2
-    if stated is not None:
-        additions.require_unasked(asked)
-        if asked.only_used:
-            used.require_evidence(environment)
-        wheels, missing = pinned_wheels.wheels_of(stated, asked=asked, fetcher=fetcher)
-        left_out = [*stated.left_out, *missing]
-    else:
-        markers = closure.marker_environment(python, system)
-        packages = conda.installed(environment, python)
-        if packages:
-            conda.require_unasked(asked)
-            installed = conda.without_brought(installed, packages)
-        chosen, left_out = selection.chosen(installed, markers)
-        chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
-        left_out += developed
-        place = additions.place(python, system.machine, base)
-        plan = additions.planned(chosen, place, markers, asked=asked)
-        if asked.only_used:
-            chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *plan.beside))
-            left_out += unused
-        of_conda = conda.recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
-        trained = [item for item in chosen if item.name not in plan.names]
-        # The archive's lists are fetched, checked and unpacked beside the index's pages, whose bar is the one shown.
-        quiet = replace(fetcher, progress=SILENT)
-        with fetcher.client.workers(1) as pool:
-            archive = pool.submit(debian.read_index, base, quiet, architecture=architecture)
-            wheels = recovered(environment, trained, python, asked=asked, fetcher=fetcher, workplace=workplace)
-            index = archive.result()
-        models = environment.artifacts or ()
-        wheels = additions.joined(wheels, plan, place, asked=asked, fetcher=fetcher, artifacts=models)
+    additions.require_unasked(asked)
+    if asked.only_used:
+        used.require_evidence(stated.environment)
+    wheels, missing = pinned_wheels.wheels_of(stated, asked=asked, fetcher=fetcher)
     # 3 and 4
-    if of_conda.packages:
-        decided = conda.decided(
-            python,
-            of_conda,
-            base=base,
-            architecture=architecture,
-            os_packages=environment.os_packages or (),
-            sonames=wheels.sonames,
-            add=asked.add_os,
-            fetcher=fetcher,
-        )
-    else:
-        decided = interpreter.resolve(
-            python,
-            base=base,
-            architecture=architecture,
-            installed=environment.os_packages or (),
-            sonames=wheels.sonames,
-            workplace=workplace,
-            fetcher=fetcher,
-            add=asked.add_os,
-            index=stated.index if stated is not None else index,
-            bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
-        )
+    architecture = ARCHITECTURES[stated.system.machine]
+    decided = interpreter.resolve(
+        stated.python,
+        base=stated.base,
+        architecture=architecture,
+        installed=stated.environment.os_packages or (),
+        sonames=wheels.sonames,
+        workplace=workplace,
+        fetcher=fetcher,
+        add=asked.add_os,
+        index=stated.index,
+        bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
+    )
+    target = Target(
+        platform=f"linux/{architecture}",
+        base=stated.base,
+        interpreter=decided.interpreter,
+        os_packages=decided.os_packages,
+        substituted=(*stated.substituted, *decided.substituted),
+        left_out=(*stated.left_out, *missing, *decided.left_out),
+        added_os=tuple(sorted(set(asked.add_os))),
+    )
     # 5
+    return _made(stated.environment, target, wheels, workplace)
+
+
+def _made(environment: Environment, target: Target, wheels: Wheels, workplace: Path) -> Recovered:
+    """The lock of one target, and what lies beside it."""
     content = codec.content_bytes(environment)
     digest = codec.content_digest(environment).removeprefix("sha256:")
     snapshot = LockedArtifact(name=f"snapshot-{digest[:12]}.env.json", size_bytes=len(content), sha256=digest)
     lock = Lock(
-        requires_python=f"=={'.'.join(python.version.split('.')[:2])}.*",
-        environments=(f'sys_platform == "linux" and platform_machine == "{system.machine}"',),
+        requires_python=f"=={'.'.join(target.interpreter.version.split('.')[:2])}.*",
+        environments=(platforms.condition(target.platform),),
         distributions=wheels.distributions,
-        targets=(
-            Target(
-                platform=platform,
-                base=base,
-                interpreter=decided.interpreter,
-                conda_packages=of_conda.packages,
-                virtual_packages=of_conda.virtual,
-                os_packages=decided.os_packages,
-                substituted=(*(stated.substituted if stated is not None else ()), *decided.substituted),
-                left_out=(*left_out, *decided.left_out),
-                added_os=tuple(sorted(set(asked.add_os))),
-            ),
-        ),
+        targets=(target,),
         snapshot=snapshot,
         packer=pack.current_packer(),
         models=selection.models(environment),
         settings=selection.settings(environment),
     )
-    preflight.check_platform(lock, lock.targets[0], floors=wheels.floors)
+    preflight.check_platform(lock, target, floors=wheels.floors)
     artifacts: dict[str, Path | bytes] = {snapshot.name: content, **wheels.made}
-    if decided.interpreter.artifact is not None:
-        artifacts[decided.interpreter.artifact.name] = workplace / decided.interpreter.artifact.name
-    made = Recovered(lock, artifacts)
-    return bundled(made, fetcher=fetcher, mirrors=debian.package_urls) if asked.bundle else made
+    if target.interpreter.artifact is not None:
+        artifacts[target.interpreter.artifact.name] = workplace / target.interpreter.artifact.name
+    return Recovered(lock, artifacts)
 
 
 def _brought(python: Python, *, asked: Asked, workplace: Path, fetcher: Fetcher, origin: Origin) -> Python:
@@ -204,13 +261,3 @@ def _sections(environment: Environment, allow_incomplete: bool) -> tuple[Python,
     if not distributions:
         raise UsageError("the snapshot holds no distribution, so there is nothing to lock")
     return python, system, distributions
-
-
-def _platform(system: System) -> tuple[str, str]:
-    if system.os != "linux" or system.machine not in LOCKABLE:
-        raise UnsupportedError(
-            f"locking for {system.os or 'an unknown system'} {system.machine} is not supported yet",
-            hint="take the snapshot on Linux (x86_64 or aarch64)",
-        )
-    architecture = ARCHITECTURES[system.machine]
-    return f"linux/{architecture}", architecture

@@ -166,6 +166,30 @@ def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_target
 
 
+def targets_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command that takes several platforms, as `platforms`; the first is that of `target`."""
+
+    @functools.wraps(function)
+    def with_targets(**arguments: Any) -> Any:
+        platforms = arguments.pop("platform")
+        extras, groups = arguments.pop("extras"), arguments.pop("groups")
+        stated = bool(extras or groups)
+        target = Target(
+            platforms[0] if platforms else "",
+            arguments.pop("python_version"),
+            extras if stated else None,
+            groups if stated else None,
+        )
+        return function(target=target, platforms=platforms, **arguments)
+
+    several = click.option(
+        "--platform", metavar="OS/ARCH", multiple=True, help="Lock for it: linux/amd64, linux/arm64; repeatable."
+    )
+    for option in (*reversed(_TARGET[1:]), several):
+        with_targets = option(with_targets)
+    return with_targets
+
+
 def report_options(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--format` and `-o` for a command that renders this kind of value; it receives `format` and `output`."""
 

@@ -18,7 +18,7 @@ from envparity.cli.common import (
     later_options,
     output_option,
     style,
-    target_options,
+    targets_options,
 )
 from envparity.cli.configured import named
 from envparity.errors import plain
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 @later_options("--bytecode")
 @click.option("--python", metavar="SOURCE", help="Capture this Python: venv:DIR, or the image that it lies in.")
 @click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
-@target_options
+@targets_options
 @common_options
 def command(
     common: Common,
@@ -110,6 +110,7 @@ def command(
     python: str | None,
     without: tuple[str, ...],
     target: Target,
+    platforms: tuple[str, ...],
 ) -> int | None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
@@ -122,6 +123,10 @@ def command(
     A lock of another tool, a requirements file, an SBOM or an image is locked as it pins: no version is moved, hashes
     are a limit, and what is left open is resolved and named. A lock of ours as SOURCE takes --add and --update: only
     their lines change, and comments stay.
+
+    --platform locks for another platform, or for several in one file: each has its own base packages, and the wheels of
+    the same versions (counterpart, a state below matched). What has no wheel there is refused, with the nearest version
+    that has one. A snapshot of macOS, Windows or a Linux that no base is made of is locked for the nearest base.
 
     Credentials come from netrc, the keyring, ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD, or the address, and are never
     written. More: docs/lock.md.
@@ -137,6 +142,7 @@ def command(
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini
+      envparity lock model.env.json --platform linux/amd64 --platform linux/arm64
       envparity lock model.env.json --add 'fastapi>=0.115' --add uvicorn
       envparity lock pylock.toml --update joblib==1.4.2
     """
@@ -154,6 +160,7 @@ def command(
     from envparity.resolvers.configured import configured
     from envparity.resolvers.indexes import indexes
     from envparity.resolvers.interpreter_of_image import is_image
+    from envparity.sources.target import platform_of
 
     from_caller = click.get_current_context().get_parameter_source("format") is ParameterSource.COMMANDLINE
     if from_caller and not explain:
@@ -208,7 +215,7 @@ def command(
             added=added,
             updated=updated,
             resolver=resolver,
-            platform=target.platform,
+            platforms=tuple(map(platform_of, platforms)),
             python_version=target.python_version,
             extras=target.extras or (),
             groups=target.groups or (),

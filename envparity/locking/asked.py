@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envparity.resolvers import states
@@ -43,9 +43,11 @@ class Asked:
         updated: names, or `NAME==VERSION`, of what is moved on purpose.
         resolver: what resolves these two, one of `resolvers.resolve.RESOLVERS`.
 
+        platforms: what is locked for, as `linux/arm64`; the snapshot's own where none is named.
+        python_version: the Python that answers there, as `3.11` or `3.11.2`; where it is empty, what the source says.
+
     Of a source that only says what should be installed:
 
-        platform, python_version: the target, as `linux/amd64` and `3.11`; where they are empty, what the source says.
         extras, groups: the parts of it that are asked for.
         without: names of distributions that are left out.
         interpreter: the Python that is captured, in the place of the base's own.
@@ -68,7 +70,7 @@ class Asked:
     added: Collection[str] = ()
     updated: Collection[str] = ()
     resolver: str = "uv"
-    platform: str = ""
+    platforms: Sequence[str] = ()
     python_version: str = ""
     extras: Collection[str] = ()
     groups: Collection[str] = ()

@@ -9,7 +9,7 @@ What follows, the wheels, is `locking.pinned_wheels`.
 
 from __future__ import annotations
 
-__all__ = ["Settled", "is_pinned", "require_unasked", "settled"]
+__all__ = ["Settled", "is_pinned", "settled"]
 
 import re
 from collections.abc import Iterable
@@ -80,33 +80,6 @@ def is_pinned(environment: Environment) -> bool:
     return environment.origin.kind not in _SEEN or any(
         item.basis is not Basis.INSTALLED for item in environment.distributions or ()
     )
-
-
-def require_unasked(asked: Asked, system: System) -> None:
-    """
-    That nothing is asked of a snapshot that only makes sense for a file.
-
-    Raises:
-        UnsupportedError: another platform than the snapshot's own. UsageError: anything else.
-    """
-    own = f"linux/{ARCHITECTURES.get(system.machine, system.machine)}"
-    if asked.platform and asked.platform != own:
-        raise UnsupportedError(
-            f"`--platform {asked.platform}` is not supported yet: the snapshot is of {own}",
-            hint="take a snapshot there, and lock that",
-        )
-    options = {
-        "--python-version": asked.python_version,
-        "--extra": asked.extras,
-        "--group": asked.groups,
-        "--leave-out": asked.without,
-    }
-    given = [option for option, value in options.items() if value]
-    if given:
-        raise UsageError(
-            f"`{given[0]}` is for a file that says what should be installed, and a snapshot says what was",
-            hint=f"leave `{given[0]}` out",
-        )
 
 
 def settled(environment: Environment, asked: Asked, fetcher: Fetcher) -> Settled:
@@ -186,10 +159,20 @@ def _require_whole(environment: Environment, asked: Asked) -> None:
             )
 
 
+def _platform(asked: Asked) -> str:
+    """The platform that was asked for; empty where none was."""
+    if len(asked.platforms) > 1:
+        raise UnsupportedError(
+            "locking a file for several platforms at once is not supported yet",
+            hint="lock it for each: `--platform linux/arm64 -o pylock.arm64.toml`; or lock a snapshot",
+        )
+    return asked.platforms[0] if asked.platforms else ""
+
+
 def _machine(environment: Environment, asked: Asked) -> tuple[str, str]:
     """The processor, as `uname -m` and as Debian says it."""
     system, name = environment.system, environment.origin.reference
-    platform = asked.platform
+    platform = _platform(asked)
     if not platform and system is not None and system.machine in ARCHITECTURES:
         platform = f"linux/{ARCHITECTURES[system.machine]}"
     platform = platform or DEFAULT_PLATFORM

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+from envparity import platforms
 from envparity.locking import used
 from envparity.resolvers import repack, states
 from envparity.values import Environment, LeftOut, Lock, LockedDistribution, Target
@@ -15,15 +16,24 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     What a person should know of a lock: what it holds, what was substituted and what was left out. `environment` is the
     snapshot, which may know how large that is.
     """
-    target = lock.targets[0]
-    interpreter = target.interpreter
-    lines = [
-        f"{states.counted(len(lock.distributions))}, {len(target.os_packages)} OS packages of {target.base},"
-        f" Python {interpreter.version} ({_KINDS.get(interpreter.kind, interpreter.kind)})"
-    ]
-    if target.conda_packages:
-        lines.insert(0, f"{len(target.conda_packages)} conda packages of {', '.join(_channels(target))}, and")
-    lines += [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
+    several = len(lock.targets) > 1
+    what, how, chosen = _of_all(lock, verbose)
+    targets: list[str] = []
+    for target in lock.targets:
+        header, replaced, named, left_out = _of_target(lock, target, verbose, environment)
+        targets += [*header, *replaced, *named, *left_out]
+    if several:
+        count = f"{states.counted(len(lock.distributions))} for {len(lock.targets)} platforms"
+        lines = [count, *what, *how, *chosen, *targets]
+    else:
+        lines = [*header, *what, *replaced, *how, *named, *chosen, *left_out]
+    wrapped = textwrap.TextWrapper(80, subsequent_indent="    ", break_on_hyphens=False)
+    return [part for line in lines for part in wrapped.wrap(line)]
+
+
+def _of_all(lock: Lock, verbose: bool) -> tuple[list[str], list[str], list[str]]:
+    """Of the distributions: what stands for what trained, how well it is known, and what a resolver chose."""
+    lines = [f"  repacked: {repack.made_of(item)}" for item in lock.distributions if item.repacked is not None]
     lines += [
         f"  updated: {item.name} {item.added.before} -> {item.version}"
         for item in lock.distributions
@@ -31,42 +41,67 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     ]
     lines += _added(lock, verbose)
     lines += [f"  yanked: {item.name} {item.version}: {item.yanked or 'no reason given'}" for item in _yanked(lock)]
-    lines += [
-        f"  substituted: Python {item.before} -> {item.after}: {item.reason}"
-        for item in target.substituted
-        if item.kind == "python"
-    ]
-    replaced = [item for item in target.substituted if item.kind != "python"]
-    if replaced:
-        lines.append(f"  substituted: {len(replaced)} OS packages that are not there in the snapshot's version")
-    telling = [item for item in replaced if verbose or item.name.startswith(_TELLING)]
-    lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
+    known = []
     matched = [f"{item.name} {item.version}" for item in lock.distributions if item.state == "matched"]
     if matched:
         which = matched[0] if len(matched) == 1 else f"{len(matched)} distributions"
-        lines.append(f"  matched and not proven: {which}; --prove holds them against their RECORD")
-    lines += [
+        known.append(f"  matched and not proven: {which}; --prove holds them against their RECORD")
+    known += [
         f"  matched and not proven: {item.name} {item.version} (conda)"
+        for target in lock.targets
         for item in target.conda_packages
         if item.state == "matched"
     ]
     declared = sum(item.state == "declared" for item in lock.distributions)
     if declared:
-        lines.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
-    lines += [f"  added: {name} and what it depends on" for name in target.added_os]
-    unused = [item for item in target.left_out if item.reason == used.REASON]
-    lines += _unused(unused, environment)
+        known.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
     resolved = [f"{item.name} {item.version}" for item in lock.distributions if item.state == "resolved"]
-    if resolved:
-        lines.append(f"  resolved: {len(resolved)} that the source does not pin: {', '.join(resolved)}")
+    chosen = [f"  resolved: {len(resolved)} that the source does not pin: {', '.join(resolved)}"] if resolved else []
+    return lines, known, chosen
+
+
+def _of_target(
+    lock: Lock, target: Target, verbose: bool, environment: Environment | None
+) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Of one platform: what it holds, what was substituted, what was added by name, and what was left out."""
+    interpreter, here = target.interpreter, platforms.selected(lock, target.platform).distributions
+    which = f"{target.platform}: " if len(lock.targets) > 1 else ""
+    header = [
+        f"{which}{states.counted(len(here))}, {len(target.os_packages)} OS packages of {target.base},"
+        f" Python {interpreter.version} ({_KINDS.get(interpreter.kind, interpreter.kind)})"
+    ]
+    if target.conda_packages:
+        header.insert(0, f"{len(target.conda_packages)} conda packages of {', '.join(_channels(target))}, and")
+    lines = [
+        f"  substituted: {'Python ' if item.kind == 'python' else ''}{item.before} -> {item.after}: {item.reason}"
+        for item in target.substituted
+        if item.kind in {"python", "base"}
+    ]
+    replaced = [item for item in target.substituted if item.kind not in {"python", "base"}]
+    if replaced:
+        lines.append(f"  substituted: {len(replaced)} OS packages that are not there in the snapshot's version")
+    telling = [item for item in replaced if verbose or item.name.startswith(_TELLING)]
+    lines += [f"    {item.name} {item.before} -> {item.after}" for item in telling]
+    counterparts = [item for item in here if item.state == "counterpart"]
+    if counterparts:
+        lines.append(
+            f"  counterparts: {len(counterparts)} wheels of the same versions for {target.platform}, which are not what"
+            " trained the model"
+        )
+        lines += [f"    {item.name} {item.version}: {item.wheel.name}" for item in counterparts if verbose]
+    named = [f"  added: {name} and what it depends on" for name in target.added_os]
+    unused = [item for item in target.left_out if item.reason == used.REASON]
+    named += _unused(unused, environment)
+    rest = []
     packages = [item for item in target.left_out if item.kind == "os-package"]
     if packages and not verbose:
-        lines.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
-    for item in target.left_out:
-        if item not in unused and (verbose or item not in packages):
-            lines.append(f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}")
-    wrapped = textwrap.TextWrapper(80, subsequent_indent="    ", break_on_hyphens=False)
-    return [part for line in lines for part in wrapped.wrap(line)]
+        rest.append(f"  left out: {sum(item.count for item in packages)} OS packages that the image does not need")
+    rest += [
+        f"  left out: {item.name} {item.version}".rstrip() + f": {item.reason}"
+        for item in target.left_out
+        if item not in unused and (verbose or item not in packages)
+    ]
+    return header, lines, named, rest
 
 
 def _unused(items: list[LeftOut], environment: Environment | None) -> list[str]:

@@ -84,6 +84,7 @@ class Release:
     seeds: tuple[str, ...]
     python: tuple[str, ...]
     python_parts: tuple[str, ...]
+    architectures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def release(base: str) -> Release:
             raise UnsupportedError(f"the base `{base}` is not supported yet", hint=f"take one of {', '.join(BASES)}")
         raise UsageError(f"`{base}` is not a base", hint=f"take one of {', '.join(BASES)}")
     suites = tuple(Suite(s["archive"], s["name"], tuple(s["components"])) for s in row["suites"])
-    lists = ("seeds", "python", "python_parts")
+    lists = ("seeds", "python", "python_parts", "architectures")
     fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in row.items()}
     return Release(**fields | {"base": base, "suites": suites})
 
@@ -294,12 +295,13 @@ def read_index(
     Raises:
         UnreachableError: a mirror cannot be reached, or has no such suite.
         IntegrityError: a signature, a date or a hash is not right; the message names the fingerprints that were wanted.
-        UnsupportedError: another architecture than amd64.
+        UnsupportedError: an architecture that the base is not assembled for.
     """
     row = release(base)
-    if architecture != "amd64":
+    if architecture not in row.architectures:
         raise UnsupportedError(
-            f"a base for `{architecture}` is not supported yet", hint="only amd64 is assembled so far"
+            f"a base for `{architecture}` is not supported yet",
+            hint=f"{base} is assembled for {' and '.join(row.architectures)}",
         )
     now = now or datetime.now(UTC)
     wanted: list[tuple[int, Wanted, int]] = []

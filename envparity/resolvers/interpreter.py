@@ -7,7 +7,7 @@ files can be absolute: `$ORIGIN` of a program is found through `/proc`, which a 
 
 from __future__ import annotations
 
-__all__ = ["Captured", "Decided", "capture", "fits_base", "resolve"]
+__all__ = ["Captured", "Decided", "capture", "fits_base", "glibc_floor", "is_here", "resolve"]
 
 import hashlib
 import os
@@ -156,6 +156,23 @@ def resolve(
 def fits_base(python: Python, base_python_version: str) -> bool:
     """Whether the base's own interpreter is the snapshot's: the exact version, and an ordinary build of it."""
     return python.version == base_python_version and not python.debug and not python.free_threaded
+
+
+def is_here(python: Python) -> bool:
+    """Whether the interpreter that the snapshot saw lies on this machine, so that it can be captured."""
+    try:
+        _the_one(python.executable, "executable")
+        if python.libpython is not None:
+            _the_one(python.libpython, "libpython")
+    except (RefusedError, OSError):
+        return False
+    return True
+
+
+def glibc_floor(python: Python) -> str:
+    """The oldest glibc that an interpreter runs with which is here (`2.34`); empty where that is not told."""
+    files = [Path(file.path) for file in (python.executable, python.libpython) if file is not None]
+    return max((elf.needs(path).glibc_floor for path in files if path.is_file()), key=_numbers, default="")
 
 
 def _require_cpython(python: Python) -> None:

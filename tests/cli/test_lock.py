@@ -182,11 +182,10 @@ def test_a_lock_of_ours_is_not_locked_again(world: World, tmp_path: Path) -> Non
 
 
 def test_what_only_a_file_takes_is_refused_for_a_snapshot(world: World, tmp_path: Path) -> None:
-    for option in (("--python-version", "3.11"), ("--leave-out", "demo")):
-        done = envparity("lock", world.snapshot, *option, "--allow-incomplete", status=2, cwd=tmp_path)
+    done = envparity("lock", world.snapshot, "--leave-out", "demo", "--allow-incomplete", status=2, cwd=tmp_path)
 
-        assert option[0] in done.stderr
-        assert "snapshot" in done.stderr
+    assert "--leave-out" in done.stderr
+    assert "snapshot" in done.stderr
 
 
 def test_a_python_is_taken_from_elsewhere_only_where_it_may_be(world: World, tmp_path: Path) -> None:
