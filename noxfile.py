@@ -278,6 +278,13 @@ def bench(session):
 
 
 @nox.session
+def judged(session):
+    """The whole pipeline for a real environment of 232 distributions, built, installed and verified: 10 GB."""
+    session.install(".", "pip")
+    session.run("python", "-I", "tests/benchmarks/judged.py", "--uv", uv_program(session), *session.posargs)
+
+
+@nox.session
 def lab(session):
     """What the releases of a library make of each other's models, into docs/lab/. `-- scikit-learn` measures one."""
     session.install("-e", ".")

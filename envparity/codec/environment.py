@@ -55,7 +55,7 @@ _PYTHON_PLACES = (
     *("prefix", "base_prefix", "executable", "libpython", "stdlib", "path", "provenance"),
     *("configure", "startup", "others", "hash_seed", "dev_mode"),
 )
-_DISTRIBUTION_PLACES = ("installer", "requested", "location", "modified", "missing", "added", "loaded")
+_DISTRIBUTION_PLACES = ("installer", "requested", "location", "added", "loaded")
 
 SILENT = "nothing that was read carries it"
 """The reason of the gap of a section that no fact and no gap speaks of."""
@@ -285,6 +285,9 @@ def content(environment: Environment) -> Environment:
     in the same runtime), tooling, copies that a package carries in itself, what stands for the host in conda, and names
     of variables.
 
+    Which files of a distribution are not those of its RECORD is part of it, where any is known to be: another file runs
+    there. That nobody looked, and that all are as they should be, is one content.
+
     Its canonical JSON is what `content_digest` hashes and what a lock keeps of its snapshot. It goes into images, which
     strangers pull: so no path of the training host is in it, neither as a place, nor in a variable (which keeps its
     name, and no value), an address, a requirement or a reason.
@@ -300,6 +303,8 @@ def content(environment: Environment) -> Environment:
                 item,
                 direct_url=_without_places(item.direct_url),
                 requires=tuple(map(_without_places, item.requires)),
+                modified=_named_by_record(item.modified),
+                missing=_named_by_record(item.missing),
                 **{name: _empty(item, name) for name in _DISTRIBUTION_PLACES},
             )
             for item in distributions
@@ -429,6 +434,10 @@ def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=32)
+def _named_by_record(paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return tuple(path for path in paths or () if not path.startswith("/")) or None
+
+
 def content_digest(environment: Environment) -> Digest:
     """`sha256:…` of the content. It does not depend on the order of keys, the platform or the time of writing."""
     return "sha256:" + hashlib.sha256(content_bytes(environment)).hexdigest()

@@ -51,14 +51,15 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         )
     components = list(_flat(bom, name))
     named = [purl for component in components if (purl := purls.Purl.of(component.purl))]
-    listed = list(purls.facts(named))
+    listed, python = list(purls.facts(named)), purls.interpreter(named)
     system = list(_system(components))
     present = {_SECTIONS[fact["kind"]] for fact in listed}
     kinds = Counter(purl.kind for purl in named) or Counter(component.type or "unnamed" for component in components)
-    known = (*_SECTIONS.values(), *(["system"] if system else []))
+    known = (*_SECTIONS.values(), *(["python"] if python else []), *(["system"] if system else []))
     return codec.environment(
         [
             *listed,
+            *python,
             *system,
             *purls.unlisted(present, kinds, len(components)),
             *not_recorded(all_but(*known), "an SBOM cannot carry it"),

@@ -90,6 +90,14 @@ def _fact(purl: Purl) -> Fact | None:
     return None
 
 
+def interpreter(purls: Iterable[Purl]) -> list[Fact]:
+    """The one Python that is named as such (`pkg:generic/python@3.11.7`); of several nobody knows which one answers."""
+    found = {purl.version for purl in purls if (purl.kind, purl.name, purl.namespace) == ("generic", "python", "")}
+    return [
+        {"kind": "python", "basis": "locked", "version": version} for version in found if version and len(found) == 1
+    ]
+
+
 def unlisted(sections: set[str], kinds: Counter[str], total: int) -> Iterator[Fact]:
     """
     A gap for each section of packages that nothing in an SBOM belongs to: that none is listed does not mean that none

@@ -57,15 +57,16 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
         )
     references = [ref for package in document.packages for ref in package.external_refs if ref.reference_type == "purl"]
     named = [purl for reference in references if (purl := purls.Purl.of(reference.reference_locator))]
-    listed = list(purls.facts(named))
+    listed, python = list(purls.facts(named)), purls.interpreter(named)
     systems = [item for item in document.packages if item.primary_package_purpose == "OPERATING-SYSTEM"]
     system = [{"kind": "system", "id": item.name, "version_id": item.version_info} for item in systems]
     present = {_SECTIONS[fact["kind"]] for fact in listed}
     kinds = Counter(purl.kind for purl in named) or Counter({"without a purl": len(document.packages)})
-    known = (*_SECTIONS.values(), *(["system"] if len(system) == 1 else []))
+    known = (*_SECTIONS.values(), *(["python"] if python else []), *(["system"] if len(system) == 1 else []))
     return codec.environment(
         [
             *listed,
+            *python,
             *(system if len(system) == 1 else []),
             *purls.unlisted(present, kinds, len(document.packages)),
             *not_recorded(all_but(*known), "an SBOM cannot carry it"),

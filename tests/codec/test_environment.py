@@ -177,6 +177,20 @@ def test_a_document_of_no_schema_that_there_is_is_refused(schema: object) -> Non
     assert caught.value.where == "schema"
 
 
+def test_a_file_that_is_known_to_be_another_changes_the_content_digest() -> None:
+    """Whether anybody looked does not: most snapshots are taken without --verify-files, and give the same lock."""
+
+    def digest(**fields: tuple[str, ...] | None) -> str:
+        environment = training()
+        first, *others = environment.distributions or ()
+        changed = msgspec.structs.replace(first, **fields)
+        return codec.content_digest(msgspec.structs.replace(environment, distributions=(changed, *others)))
+
+    assert digest(modified=None, missing=None) == digest(modified=(), missing=())
+    assert len({digest(modified=()), digest(modified=("a.py",)), digest(missing=("a.py",))}) == 3
+    assert digest(modified=("/usr/local/bin/a",)) == digest(modified=()), "a place of the training host"
+
+
 def test_what_could_not_be_read_changes_the_content_digest() -> None:
     """A snapshot that is not whole is not the same as one that is, even if what both hold is equal."""
     torn = training(gaps=(Gap("distributions", GapKind.UNREAD, "permission denied", "scipy"),))

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from envparity import lockfile
+from envparity import codec, lockfile
 from tests import once
 from tests.commands import envparity
 from tests.e2e.pipeline import Pipeline
@@ -94,6 +94,29 @@ def test_uv_and_pip_install_what_lies_beside_it(bundle: Path, pipeline: Pipeline
     envparity("snapshot", f"venv:{again}", "-o", tmp_path / "again.env.json")
     diff = envparity("diff", pipeline.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
     assert "OK: no difference" in diff.stdout
+
+
+def test_pip_makes_the_locked_environment_of_the_export_file_by_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The lock without a bundle: from the index, by hash."""
+    again, text = tmp_path / "again", tmp_path / "requirements.txt"
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([needs_uv(), "venv", "-q", "--no-config", "-p", base, again], check=True)
+    envparity("export", pipeline.lock, "--format", "requirements", "-o", text)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(again / "bin" / "python")]
+
+    subprocess.run([*pip, "install", "-q", "--require-hashes", "--no-deps", "-r", str(text)], check=True)
+
+    envparity("snapshot", f"venv:{again}", "--verify-files", "-o", tmp_path / "again.env.json")
+    diff = envparity("diff", pipeline.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
+    assert "OK: no difference" in diff.stdout
+    found, wanted = (
+        {item.name: (item.version, item.record_sha256, item.modified or ()) for item in installed.distributions or ()}
+        for installed in (
+            codec.load_environment((tmp_path / "again.env.json").read_bytes(), "it"),
+            codec.load_environment(pipeline.snapshot.read_bytes(), "it"),
+        )
+    )
+    assert found == wanted
 
 
 def test_a_file_of_it_that_was_changed_is_refused(bundle: Path, pipeline: Pipeline, tmp_path: Path) -> None:

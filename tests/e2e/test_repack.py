@@ -20,7 +20,7 @@ from envparity.cache import Cache
 from envparity.errors import ExitStatus
 from envparity.fetch import Fetcher
 from envparity.network import Client
-from envparity.values import LockedDistribution, RecordRow, Repacked
+from envparity.values import Distribution, LockedDistribution, RecordRow, Repacked
 from tests.commands import envparity
 from tests.tools import needs_tool, needs_uv
 from tests.wheels import LocalIndex, local_index, pack, record_hash, serve
@@ -169,14 +169,15 @@ def test_what_the_index_does_not_serve_as_installed_is_packed_and_nothing_else(t
         assert _sha256((folder / wheel.name).read_bytes()) == wheel.sha256
 
 
-@pytest.mark.parametrize("against", ["snapshot", "lock"])
+@pytest.mark.parametrize("against", ["snapshot", "content", "lock"])
 def test_the_image_of_it_is_the_environment_that_trained(trained: Trained, against: str) -> None:
-    reference = trained.snapshot if against == "snapshot" else trained.path
+    (content,) = lockfile.artifacts_folder(trained.path).glob("snapshot-*.env.json")
+    reference = {"snapshot": trained.snapshot, "content": content, "lock": trained.path}[against]
     with Fetcher(Client(), Cache()) as fetcher:
         verdict = verify.against(verify.Request(trained.image, str(reference)), fetcher=fetcher)
 
     assert verdict.status is ExitStatus.OK, verdict.findings
-    if against == "snapshot":
+    if against != "lock":
         assert "repacked by the lock: edited, project" in verdict.declared
         told = {gap.reason for gap in verdict.gaps}
         assert any("edited 2.0: changed where the model was trained" in reason for reason in told)
@@ -236,6 +237,32 @@ def test_uv_installs_the_lock_with_what_was_packed(trained: Trained, tmp_path: P
     done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["42", "7", "editable"]
     assert (tmp_path / "again" / "bin" / "edited").is_file()
+
+
+def test_pip_installs_its_export_and_makes_the_same_environment(trained: Trained, tmp_path: Path) -> None:
+    """The files that were changed are those that trained; the editable one is a wheel there."""
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([needs_uv(), "venv", "-q", "--no-config", "-p", base, tmp_path / "again"], check=True)
+    python = tmp_path / "again" / "bin" / "python"
+    envparity("export", trained.path, "--format", "requirements", "-o", tmp_path / "r.txt")
+    command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "-q")
+    command += ("--no-cache-dir", "--require-hashes", "--no-deps", "-r", tmp_path / "r.txt")
+
+    subprocess.run(command, check=True, cwd=trained.folder, env={**os.environ, "PIP_CONFIG_FILE": os.devnull})
+
+    code = "import edited, private, project; print(edited.answer, private.secret, project.where)"
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["42", "7", "editable"]
+    envparity("snapshot", f"venv:{tmp_path / 'again'}", "--verify-files", "-o", tmp_path / "again.env.json")
+    found = {item.name: item for item in read(tmp_path / "again.env.json")}
+    wanted = {item.name: item for item in read(trained.snapshot)}
+    for name in ("plain", "private"):
+        assert found[name].record_sha256 == wanted[name].record_sha256
+    assert not any(item.modified or item.missing for item in found.values())
+
+
+def read(path: Path) -> tuple[Distribution, ...]:
+    return codec.load_environment(path.read_bytes(), "it").distributions or ()
 
 
 def test_a_wheel_of_it_holds_each_file_in_its_place(trained: Trained) -> None:

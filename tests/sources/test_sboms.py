@@ -92,3 +92,21 @@ def test_a_purl_is_taken_apart(text: str, purl: Purl) -> None:
 @pytest.mark.parametrize("text", ["", "pkg:", "pkg:pypi", "http://x/y", "pkg:/x@1"])
 def test_what_is_no_purl_is_none(text: str) -> None:
     assert Purl.of(text) is None
+
+
+@pytest.mark.parametrize("form", ["cyclonedx", "spdx"])
+@pytest.mark.parametrize(("versions", "version"), [(["3.11.7"], "3.11.7"), (["3.11.7", "3.12.1"], ""), ([""], "")])
+def test_the_python_of_an_sbom_is_the_one_that_it_names(form: str, versions: list[str], version: str) -> None:
+    """Of two nobody knows which one answers, and none of them is taken."""
+    purls = [f"pkg:generic/python{'@' if version else ''}{version}" for version in versions]
+    if form == "cyclonedx":
+        components = [{"name": "python", "purl": purl} for purl in purls]
+        text = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": components})
+    else:
+        kinds = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl"}
+        packages = [{"name": "python", "externalRefs": [{**kinds, "referenceLocator": purl}]} for purl in purls]
+        text = json.dumps({"spdxVersion": "SPDX-2.3", "packages": packages})
+
+    environment = read_text("bom.json" if form == "cyclonedx" else "x.spdx.json", text)
+
+    assert (environment.python.version if environment.python else "") == version
