@@ -101,7 +101,7 @@ def _for_platform(item: LockedDistribution, platform: str, marker: str) -> Locke
         wheels=tuple(fitting),
         marker=marker,
         counterparts=(),
-        state=item.state if own is None else _COUNTERPART,
+        state=item.state if own is None or item.added is not None else _COUNTERPART,
         provenance=tuple(address for address in item.provenance if not any(name in address for name in left)),
     )
 

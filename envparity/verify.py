@@ -29,7 +29,7 @@ from envparity.image.findings import is_integrity
 from envparity.image.repacked import anchored
 from envparity.image.supply import supply, the_target
 from envparity.knowledge import judge
-from envparity.locking import development, used
+from envparity.locking import counterparts, development, used
 from envparity.oci import check, places
 from envparity.oci.access import Access
 from envparity.oci.tree import ImageTree, merge
@@ -119,6 +119,8 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
     own = _own_lock(tree, image.platform) if lock is None else None
     repacked = anchored(own, tree, found, wanted) if own is not None else {}
     unused = used.unused(wanted) | _only_developed(wanted, own) if own is not None else frozenset()
+    elsewhere = counterparts.cannot_load(wanted, found) if own is not None else frozenset()
+    unused |= counterparts.unneeded(wanted, found) if own is not None else frozenset()
     differences, declared = _undeclared(compare(wanted, found), lock or own, repacked, unused)
     judged = map(_no_less, judge(wanted, found, differences))
     # 5
@@ -129,7 +131,7 @@ def against(request: Request, *, fetcher: Fetcher) -> Verdict:
         )
         evidence = against_lock(image, tree, supplies, request.expected, progress=fetcher.progress)
     else:
-        evidence = against_snapshot(image, tree, found, wanted, request.expected, repacked)
+        evidence = against_snapshot(image, tree, found, wanted, request.expected, repacked, elsewhere)
     # 6
     findings = tuple(sorted((*evidence.findings, *judged), key=lambda item: -item.severity.rank))
     gaps = tuple(sorted({*_gaps(wanted, request.against), *found.gaps, *evidence.gaps}))
@@ -269,6 +271,7 @@ def _declaration(difference: Difference, lock: Lock, repacked: Mapping[str, str]
         if name in _INSTALLERS:
             return "left out by the lock"
         why = "only development needs it" if left_out[name] == development.REASON else "nothing used it"
+        why = left_out[name] if left_out[name].startswith(counterparts.REASON) else why
         return f"left out by the lock, since {why}" if name in unused else ""
     if (difference.section, difference.field) == ("system", "tzdata"):
         # The same fact as the package's version, read from its tables.

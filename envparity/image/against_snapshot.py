@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from envparity.collectors import records as record_files
 from envparity.collectors.verification import verify_files
@@ -21,6 +21,7 @@ from envparity.image.app import PLACE as APP
 from envparity.image.findings import (
     Evidence,
     configuration_finding,
+    counterpart_finding,
     decides_code,
     file_finding,
     not_recorded,
@@ -44,6 +45,7 @@ def against_snapshot(
     wanted: Environment,
     expected: Options,
     repacked: Mapping[str, str] = {},
+    elsewhere: Collection[str] = (),
 ) -> Evidence:
     """
     Every file of a recorded distribution that is not the recorded one, and what could take its place.
@@ -52,6 +54,8 @@ def against_snapshot(
         found: the image as an Environment. wanted: the snapshot.
         expected: the options that the caller built with, as far as they matter here: entry point, variables, user.
         repacked: the distributions whose RECORD need not be the snapshot's, and what is not known of their files.
+        elsewhere: those whose recorded wheel no image of this platform can hold; what it holds in their place is no
+            forgery for that, and not what trained the model either.
 
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
@@ -66,6 +70,9 @@ def against_snapshot(
             continue  # one that is missing is a difference; `verify` says how grave
         if item.name in repacked:
             gaps.append(not_recorded(f"{item.name} {here.version}: {repacked[item.name]}; verify against the lock"))
+            findings += _record(tree, here, here.record_sha256, texts, gaps)
+        elif item.name in elsewhere and here.version == item.version and here.record_sha256 != item.record_sha256:
+            findings.append(counterpart_finding(f"{here.location}/RECORD", f"{here.name} {here.version}"))
             findings += _record(tree, here, here.record_sha256, texts, gaps)
         elif item.record_sha256 is None:
             gaps.append(unread("the snapshot has no digest of its RECORD", item.name))

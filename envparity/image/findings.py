@@ -81,6 +81,26 @@ def file_finding(
     )
 
 
+def counterpart_finding(path: str, owner: str) -> Finding:
+    """The files of another platform's wheel, where the recorded one cannot be loaded."""
+    difference = Difference(
+        section="files",
+        item=f"/{shown(path.lstrip('/'))}",
+        change=Change.CHANGED,
+        before="as recorded",
+        after="another platform's",
+        note=f"owner: {owner}",
+    )
+    return Finding(
+        difference=difference,
+        severity=Severity.HIGH,
+        effect=Effect.SILENT_NUMERIC,
+        reason=f"The wheel of {owner} that trained the model is for another platform or Python than this image: what"
+        " lies here is not what trained it, and no snapshot knows its files.",
+        fix="verify against the lock, which has their digests; or train on the platform that serves",
+    )
+
+
 def configuration_finding(
     item: str, before: str, after: str, severity: Severity, reason: str, fix: str = ""
 ) -> Finding:

@@ -6,7 +6,7 @@ No version is moved. What has no wheel there is refused, all of it at once, with
 
 from __future__ import annotations
 
-__all__ = ["Divided", "divided", "found", "together"]
+__all__ = ["REASON", "Divided", "cannot_load", "divided", "found", "together", "unneeded"]
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,14 @@ from envparity.resolvers import fitting, index, states
 from envparity.resolvers.matching import tags_of
 from envparity.resolvers.pinned import find_pinned
 from envparity.resolvers.problems import Problem
-from envparity.values import Artifact, Distribution, LeftOut, LockedDistribution
+from envparity.values import Artifact, Distribution, Environment, LeftOut, LockedDistribution
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
 STATE = "counterpart"
+
+REASON = "nothing that is locked requires it on"
 
 _REQUESTS_ALL = frozenset({"uv"})
 """Installers that write REQUESTED for everything, so that it says nothing."""
@@ -84,7 +86,7 @@ def divided(
                         kind="distribution",
                         name=item.name,
                         version=item.version,
-                        reason=f"nothing that is locked requires it on {goal.platform}",
+                        reason=f"{REASON} {goal.platform}",
                     )
                     for item in chosen
                     if item.name not in needed
@@ -240,3 +242,27 @@ def together(
         floors={item.wheel.name: needs[item.name].glibc_floor for item in all_of_them},
         made={item.wheel.name: wheels.made[item.wheel.name] for item in exact if item.wheel.name in wheels.made},
     )
+
+
+def cannot_load(trained: Environment, image: Environment) -> frozenset[str]:
+    """The distributions whose recorded wheel cannot be in an image: it is for another processor, system or Python."""
+    python, system = image.python, image.system
+    if python is None or system is None or not python.version or not system.machine:
+        return frozenset()
+    accepted = fitting.ranks(python.version, machine=system.machine, glibc=system.libc_version)
+    return frozenset(
+        item.name
+        for item in trained.distributions or ()
+        if item.wheel_tags and not tags_of(item.wheel_tags) & accepted.keys()
+    )
+
+
+def unneeded(trained: Environment, image: Environment) -> frozenset[str]:
+    """What a snapshot's own metadata says is required where it was taken, and not on the platform of an image."""
+    python, system = trained.python, trained.system
+    if python is None or image.python is None or not python.version or not image.python.version:
+        return frozenset()
+    chosen = [item for item in trained.distributions or () if item.importable and not item.tooling]
+    roots = _roots(chosen, closure.marker_environment(python, system))
+    needed = closure.required_by(chosen, roots, closure.marker_environment(image.python, image.system))
+    return frozenset(item.name for item in chosen if item.name not in needed)

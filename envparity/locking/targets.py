@@ -252,11 +252,13 @@ def _nearest(
             hint=f"their glibc: {', '.join(f'{base} {debian.release(base).glibc}' for base in fits)}",
         )
     here = _numbers(system.libc_version)
-    return min(able, key=lambda base: _distance(_numbers(debian.release(base).glibc), here))
 
+    def distance(base: str) -> tuple[int, int]:
+        """Of two that are as near the newer one: what was built for a glibc runs with all that come after it."""
+        minor = _numbers(debian.release(base).glibc)[1]
+        return abs(minor - (here[1] if len(here) > 1 else 0)), -minor
 
-def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    return abs((one[1] if len(one) > 1 else 0) - (other[1] if len(other) > 1 else 0))
+    return min(able, key=distance)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
