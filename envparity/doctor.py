@@ -109,10 +109,11 @@ def _answer(row: Question, machine: Machine) -> Check:
         return Check(row.name, State.WARN, "not asked: --offline", "ask without --offline")
     try:
         return Check(row.name, State.OK, row.ask(machine))
+    except _Warning as error:
+        return Check(row.name, State.WARN, _without_login(str(error)), _without_login(error.hint))
     except EnvparityError as error:
-        state = State.WARN if isinstance(error, _Warning) else row.otherwise
         details = "".join(f"; {detail}" for detail in error.details[:3])
-        return Check(row.name, state, _without_login(f"{error}{details}"), _without_login(error.hint))
+        return Check(row.name, row.otherwise, _without_login(f"{error}{details}"), _without_login(error.hint))
     except Exception as error:  # noqa: BLE001 (a check that breaks must not hide the others)
         return Check(row.name, row.otherwise, f"{type(error).__name__}", "this is a bug of envparity")
 
@@ -122,8 +123,12 @@ def _without_login(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-class _Warning(EnvparityError):
+class _Warning(Exception):
     """Something that works, and yet should be known."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def _client(machine: Machine) -> Client:

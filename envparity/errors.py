@@ -113,12 +113,28 @@ class RefusedError(EnvparityError):
     code = "refused"
 
 
+class ConflictError(RefusedError):
+    """What was asked for cannot be had beside what must not move. `details` has the chains; `moved` the pins."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = (), moved: tuple[str, ...] = ()):
+        super().__init__(message, hint=hint, details=details)
+        self.moved = moved
+
+
 class UnreachableError(EnvparityError):
     """A place or a tool that is needed cannot be reached: a host, an interpreter, a file that may not be read."""
 
     status = ExitStatus.UNFINISHED
     code = "unreachable"
     usual_hint = "check that it is there and that you may use it, and try again"
+
+
+class RegistryRefusedError(UnreachableError):
+    """A registry answers, and does not take what is sent; asking again cannot mend that."""
+
+    code = "registry-refused"
 
 
 class DiskFullError(EnvparityError):

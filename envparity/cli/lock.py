@@ -138,7 +138,7 @@ def command(
       envparity lock pylock.toml --check
       envparity lock model.env.json --check -o pylock.toml
       envparity lock model.env.json --repack all
-      envparity lock model.env.json --bundle && envparity build pylock.toml --offline --output oci:image
+      envparity lock model.env.json --bundle
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from envparity import closure
-from envparity.errors import RefusedError, UnsupportedError, UsageError
+from envparity.errors import ConflictError, RefusedError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image.supply import wheel_wanted
 from envparity.locking import contents
@@ -23,7 +23,7 @@ from envparity.resolvers import debian, fitting, resolve, states
 from envparity.resolvers.logins import Logins
 from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
-from envparity.resolvers.resolve import ConflictError, Pin, Request, parsed
+from envparity.resolvers.resolve import Pin, Request, parsed
 from envparity.values import Added, Artifact, Basis, Distribution, Environment, LockedDistribution, Python
 
 

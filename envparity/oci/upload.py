@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urljoin, urlsplit
 
-from envparity.errors import EnvparityError, IntegrityError, UnreachableError
+from envparity.errors import EnvparityError, IntegrityError, RegistryRefusedError, UnreachableError
 from envparity.files import translated
 from envparity.network import Response, address_fault, is_loopback, origin, printable
 from envparity.oci.access import Access
@@ -145,7 +145,7 @@ class Upload:
                     self.sent_bytes += descriptor.size_bytes
                     self._remember(descriptor.digest)
                     return
-            except _Final:
+            except RegistryRefusedError:
                 raise
             except UnreachableError as error:
                 failure, location = error, None
@@ -296,7 +296,7 @@ class Upload:
                 f"what reaches {self._name.host} is not what was sent: {what} ({told.removeprefix(': ')})",
                 hint="something on the way changes it, or the cache is damaged; build again",
             )
-        kind = _Final if final else UnreachableError
+        kind = RegistryRefusedError if final else UnreachableError
         return kind(f"{self._name.host} does not take {what} ({answer.status}{told})", hint=hint)
 
     def _known(self, digest: str) -> list[str]:
@@ -313,10 +313,6 @@ class Upload:
 
     def _key(self, digest: str) -> str:
         return f"held-{hashlib.sha256(f'{self._name.host} {digest}'.encode()).hexdigest()}"
-
-
-class _Final(UnreachableError):
-    """What asking again cannot mend."""
 
 
 Body = Callable[[int, int], Iterator[bytes]]

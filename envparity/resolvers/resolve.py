@@ -8,7 +8,7 @@ code of a project runs. https://docs.astral.sh/uv/reference/cli/#uv-pip-compile,
 
 from __future__ import annotations
 
-__all__ = ["RESOLVERS", "ConflictError", "Pin", "Request", "allows", "exactly", "name_of", "parsed", "resolve"]
+__all__ = ["RESOLVERS", "Pin", "Request", "allows", "exactly", "name_of", "parsed", "resolve"]
 
 import importlib.util
 import platform
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envparity.errors import (
+    ConflictError,
     MalformedError,
-    RefusedError,
     UnreachableError,
     UnsupportedError,
     UsageError,
@@ -87,16 +87,6 @@ class Pin:
     version: str
     asked: bool = False
     via: tuple[str, ...] = ()
-
-
-class ConflictError(RefusedError):
-    """What was asked for cannot be had beside what must not move. `details` has the chains; `moved` the pins."""
-
-    code = "conflict"
-
-    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = (), moved: tuple[str, ...] = ()):
-        super().__init__(message, hint=hint, details=details)
-        self.moved = moved
 
 
 def resolve(request: Request, *, environ: Mapping[str, str], resolver: str = "uv") -> tuple[Pin, ...]:

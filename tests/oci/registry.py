@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import threading
@@ -30,6 +31,7 @@ class Fake:
     host: str = ""
     gate: Callable[[Handler], bool] = lambda request: True
     answer: Callable[[Handler], bool] = lambda request: False
+    sessions: Iterator[int] = field(default_factory=itertools.count)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
 
@@ -162,7 +164,7 @@ def _changed(fake: Fake, request: Handler) -> None:
         if mounted and f"sha256:{mounted[1]}" in fake.blobs:
             reply(request, 201)
             return
-        session = f"uploads/{len(fake.uploads)}"
+        session = f"uploads/{next(fake.sessions)}"
         fake.uploads[session] = bytearray()
         reply(request, 202, location=f"/v2/{NAME}/blobs/{session}?_state=kept")
     elif what not in fake.uploads:

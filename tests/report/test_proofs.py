@@ -34,6 +34,7 @@ FOUND = (
     Proof(name="new", version="6", state="resolved", file="new-6-py3-none-any.whl", reason="a resolver chose it"),
     Proof(name="pin", version="5", state="declared", file="pin-5-py3-none-any.whl", reason="a file pins it"),
     Proof(name="own", version="3", state="repacked", file="own-3-py3-none-any.whl", reason="it was made here"),
+    Proof(name="arm", version="4", state="counterpart", file="arm-4-x.whl", reason="the wheel of linux/arm64"),
     Proof(name="six", version="1.16.0", state="matched", file="six-1.16.0-py2.py3-none-any.whl", reason="no RECORD"),
     *(Proof(name=f"proven-{n}", version="2", state="proven", file=f"proven_{n}-2-x.whl") for n in range(40)),
     Proof(name="mover", version="2", state="updated", file="mover-2-x.whl", reason="1 trained; asked for by mover==2"),
@@ -42,10 +43,10 @@ FOUND = (
 
 
 def test_the_counts_come_first_and_the_worst_state_after_them() -> None:
-    lines = report.text(FOUND, Style(width=120)).splitlines()
+    lines = report.text(FOUND, Style(width=160)).splitlines()
 
     low = "1 modified, 1 unmatched, 1 local-build, 1 resolved, 1 declared"
-    assert lines[0] == f"{low}, 1 repacked, 1 matched, 40 proven, 1 updated, 1 added"
+    assert lines[0] == f"{low}, 1 repacked, 1 counterpart, 1 matched, 40 proven, 1 updated, 1 added"
     heads = [line.split()[0].lower() for line in lines[1:] if not line.startswith(" ")]
     assert heads == list(STATES)
 

@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from envparity.errors import EnvparityError, MalformedError, UnreachableError, UnsupportedError, UsageError
+from envparity.errors import (
+    ConflictError,
+    EnvparityError,
+    MalformedError,
+    UnreachableError,
+    UnsupportedError,
+    UsageError,
+)
 from envparity.resolvers import resolve
-from envparity.resolvers.resolve import ConflictError, Pin, Request
+from envparity.resolvers.resolve import Pin, Request
 from envparity.values import Distribution
 from tests.small_indexes import pip_tools, small_index
 from tests.tools import needs_uv
