@@ -30,8 +30,7 @@ from envparity.oci import check, places
 from envparity.oci.access import Access
 from envparity.oci.image import BuiltImage
 from envparity.oci.image import assemble as assembled
-from envparity.oci.pack import PackedLayer, current_packer
-from envparity.oci.spec import Descriptor
+from envparity.oci.pack import current_packer
 from envparity.resolvers import debian
 from envparity.values import Artifact, Options, Origin, Plan
 
@@ -116,7 +115,7 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
                 made = layers.packed(layer, supplies, lock.packer, fetcher.cache, workplace)
                 packed.append(made)
                 for _, writer in writers:
-                    writer.layer(_descriptor(made.packed), made.path)
+                    writer.layer(made.packed.descriptor, made.path)
                 advance(1)
         runtime = configuration.runtime(lock, target, options, lock_sha256)
         annotations = configuration.identity(lock, target, lock_sha256)
@@ -128,10 +127,6 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
                 written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
                 check.require_valid(places.open_image(str(written)))
     return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(supplies, started))
-
-
-def _descriptor(layer: PackedLayer) -> Descriptor:
-    return Descriptor(media_type=layer.media_type, digest=layer.digest, size_bytes=layer.size_bytes)
 
 
 def _refers_to(path: Path) -> tuple[str, Artifact]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from envparity.cache import Cache
 from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
 from envparity.files import make_folder, private_folder, read_text, write_bytes
-from envparity.network import Client, printable
+from envparity.network import Client, printable, without_logins
 from envparity.oci import credentials, engine
 from envparity.oci.access import Access
 from envparity.oci.registry import Registry, parse_name
@@ -110,17 +109,12 @@ def _answer(row: Question, machine: Machine) -> Check:
     try:
         return Check(row.name, State.OK, row.ask(machine))
     except _Warning as error:
-        return Check(row.name, State.WARN, _without_login(str(error)), _without_login(error.hint))
+        return Check(row.name, State.WARN, without_logins(str(error)), without_logins(error.hint))
     except EnvparityError as error:
         details = "".join(f"; {detail}" for detail in error.details[:3])
-        return Check(row.name, row.otherwise, _without_login(f"{error}{details}"), _without_login(error.hint))
+        return Check(row.name, row.otherwise, without_logins(f"{error}{details}"), without_logins(error.hint))
     except Exception as error:  # noqa: BLE001 (a check that breaks must not hide the others)
         return Check(row.name, row.otherwise, f"{type(error).__name__}", "this is a bug of envparity")
-
-
-def _without_login(text: str) -> str:
-    # A library that is asked repeats the address that it was given.
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 class _Warning(Exception):

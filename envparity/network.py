@@ -10,16 +10,17 @@ import threading
 import time
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
 from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
+from envparity.progress import Progress
 
 if TYPE_CHECKING:
     import ssl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _REFUSALS = {401, 403}
@@ -116,6 +118,30 @@ class Logins(Protocol):
         """What to do where the place refuses."""
 
 
+@dataclass(frozen=True)
+class Login:
+    """A user name and its secret, for one place. The secret is never part of a text that is shown."""
+
+    user: str
+    secret: str = field(repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of `Authorization` (RFC 7617)."""
+        return "Basic " + b64encode(f"{self.user}:{self.secret}".encode()).decode("ascii")
+
+
+def user_of(url: str) -> tuple[str, str]:
+    """The user and the password that stand in an address."""
+    user, _, secret = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    return unquote(user), unquote(secret)
+
+
+def without_logins(text: str) -> str:
+    """A text of somebody else's, which may repeat the addresses that it was given, without users and passwords."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 class Client:
     """
     One client for everything that is fetched. It follows redirects itself, and never from https to http.
@@ -175,6 +201,17 @@ class Client:
                 self._abandoned.clear()
             raise
         pool.shutdown()
+
+    def each(
+        self, ask: Callable[[T], U], items: Sequence[T], *, at_once: int, title: str, progress: Progress
+    ) -> tuple[U, ...]:
+        """The answers for all of these, in their order, so many of them asked for side by side (see `workers`)."""
+        with self.workers(at_once) as pool, progress.task(title, len(items)) as advance:
+            found = []
+            for answer in pool.map(ask, items):
+                found.append(answer)
+                advance(1)
+            return tuple(found)
 
     def _abandon(self) -> None:
         self._abandoned.set()
@@ -340,6 +377,8 @@ class Client:
             )
             return client.send(request, stream=True)
 
+        _import_httpx()
+        _require_address(url)
         return self._asked(url, answer, good, beginning, attempts=attempts)
 
     def _ask(
@@ -387,10 +426,8 @@ class Client:
         leave_open: bool = False,
         attempts: int | None = None,
     ) -> T:
-        _import_httpx()
         import httpx
 
-        _require_address(url)
         host = urlsplit(url).hostname
         if self.offline:
             raise UnreachableError(
@@ -549,15 +586,14 @@ def _require_address(url: str) -> None:
 
 def _authorised(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     """The address without a user and password, which are sent as a header (RFC 7617), so that a redirect loses them."""
-    user, at, host = urlsplit(url).netloc.rpartition("@")
+    _, at, host = urlsplit(url).netloc.rpartition("@")
     if not at:
         return url, headers
-    name, _, secret = user.partition(":")
+    login = Login(*user_of(url))
     bare = urlsplit(url)._replace(netloc=host).geturl()
-    if "authorization" in headers or not secret:
+    if "authorization" in headers or not login.secret:
         return bare, headers
-    text = b64encode(f"{unquote(name)}:{unquote(secret)}".encode()).decode("ascii")
-    return bare, {**headers, "authorization": f"Basic {text}"}
+    return bare, {**headers, "authorization": login.basic}
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:

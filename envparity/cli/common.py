@@ -146,19 +146,24 @@ _TARGET = (
 )
 
 
+def _stated(arguments: dict[str, Any], platform: str) -> Target:
+    """Take what was stated out of the arguments of a command."""
+    extras, groups = arguments.pop("extras"), arguments.pop("groups")
+    any_of_both = bool(extras or groups)
+    return Target(
+        platform,
+        arguments.pop("python_version"),
+        extras if any_of_both else None,
+        groups if any_of_both else None,
+    )
+
+
 def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that select from a file; it receives them as one value, `target`."""
 
     @functools.wraps(function)
     def with_target(**arguments: Any) -> Any:
-        extras, groups = arguments.pop("extras"), arguments.pop("groups")
-        stated = bool(extras or groups)
-        target = Target(
-            arguments.pop("platform"),
-            arguments.pop("python_version"),
-            extras if stated else None,
-            groups if stated else None,
-        )
+        target = _stated(arguments, arguments.pop("platform"))
         return function(target=target, **arguments)
 
     for option in reversed(_TARGET):
@@ -172,14 +177,7 @@ def targets_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def with_targets(**arguments: Any) -> Any:
         platforms = arguments.pop("platform")
-        extras, groups = arguments.pop("extras"), arguments.pop("groups")
-        stated = bool(extras or groups)
-        target = Target(
-            platforms[0] if platforms else "",
-            arguments.pop("python_version"),
-            extras if stated else None,
-            groups if stated else None,
-        )
+        target = _stated(arguments, platforms[0] if platforms else "")
         return function(target=target, platforms=platforms, **arguments)
 
     several = click.option(

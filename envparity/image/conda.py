@@ -35,7 +35,7 @@ from envparity.files import translated
 from envparity.image.wheels import script_text
 from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.tar import read_layer
-from envparity.values import LockedCondaPackage
+from envparity.values import LockedCondaPackage, glibc_key
 
 _PLACEHOLDER = "/opt/anaconda1anaconda2anaconda3"
 """The prefix of packages that name none (conda-build, `PREFIX_PLACEHOLDER`)."""
@@ -422,9 +422,5 @@ def native_needs(package: Path, file_name: str) -> Native:
             raise error.inside(f"{file_name}: {path}") from None
         needed.update(needs.sonames)
         provided.update({needs.soname} - {""})
-        floor = max(floor, needs.glibc_floor, key=_numbers)
+        floor = max(floor, needs.glibc_floor, key=glibc_key)
     return Native(frozenset(needed - provided), frozenset(provided), floor)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))

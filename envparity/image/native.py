@@ -26,7 +26,7 @@ from envparity.collectors.records import RECORD_LIMIT, Record
 from envparity.collectors.tree import LocalTree
 from envparity.errors import MalformedError
 from envparity.image import zips
-from envparity.values import Distribution
+from envparity.values import Distribution, glibc_key
 
 _SUFFIX = re.compile(r"\.[A-Za-z]\w*\Z")
 _NATIVE_SUFFIXES = (".aarch64", ".amd64", ".bin", ".elf", ".node", ".out", ".run", ".x86_64")
@@ -130,7 +130,7 @@ def _summed(paths: Iterable[str], found: Iterable[tuple[str, elf.Needs]]) -> Nat
     for path, needs in found:
         needed.update(needs.sonames)
         provided.update({posixpath.basename(path), needs.soname} - {""})
-        floor = max(floor, needs.glibc_floor, key=_numbers)
+        floor = max(floor, needs.glibc_floor, key=glibc_key)
     modules = {name for path in paths if ".so" in path and (name := _module(path))}
     return Native(tuple(sorted(needed - provided)), floor, tuple(sorted(modules)))
 
@@ -159,7 +159,3 @@ def _needs(opened: Callable[[], AbstractContextManager[IO[bytes]]], size_bytes: 
                 copy.write(head)
                 shutil.copyfileobj(stream, copy, 1 << 20)
             return elf.needs(folder / "native")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")) if version else ()

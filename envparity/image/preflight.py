@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envparity.errors import RefusedError
 from envparity.image.wheels import tag_floor
-from envparity.values import MACHINES, Artifact, Lock, LockedDistribution, Target
+from envparity.values import MACHINES, Artifact, Lock, LockedDistribution, Target, glibc_key
 
 _ADDED: tuple[tuple[tuple[int, int], str], ...] = (
     ((3, 9), "graphlib zoneinfo _aix_support _bootsubprocess _zoneinfo"),
@@ -177,10 +177,10 @@ def _mismatch(distribution: LockedDistribution, target: Target, glibc: str, floo
         ours = {platform for platform in platforms if re.fullmatch(rf"(many)?linux.*_{re.escape(machine)}", platform)}
         if not ours:
             return f"{label}: is for {_listed(platforms)}, the image is {target.platform} with glibc"
-        floor = max(floor, tag_floor("-" + ".".join(ours)), key=_numbers)
+        floor = max(floor, tag_floor("-" + ".".join(ours)), key=glibc_key)
     if floor and not glibc:
         return f"{label}: needs glibc {floor}, and the base has no C library"
-    if _numbers(floor) > _numbers(glibc):
+    if glibc_key(floor) > glibc_key(glibc):
         return f"{label}: needs glibc {floor} or newer, and the base has {glibc}"
     return ""
 
@@ -199,10 +199,6 @@ def _python_tags(version: str) -> frozenset[tuple[str, str]]:
 def _xy(version: str) -> tuple[int, int]:
     major, _, rest = version.partition(".")
     return int(major), int(rest.partition(".")[0])
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def _listed(texts: Iterable[str]) -> str:

@@ -135,14 +135,20 @@ def supply(
     made_here = [item.wheel for item in lock.distributions if item.repacked is not None]
     for artifact in (lock.snapshot, target.interpreter.artifact, *made_here):
         if artifact is not None:
-            _require_plain(artifact.name)
-            files[artifact.sha256] = _checked(artifacts / artifact.name, artifact)
+            files[artifact.sha256] = artifact_in(artifacts, artifact)
     return Supplies(lock, target, lock_bytes, files, models or {}, application)
 
 
-def _require_plain(name: str) -> None:
-    if Path(name).name != name:
-        raise IntegrityError(f"the artifact `{name}` is not a plain file name")
+def artifact_in(folder: Path, artifact: LockedArtifact | LockedWheel) -> Path:
+    """
+    The file of an artifact in the folder beside a lock, checked.
+
+    Raises:
+        UnreachableError: it is not there. IntegrityError: it is a link, or not the file that was locked.
+    """
+    if Path(artifact.name).name != artifact.name:
+        raise IntegrityError(f"the artifact `{artifact.name}` is not a plain file name")
+    return _checked(folder / artifact.name, artifact)
 
 
 def _checked(path: Path, artifact: LockedArtifact | LockedWheel | Wanted) -> Path:

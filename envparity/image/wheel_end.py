@@ -33,12 +33,13 @@ def record_sha256s(
     wheels: Sequence[LockedWheel], *, client: Client, progress: Progress = SILENT
 ) -> tuple[str | None, ...]:
     """`record_sha256` of several at once, in their order."""
-    with client.workers(_AT_ONCE) as pool, progress.task("proving wheels", len(wheels)) as advance:
-        found = []
-        for digest in pool.map(lambda wheel: record_sha256(wheel, client=client), wheels):
-            found.append(digest)
-            advance(1)
-        return tuple(found)
+    return client.each(
+        lambda wheel: record_sha256(wheel, client=client),
+        wheels,
+        at_once=_AT_ONCE,
+        title="proving wheels",
+        progress=progress,
+    )
 
 
 def record_sha256(wheel: LockedWheel, *, client: Client) -> str | None:

@@ -19,12 +19,12 @@ from envparity.image.supply import wheel_wanted
 from envparity.locking import contents
 from envparity.locking.asked import Asked
 from envparity.locking.wheels import Wheels
-from envparity.resolvers import debian, fitting, resolve, states
+from envparity.resolvers import fitting, resolve, states
 from envparity.resolvers.logins import Logins
 from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.resolvers.resolve import Pin, Request, parsed
-from envparity.values import Added, Artifact, Basis, Distribution, Environment, LockedDistribution, Python
+from envparity.values import Added, Artifact, Basis, Distribution, Environment, LockedDistribution
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ class Plan:
 
 
 NOTHING = Plan()
-
-
-def place(python: Python, machine: str, base: str) -> Place:
-    """What the wheels of a lock are for: the snapshot's Python on its base."""
-    return Place(python.version, machine, debian.release(base).glibc, base)
 
 
 def require_unasked(asked: Asked) -> None:
@@ -138,6 +133,7 @@ def joined(
         client=fetcher.client,
         indexes=asked.indexes,
         progress=fetcher.progress,
+        pages=fetcher.pages,
     )
     problems = tuple(item for item in found if isinstance(item, Problem))
     if problems:

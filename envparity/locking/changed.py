@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
 from envparity import closure, codec, lockfile
-from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError, UsageError
+from envparity.errors import RefusedError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
-from envparity.files import copy, read_bytes
-from envparity.image import preflight
+from envparity.files import copy
+from envparity.image import preflight, supply
 from envparity.lockfile import Recovered
 from envparity.locking import additions
 from envparity.locking.asked import Asked
@@ -31,7 +30,8 @@ def changed(path: Path, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> t
     Raises:
         UsageError: nothing was asked for. UnsupportedError: a lock for several platforms.
         RefusedError: something would have to move, or needs an OS package that is not locked.
-        IntegrityError: an artifact beside the lock is not the locked one. And what `additions` raises.
+        UnreachableError, IntegrityError: an artifact beside the lock is missing, or not the locked one. And what
+            `additions` raises.
     """
     if not asked.added and not asked.updated:
         raise UsageError(
@@ -46,7 +46,7 @@ def changed(path: Path, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> t
         )
     (target,) = lock.targets
     folder = lockfile.artifacts_folder(path)
-    artifacts = _copied(lock, target, folder, workplace)
+    artifacts = _copied(lock, folder, workplace)
     environment = codec.load_environment(artifacts[lock.snapshot.name].read_bytes(), f"snapshot of `{path}`")
     machine = next(name for name, short in ARCHITECTURES.items() if target.platform == f"linux/{short}")
     place = Place(target.interpreter.version, machine, debian.release(target.base).glibc, target.base)
@@ -80,23 +80,12 @@ def _known(lock: Lock, environment: Environment) -> list[Distribution]:
     return [known(item) for item in lock.distributions]
 
 
-def _copied(lock: Lock, target: Target, folder: Path, workplace: Path) -> dict[str, Path]:
-    """The artifacts beside a lock, checked, where they survive that the folder is written anew."""
-    wheels = [wheel for item in lock.distributions if item.repacked is not None for wheel in item.wheels]
+def _copied(lock: Lock, folder: Path, workplace: Path) -> dict[str, Path]:
+    """What no index serves of a lock, checked, where it survives that the folder is written anew."""
     found = {}
-    for artifact in (lock.snapshot, target.interpreter.artifact, *wheels):
-        if artifact is None:
-            continue
-        if Path(artifact.name).name != artifact.name:
-            raise MalformedError(f"the artifact `{artifact.name}` is not a plain file name")
-        place = folder / artifact.name
-        digest = hashlib.sha256(read_bytes(place, limit=artifact.size_bytes + 1, what="artifact")).hexdigest()
-        if digest != artifact.sha256:
-            raise IntegrityError(
-                f"`{place}` is not the file that was locked: expected sha256 {artifact.sha256}, got {digest}"
-            )
+    for artifact in lockfile.artifacts(msgspec.structs.replace(lock, bundled=False)):
         found[artifact.name] = workplace / artifact.name
-        copy(place, found[artifact.name])
+        copy(supply.artifact_in(folder, artifact), found[artifact.name])
     return found
 
 

@@ -31,6 +31,7 @@ from envparity.values import (
     LockedInterpreter,
     OsPackage,
     Python,
+    glibc_key,
 )
 
 
@@ -125,7 +126,7 @@ def recovered(
         virtual=tuple(sorted(_virtual(item) for item in environment.conda_packages or () if item.virtual)),
         sonames=frozenset[str]().union(*(native.needed for native in natives)) - provided,
         provided=provided,
-        glibc_floor=max((native.glibc_floor for native in natives), key=_numbers),
+        glibc_floor=max((native.glibc_floor for native in natives), key=glibc_key),
     )
 
 
@@ -147,7 +148,7 @@ def decided(
         RefusedError: the base is too old for a conda package. And what `debian.resolve_base` raises.
     """
     index = debian.read_index(base, fetcher, architecture=architecture)
-    if _numbers(found.glibc_floor) > _numbers(index.release.glibc):
+    if glibc_key(found.glibc_floor) > glibc_key(index.release.glibc):
         raise RefusedError(
             f"the conda packages need glibc {found.glibc_floor}, and {base} has {index.release.glibc}",
             hint=f"name a newer base with --base: {', '.join(debian.BASES)}",
@@ -180,7 +181,3 @@ def _native(fetcher: Fetcher, item: LockedCondaPackage, file: Path) -> conda.Nat
     found = conda.native_needs(file, item.file_name)
     fetcher.cache.write_note(key, (tuple(sorted(found.needed)), tuple(sorted(found.provided)), found.glibc_floor))
     return found
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -234,14 +234,8 @@ def together(
     if len(others) == 1:
         states.require(states.proofs(all_of_them), asked.require, asked.explain)
     needs, _ = contents.of_all(all_of_them, fetcher=fetcher, installed=installed, places=places)
-    return Wheels(
-        distributions=tuple(
-            contents.with_short_names(item, needs[item.name].modules, artifacts) for item in all_of_them
-        ),
-        sonames=frozenset[str]().union(*(need.sonames for need in needs.values())),
-        floors={item.wheel.name: needs[item.name].glibc_floor for item in all_of_them},
-        made={item.wheel.name: wheels.made[item.wheel.name] for item in exact if item.wheel.name in wheels.made},
-    )
+    made = {place.name: place for place in places.values()}
+    return Wheels.of(all_of_them, needs, artifacts=artifacts, made=made)
 
 
 def cannot_load(trained: Environment, image: Environment) -> frozenset[str]:

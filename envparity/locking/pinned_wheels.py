@@ -67,13 +67,7 @@ def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheel
         missing = _missing(stated, chosen, found)
     places = {item.name: file for item, file in zip(found.locked, found.files, strict=True)}
     needs, _ = contents.of_all(list(found.locked), fetcher=fetcher, installed={}, places=places)
-    wheels = Wheels(
-        distributions=found.locked,
-        sonames=frozenset[str]().union(*(need.sonames for need in needs.values())),
-        floors={item.wheel.name: needs[item.name].glibc_floor for item in found.locked},
-        made={},
-    )
-    return wheels, [_left(name, owners) for name, owners in sorted(missing.items())]
+    return Wheels.of(found.locked, needs), [_left(name, owners) for name, owners in sorted(missing.items())]
 
 
 def _is_loose(item: Distribution) -> bool:

@@ -30,6 +30,7 @@ from envparity.values import (
     Substituted,
     System,
     glibc_floor,
+    glibc_key,
 )
 
 _ARCHITECTURES = {**ARCHITECTURES, "arm64": "arm64", "AMD64": "amd64", "ARM64": "arm64"}
@@ -244,22 +245,18 @@ def _nearest(
     if not loads:
         return fits[0]
     floors = [glibc_floor([tag.rpartition("-")[2] for tag in item.wheel_tags]) for item in chosen]
-    floor = max((*floors, interpreter.glibc_floor(python) if keeps else ""), key=_numbers)
-    able = [base for base in fits if _numbers(debian.release(base).glibc) >= _numbers(floor)]
+    floor = max((*floors, interpreter.glibc_floor(python) if keeps else ""), key=glibc_key)
+    able = [base for base in fits if glibc_key(debian.release(base).glibc) >= glibc_key(floor)]
     if not able:
         raise RefusedError(
             f"the installed wheels need glibc {floor}, and no base that fits has it",
             hint=f"their glibc: {', '.join(f'{base} {debian.release(base).glibc}' for base in fits)}",
         )
-    here = _numbers(system.libc_version)
+    here = glibc_key(system.libc_version)
 
     def distance(base: str) -> tuple[int, int]:
         """Of two that are as near the newer one: what was built for a glibc runs with all that come after it."""
-        minor = _numbers(debian.release(base).glibc)[1]
+        minor = glibc_key(debian.release(base).glibc)[1]
         return abs(minor - (here[1] if len(here) > 1 else 0)), -minor
 
     return min(able, key=distance)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from envparity.fetch import Fetcher
+from envparity.image.native import Native
 from envparity.locking import contents, proof
 from envparity.locking.asked import Asked
 from envparity.resolvers import index, repack, states
-from envparity.values import Distribution, Environment, LockedDistribution, Python
+from envparity.values import Artifact, Distribution, Environment, LockedDistribution, Python
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,25 @@ class Wheels:
     sonames: frozenset[str]
     floors: dict[str, str]
     made: dict[str, Path]
+
+    @classmethod
+    def of(
+        cls,
+        distributions: Iterable[LockedDistribution],
+        needs: Mapping[str, Native],
+        *,
+        artifacts: Iterable[Artifact] = (),
+        made: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Wheels:
+        """These, with what each needs by its name, and the short names by which models (`artifacts`) refer to them."""
+        models = tuple(artifacts)
+        named = tuple(contents.with_short_names(item, needs[item.name].modules, models) for item in distributions)
+        return cls(
+            distributions=named,
+            sonames=frozenset[str]().union(*(need.sonames for need in needs.values())),
+            floors={item.wheel.name: needs[item.name].glibc_floor for item in named},
+            made=dict(made),
+        )
 
 
 def recovered(
@@ -74,12 +96,4 @@ def recovered(
         places={item.name: made[item.wheel.name] for item in distributions if item.wheel.name in made},
     )
     proof.refuse_others(distributions, fetched, recorded, asked.explain)
-    return Wheels(
-        distributions=tuple(
-            contents.with_short_names(item, needs[item.name].modules, environment.artifacts or ())
-            for item in distributions
-        ),
-        sonames=frozenset[str]().union(*(found.sonames for found in needs.values())),
-        floors={item.wheel.name: needs[item.name].glibc_floor for item in distributions},
-        made=made,
-    )
+    return Wheels.of(distributions, needs, artifacts=environment.artifacts or (), made=made)

@@ -16,12 +16,12 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from envparity.errors import MalformedError, UnreachableError, UnsupportedError
 from envparity.files import read_bytes
+from envparity.network import Login
 from envparity.process import Command, run
 
 DOCKER_HUB = "registry-1.docker.io"
@@ -34,19 +34,6 @@ _HELPER_NAMES = (
     "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
 )  # fmt: skip
 _HELPER_PREFIXES = ("AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "IDENTITY_")
-
-
-@dataclass(frozen=True)
-class Login:
-    """A user name and its secret, for one host. The secret is never part of a text that is shown."""
-
-    user: str
-    secret: str = field(repr=False)
-
-    @property
-    def basic(self) -> str:
-        """The value of `Authorization` (RFC 7617)."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.secret}".encode()).decode("ascii")
 
 
 def login_for(host: str, environ: Mapping[str, str]) -> Login | None:

@@ -35,6 +35,7 @@ from envparity.errors import (
     UsageError,
 )
 from envparity.files import translated
+from envparity.network import without_logins
 from envparity.oci.access import Access
 from envparity.oci.archive import DOCKER_LAYER, open_archive, stream_archive
 from envparity.oci.entries import shown
@@ -51,7 +52,6 @@ OLDEST = "1.24"
 
 _MOST_ANSWER_BYTES = 512 << 20
 _STDOUT, _STDERR = 1, 2
-_USER = re.compile(r"//[^/@\s]*@")  # in an address that the SDK repeats
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
             raise _no_engine(host, "it does not know the API") from error
         raise UsageError(f"the engine has no {what}", hint="see `docker images` and `docker ps -a`") from error
     except docker.errors.APIError as error:
-        said = shown(_USER.sub("//", str(error.explanation or error)))
+        said = shown(without_logins(str(error.explanation or error)))
         raise UnreachableError(f"the engine at {host} refuses: {said}", hint="look into the engine's log") from error
     except (docker.errors.DockerException, OSError, ValueError) as error:  # those of requests are OSErrors
         raise _as_ours(error, host, timeout_s) from error
@@ -182,7 +182,7 @@ def _translated(host: str, timeout_s: float, what: str = "") -> Iterator[None]:
 
 def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
     """The SDK keeps the cause in the text, or in one of the errors around it."""
-    said = _USER.sub("//", str(error))
+    said = without_logins(str(error))
     if isinstance(error, TimeoutError) or "timed out" in said.lower():
         return TimeLimitError(
             f"the engine at {host} did not answer within {timeout_s:g} s", hint="raise the limit with --timeout"

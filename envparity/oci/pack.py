@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from envparity.errors import UnsupportedError
-from envparity.oci.spec import OCI_LAYER
+from envparity.oci.spec import OCI_LAYER, Descriptor
 from envparity.oci.tar import Sink
 from envparity.values import Packer
 
@@ -36,6 +36,11 @@ class PackedLayer:
     digest: str
     size_bytes: int
     media_type: str
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """How a manifest names the blob."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size_bytes=self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,6 @@ class Upload:
         self._chunk_bytes = chunk_bytes
         self._workers: AbstractContextManager[ThreadPoolExecutor] = access.client.workers(_AT_ONCE)
         self._begun: dict[str, Future[None]] = {}
-        self.sent_bytes = 0
 
     def __enter__(self) -> Upload:
         self._pool = self._workers.__enter__()
@@ -98,22 +97,21 @@ class Upload:
         failed = [error for future in self._begun.values() if (error := future.exception()) is not None]
         if failed:
             raise next((error for error in failed if isinstance(error, IntegrityError)), failed[0])
-        return self.manifest(image.manifest_bytes, OCI_MANIFEST, self._name.tag)
+        return self._tagged(image)
 
-    def manifest(self, data: bytes, media_type: str, reference: str) -> str:
-        """Store a manifest whose blobs are all there, under a tag or its own digest. Returns the digest."""
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        path = f"manifests/{reference or digest}"
+    def _tagged(self, image: BuiltImage) -> str:
+        """Store the manifest, whose blobs are all there, under the tag."""
+        data, digest = image.manifest_bytes, image.digest
         answer = self._registry.send(
             "PUT",
-            path,
+            f"manifests/{self._name.tag}",
             good=frozenset({201, 200, 202, *_REFUSALS}),
-            headers={"content-type": media_type},
+            headers={"content-type": OCI_MANIFEST},
             body=lambda: iter((data,)),
             size_bytes=len(data),
         )
         if answer.status not in {200, 201, 202}:
-            raise self._refused(answer, f"the image as `{shown(reference or digest)}`")
+            raise self._refused(answer, f"the image as `{shown(self._name.tag)}`")
         said = answer.headers.get(_DIGEST_HEADER, digest)
         if said != digest:
             raise IntegrityError(
@@ -142,7 +140,6 @@ class Upload:
                 # What a proxy cuts off twice may be too large for it, whatever it says.
                 whole = attempt < _MOST_STARTS - 2 or descriptor.size_bytes <= self._chunk_bytes
                 if self._sent(place, descriptor, body) if whole else self._in_pieces(place, descriptor, body, 0):
-                    self.sent_bytes += descriptor.size_bytes
                     self._remember(descriptor.digest)
                     return
             except RegistryRefusedError:

@@ -98,12 +98,7 @@ def find_wheels(
         candidates = _renamed(distribution, sought, platform_tags)
         return next((item for item in candidates if prove(item) == distribution.record_sha256), found)
 
-    with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
-        found = []
-        for answer in pool.map(find, distributions):
-            found.append(answer)
-            advance(1)
-        return tuple(found)
+    return client.each(find, distributions, at_once=_AT_ONCE, title="finding wheels", progress=progress)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,7 @@ from envparity.values import (
     OsPackage,
     Python,
     Substituted,
+    glibc_key,
 )
 
 HOME = "opt/python"
@@ -134,7 +135,7 @@ def resolve(
             found = LockedInterpreter(kind="base", version=python.version, executable=f"/usr/bin/python{xy}")
             return Decided(found, own.os_packages, own.substituted, own.left_out)
     captured = capture(bring(python), workplace, machine=MACHINES.get(architecture, architecture))
-    if _numbers(captured.glibc_floor) > _numbers(index.release.glibc):
+    if glibc_key(captured.glibc_floor) > glibc_key(index.release.glibc):
         raise RefusedError(
             f"the interpreter needs glibc {captured.glibc_floor}, and {base} has {index.release.glibc}",
             hint=f"name a newer base with --base: {', '.join(debian.BASES)}",
@@ -172,7 +173,7 @@ def is_here(python: Python) -> bool:
 def glibc_floor(python: Python) -> str:
     """The oldest glibc that an interpreter runs with which is here (`2.34`); empty where that is not told."""
     files = [Path(file.path) for file in (python.executable, python.libpython) if file is not None]
-    return max((elf.needs(path).glibc_floor for path in files if path.is_file()), key=_numbers, default="")
+    return max((elf.needs(path).glibc_floor for path in files if path.is_file()), key=glibc_key, default="")
 
 
 def _require_cpython(python: Python) -> None:
@@ -256,7 +257,7 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
         executable=f"/{executable}",
         sonames=sonames,
         provides=frozenset(libraries),
-        glibc_floor=max((native.needs.glibc_floor for native in natives), key=_numbers),
+        glibc_floor=max((native.needs.glibc_floor for native in natives), key=glibc_key),
     )
 
 
@@ -391,7 +392,3 @@ def _file(path: str, source: Path) -> Entry:
 
 def _opened(source: Path) -> BinaryIO:
     return source.open("rb")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -12,18 +12,17 @@ goes to this machine alone. Nothing of it is printed or written.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from envparity.errors import EnvparityError
-from envparity.network import address_fault, is_loopback, origin
+from envparity.network import Login, address_fault, is_loopback, origin, user_of
 from envparity.process import Command, run
 from envparity.resolvers.indexes import Index
 from envparity.resolvers.problems import PYPI
@@ -38,19 +37,6 @@ _KEYRING_NAMES = (
     "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "GOOGLE_APPLICATION_CREDENTIALS",
 )  # fmt: skip
 _KEYRING_PREFIXES = ("AWS_", "AZURE_", "CLOUDSDK_", "KEYRING_", "ARTIFACTS_")
-
-
-@dataclass(frozen=True)
-class Login:
-    """A user and a secret. The secret is never part of a text that is shown."""
-
-    user: str
-    secret: str = field(repr=False)
-
-    @property
-    def basic(self) -> str:
-        """The value of `Authorization` (RFC 7617)."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.secret}".encode()).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -86,15 +72,19 @@ class Logins:
         Args:
             refused: the place has said no to what it was sent, so that the keyring may be asked too.
         """
+        login = self._login(url, refused=refused)
+        return login.basic if login is not None else ""
+
+    def _login(self, url: str, *, refused: bool) -> Login | None:
         parts = urlsplit(url)
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-            return ""
+            return None
         nearest = self._nearest(url)
         login = nearest.login if nearest is not None else None
         login = login or self._of_netrc(parts.hostname or "")
         if refused:
             login = self._of_keyring(url, nearest) or login
-        return login.basic if login is not None else ""
+        return login
 
     def address(self, url: str) -> str:
         """
@@ -104,11 +94,11 @@ class Logins:
         parts = urlsplit(url)
         if "@" in parts.netloc or url == PYPI:
             return url
-        header = self.header(url, refused=False) or self.header(url, refused=True)
-        if not header.startswith("Basic "):
+        login = self._login(url, refused=False) or self._login(url, refused=True)
+        if login is None:
             return url
-        user, _, secret = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
-        return parts._replace(netloc=f"{quote(user, safe='')}:{quote(secret, safe='')}@{parts.netloc}").geturl()
+        user = f"{quote(login.user, safe='')}:{quote(login.secret, safe='')}"
+        return parts._replace(netloc=f"{user}@{parts.netloc}").geturl()
 
     def hint(self, url: str) -> str:
         """What to set so that a place which refused lets us in."""
@@ -223,12 +213,6 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[Index]:
             name, url = (named[1], named[2]) if named else ("", word)
             if not address_fault(url):
                 yield Index.of(url, name)
-
-
-def user_of(url: str) -> tuple[str, str]:
-    """The user and the password that stand in an address."""
-    user, _, secret = urlsplit(url).netloc.rpartition("@")[0].partition(":")
-    return unquote(user), unquote(secret)
 
 
 def _variable(name: str) -> str:

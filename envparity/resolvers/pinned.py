@@ -75,12 +75,7 @@ def find_pinned(
     def find(item: Distribution) -> LockedDistribution | Problem:
         return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, sought)
 
-    with client.workers(_AT_ONCE) as pool, progress.task("finding wheels", len(distributions)) as advance:
-        found = []
-        for answer in pool.map(find, distributions):
-            found.append(answer)
-            advance(1)
-        return tuple(found)
+    return client.each(find, distributions, at_once=_AT_ONCE, title="finding wheels", progress=progress)
 
 
 def _elsewhere(

@@ -30,7 +30,7 @@ from envparity.errors import (
     plain,
 )
 from envparity.files import private_folder
-from envparity.network import address_fault, printable
+from envparity.network import address_fault, printable, without_logins
 from envparity.process import Command, Completed, run
 from envparity.resolvers import conflicts, stubs
 from envparity.resolvers.index import PYPI
@@ -383,7 +383,7 @@ def _conflict(request: Request, lines: tuple[str, ...], moved: tuple[str, ...]) 
 def _last(done: Completed) -> str:
     """The line of an error that says what happened, without a user and password."""
     lines = [line.strip() for line in (done.stderr or done.stdout).decode(errors="replace").splitlines()]
-    lines = [re.sub(r"://[^/@\s]+@", "://", line) for line in lines if line]
+    lines = [without_logins(line) for line in lines if line]
     telling = [line for line in lines if line.lower().startswith(("error", "×", "warning: retrying"))][:1]
     causes = [line.removeprefix("cause:").strip() for line in lines if line.startswith(("cause:", "╰─▶"))][-1:]
     return plain(": ".join(telling + causes) or (lines[-1] if lines else "it says nothing"))[:_SHOWN]

@@ -65,7 +65,7 @@ from envparity.values.lock import (
 from envparity.values.machines import ARCHITECTURES, MACHINES
 from envparity.values.native import Dispatch, NativeLibrary, NumericLibrary, Numerics
 from envparity.values.scalars import Basis, Digest, File, GapKind, Sha256, Size, Variable
-from envparity.values.tags import glibc_floor
+from envparity.values.tags import glibc_floor, glibc_key
 
 __all__ = [
     "ARCHITECTURES",
@@ -134,4 +134,5 @@ __all__ = [
     "Variable",
     "Verdict",
     "glibc_floor",
+    "glibc_key",
 ]

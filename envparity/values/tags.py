@@ -20,8 +20,9 @@ def glibc_floor(platforms: Iterable[str]) -> str:
             floors.append(f"{found[1]}.{found[2]}")
         elif (old := platform.partition("_")[0]) in _LEGACY:
             floors.append(_LEGACY[old])
-    return min(floors, key=_key, default="")
+    return min(floors, key=glibc_key, default="")
 
 
-def _key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def glibc_key(version: str) -> tuple[int, ...]:
+    """A version of glibc (`2.17`) as it is compared; an empty one, which promises nothing, before all others."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
