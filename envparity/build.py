@@ -5,59 +5,54 @@ A lock becomes an image: without a daemon, without root, the same bytes on any m
     2  pre-flight  what would fail when it serves is refused before anything is downloaded
     3  supply      every package, wheel and artifact by its sha256, from the cache or its place
     4  assemble    the plan's layers, each packed once; configuration and manifest
-    5  write       each destination, whole or not at all
-    6  check       what was written on this disk, digest by digest; elsewhere the place has said what it holds
+    5  look        the image is read as any source would read it, and held against the lock: no drift gets a name
+    6  write       each destination, whole or not at all, every blob by its digest; an archive is read back
+    7  attach      what is said about the image, and signatures, go beside it, where a place can hold that
 """
 
 from __future__ import annotations
 
+__all__ = ["Built", "Request", "assemble", "assemble_several", "planned", "platforms_of"]
+
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envparity import codec, lockfile, platforms
-from envparity.collectors import models as model_files
-from envparity.errors import MalformedError
+from envparity import files, lockfile, platforms, preparation
+from envparity.attached import beside
+from envparity.attached.about import About
 from envparity.fetch import Fetcher
-from envparity.image import app, configuration, layers, preflight, serving
+from envparity.image import again, app, configuration, layers, model
+from envparity.image.compressing import fitting
 from envparity.image.contents import Supplies
+from envparity.image.explained import explained
+from envparity.image.known import Holds, inputs_left
+from envparity.image.known import known as known_layers
 from envparity.image.plan import plan
-from envparity.image.supply import completed, supply, the_target
+from envparity.image.room import check_room, forecast
 from envparity.oci import check, places
 from envparity.oci.access import Access
-from envparity.oci.image import BuiltImage
+from envparity.oci.image import BuiltImage, BuiltIndex, together
 from envparity.oci.image import assemble as assembled
 from envparity.oci.pack import current_packer
-from envparity.resolvers import debian
-from envparity.values import Artifact, Options, Origin, Plan
+from envparity.preparation import Prepared, Request
+from envparity.values import Options, Plan, PlannedLayer, PlanTold, Step
+from envparity.words import listed
 
-
-@dataclass(frozen=True)
-class Request:
-    """
-    What to build: a lock by its path, what goes in beside it, and where the image goes under which name. `environ` are
-    the variables of envparity's own process, which say where logins and the engine are. `platform` is the one that is
-    meant of a lock for several; by default that of this machine. `serve` names a server, or nothing.
-    """
-
-    lock: Path
-    outputs: tuple[str, ...] = ()
-    name: str = ""
-    models: tuple[Path, ...] = ()
-    app: Path | None = None
-    options: Options = field(default_factory=Options)
-    environ: Mapping[str, str] = field(default_factory=dict)
-    platform: str = ""
-    serve: str = ""
+if TYPE_CHECKING:
+    from envparity.locking import drift
 
 
 @dataclass(frozen=True)
 class Built:
     """
-    An image, the plan that made it, the size of each layer's blob in bytes, and what its builder should know.
+    An image, the plan that made it, the size of each layer's blob in bytes, what its builder should know, which kinds
+    of documents lie beside it in which of its places, and the digests of their manifests there.
 
     It lies in its destinations. Layers that no other image shares (model, application, papers) are not kept elsewhere.
     """
@@ -66,6 +61,8 @@ class Built:
     plan: Plan
     sizes: tuple[int, ...]
     notes: tuple[str, ...]
+    attached: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def assemble(request: Request, *, fetcher: Fetcher) -> Built:
@@ -77,65 +74,213 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
         IntegrityError: bytes are not those of the lock; a model is not the one that the snapshot knew.
         UnreachableError: something that the lock names cannot be fetched. UsageError: of the request.
     """
-    # 1
-    whole, lock_bytes = lockfile.read(request.lock)
-    lock = platforms.selected(whole, platforms.meant(whole, request.platform, platforms.here(), str(request.lock)))
-    lock_sha256 = hashlib.sha256(lock_bytes).hexdigest()
-    target = the_target(lock)
-    for output in request.outputs:
-        places.check_destination(output, request.name)
-    options = completed(request.options, request.models, request.app, lock)
-    options = serving.with_server(options, request.serve)
-    serving.check_lock(request.serve, lock, str(request.lock))
-    # 2
-    preflight.check_imports(dict(map(_refers_to, request.models)), lock, target.interpreter.version, request.app)
-    preflight.check_platform(lock, target)
-    # 3
-    supplies = supply(
-        lock,
-        lock_bytes,
-        lockfile.artifacts_folder(request.lock),
-        fetcher=fetcher,
-        mirrors=debian.package_urls,
-        models={path.name: path for path in request.models},
-        application=request.app,
-    )
-    # 4
-    decided = plan(lock, target, options, lock_sha256)
-    started = layers.look_through(supplies, fetcher.cache)
-    packed = []
+    lock_bytes = files.read_bytes(request.lock, what="lock")
+    options = preparation.options_of(request)
     access = Access(fetcher.client, fetcher.cache, request.environ)
+    under = _noted_under(request, lock_bytes, options)
+    before = _before(request, under, access)
+    if before is not None:
+        return before
+    # 1 and 2
+    ready = preparation.decided(request, options)
     with fetcher.cache.workplace() as workplace, ExitStack() as open_places:
-        writers = [
-            (output, open_places.enter_context(places.writing(output, request.name, access)))
-            for output in request.outputs
-        ]
-        with fetcher.progress.task("layers", len(decided.layers)) as advance:
-            for layer in decided.layers:
-                made = layers.packed(layer, supplies, lock.packer, fetcher.cache, workplace)
+        writers = _writers(request, access, open_places)
+        # 3 to 5
+        built = _image(request, ready, writers, workplace, fetcher=fetcher)
+        # 6
+        for output, writer in writers:
+            _check(output, writer.finish(built.image))
+    # 7
+    complete = _with_documents(request, ready, built, access)
+    same = under == _noted_under(request, ready.supplies.lock_bytes, options)
+    if same and complete.notes == built.notes and request.host is None:
+        answer = again.Answer(complete.image, complete.plan, complete.notes, complete.attached, complete.documents)
+        again.note(fetcher.cache, under, answer)
+    return complete
+
+
+def assemble_several(
+    request: Request, stated: Sequence[str], *, fetcher: Fetcher
+) -> tuple[BuiltIndex, tuple[Built, ...]]:
+    """
+    The same for several platforms of one lock, each image as it is alone, together under one name. Nothing of another
+    processor is run.
+
+    Raises:
+        UsageError: a destination holds one image only; and what `assemble` raises, before anything has the name.
+    """
+    for output in request.outputs:
+        places.check_destination(output, request.name, several=True)
+    options = preparation.options_of(request)
+    access = Access(fetcher.client, fetcher.cache, request.environ)
+    # 1 and 2
+    requests = [dataclasses.replace(request, platform=platform) for platform in stated]
+    ready = [preparation.decided(each, options) for each in requests]
+    with fetcher.cache.workplace() as workplace, ExitStack() as open_places:
+        writers = _writers(request, access, open_places)
+        # 3 to 5
+        built = []
+        for each, decided in zip(requests, ready, strict=True):
+            folder = files.make_folder(workplace / each.platform.replace("/", "-"))
+            built.append(_image(each, decided, writers, folder, fetcher=fetcher))
+        index = together([each.image for each in built])
+        # 6
+        for output, writer in writers:
+            writer.finish_index(index)
+            for image in index.images:
+                _check(output, image.digest)
+    # 7
+    told = zip(requests, ready, built, strict=True)
+    complete = tuple(_with_documents(*each, access) for each in told)
+    beside.sign_index(request.outputs, request.name, request.beside, index, access)
+    return index, complete
+
+
+def platforms_of(path: Path, stated: Sequence[str]) -> tuple[str, ...]:
+    """
+    The platforms that are meant by what a person stated, each once: `all` are those of the lock.
+
+    Raises:
+        UsageError: there is no such lock. MalformedError: it is damaged.
+    """
+    if _ALL in stated:
+        return tuple(target.platform for target in lockfile.read(path)[0].targets)
+    return tuple(dict.fromkeys(stated))
+
+
+_ALL = "all"
+
+
+def _writers(request: Request, access: Access, open_places: ExitStack) -> list[tuple[str, places.Writer]]:
+    return [
+        (output, open_places.enter_context(places.writing(output, request.name, access))) for output in request.outputs
+    ]
+
+
+def _image(
+    request: Request,
+    ready: Prepared,
+    writers: Sequence[tuple[str, places.Writer]],
+    workplace: Path,
+    *,
+    fetcher: Fetcher,
+) -> Built:
+    """Steps 3 to 5 of one image, whose layers are handed to the writers as they are made."""
+    from envparity.locking import drift  # it is imported as long as a build of which nothing changed takes to ask
+
+    lock, decided = ready.lock, ready.plan
+    packed = []
+    # 3
+    at_hand = preparation.to_look_up(request, lock, ready.target, ready.supplies.lock_bytes, fetcher)
+    noted = layers.with_noted_folders(at_hand, fetcher.cache)
+    known = known_layers(decided.layers, noted, lock.packer, fetcher.cache, _all_hold(writers), workplace)
+    left = inputs_left(decided.layers, noted, fetcher.cache, known)
+    preparation.require_recorded(request, known)
+    fetched, made_bytes = forecast(lock, ready.target, left, fetcher.cache.blob)
+    made_bytes += sum(map(model.size_bytes, _packed_models(ready, known)))
+    check_room(fetched, made_bytes, fetcher.cache.folder)
+    supplies = preparation.supplied(request, ready, left, fetcher=fetcher)
+    supplies, started = layers.looked_into(supplies, fetcher.cache)
+    # 4
+    with fetcher.progress.task("layers", len(decided.layers)) as advance:
+        reading = drift.reading(fetcher.cache) if request.look else None
+        making = layers.all_packed(decided.layers, supplies, lock.packer, fetcher.cache, workplace, known, reading)
+        with closing(making):
+            for made in making:
                 packed.append(made)
                 for _, writer in writers:
                     writer.layer(made.packed.descriptor, made.path)
                 advance(1)
-        runtime = configuration.runtime(lock, target, options, lock_sha256)
-        annotations = configuration.identity(lock, target, lock_sha256)
-        image = assembled(packed, runtime, annotations, target.platform)
-        # 5 and 6
-        for output, writer in writers:
-            digest = writer.finish(image)
-            if places.is_on_disk(output):
-                written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
-                check.require_valid(places.open_image(str(written)))
-    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), _notes(supplies, started))
+    by = supplies.compiled_by
+    runtime = configuration.runtime(lock, ready.target, ready.options, ready.lock_sha256, by)
+    annotations = configuration.announced(lock, ready.target, ready.options, ready.lock_sha256, request.written_at)
+    beneath = configuration.beneath(ready.target)
+    image = assembled(packed, runtime, annotations, ready.target.platform, beneath=beneath)
+    # 5
+    look = drift.Look(0)
+    if request.look:
+        look = drift.require_none(image, lock, ready.lock_sha256, fetcher.cache, fetcher.progress)
+    notes = (*ready.notes, *_notes(supplies, started), *_unseen(look, decided))
+    return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), notes)
 
 
-def _refers_to(path: Path) -> tuple[str, Artifact]:
-    """What a model file itself says that it needs; one that cannot be read to its end is refused."""
-    facts = codec.environment(model_files.model(str(path), path.name), Origin(kind="model"))
-    if not facts.complete or not facts.artifacts:
-        reasons = "; ".join(gap.reason for gap in facts.gaps)
-        raise MalformedError(f"the model `{path}` cannot be read: {reasons}", hint="is it whole, and a model?")
-    return path.name, facts.artifacts[0]
+def _packed_models(ready: Prepared, known: Container[PlannedLayer]) -> Iterator[PlannedLayer]:
+    """The layers of models that are made in the cache: one that is not compressed is read where it lies."""
+    models, packer = ready.supplies.models, ready.lock.packer
+    for layer in ready.plan.layers:
+        if layer.step is Step.MODEL and layer not in known and fitting(layer, models, packer).codec != "none":
+            yield layer
+
+
+def _check(output: str, digest: str) -> None:
+    """Of step 6: an archive is read back; what a layout and a registry hold was hashed on its way there."""
+    if places.parse_reference(output).scheme == "docker-archive":
+        written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
+        check.require_valid(places.open_image(str(written)))
+
+
+def _with_documents(request: Request, ready: Prepared, built: Built, access: Access) -> Built:
+    """Step 7: put what is said about an image beside it, where it lies."""
+    lock_bytes = ready.supplies.lock_bytes
+    about = About(built.image, ready.lock, lock_bytes, request.lock, built.plan, request.written_at)
+    done, more = beside.put(request.outputs, request.name, request.beside, about, access)
+    attached = {output: put.words for output, put in done.items()}
+    documents = {output: put.digests for output, put in done.items()}
+    return dataclasses.replace(built, notes=(*built.notes, *more), attached=attached, documents=documents)
+
+
+def _noted_under(request: Request, lock_bytes: bytes, options: Options) -> str:
+    """Where it is noted what this very request was answered with."""
+    meant = (request.platform, platforms.here(), request.outputs, request.name, request.codec, request.look)
+    return again.key(lock_bytes, options, *meant, request.beside.attach, request.written_at)
+
+
+def _before(request: Request, under: str, access: Access) -> Built | None:
+    """The same build, where it was done before, and every place still has all of it, and what lies beside it."""
+    signed = request.beside.sign_key is not None  # what of signatures is there is for who signs to say
+    if access.cache is None or signed or request.host is not None or any(map(places.is_on_disk, request.outputs)):
+        return None
+    with ExitStack() as opened:
+        writing = [places.writing(output, request.name, access) for output in request.outputs]
+        answer = again.found(access.cache, under, [opened.enter_context(each) for each in writing])
+    if answer is None or not beside.still_there(answer.documents, request.name, answer.image.digest, access):
+        return None
+    preparation.require_recorded(request, answer.plan.layers)
+    return _built(answer)
+
+
+def _built(answer: again.Answer) -> Built:
+    sizes = tuple(descriptor.size_bytes for descriptor, _ in answer.image.layers)
+    return Built(answer.image, answer.plan, sizes, answer.notes, answer.attached, answer.documents)
+
+
+def _all_hold(writers: Sequence[tuple[str, places.Writer]]) -> Holds:
+    """Whether all places have a blob; where there are none, nobody has."""
+    return lambda descriptor: bool(writers) and all(writer.holds(descriptor) for _, writer in writers)
+
+
+def planned(request: Request, *, fetcher: Fetcher) -> PlanTold:
+    """
+    What `assemble` would put into which layer, with sizes and reasons. Nothing is fetched, made or written, and of a
+    large model that the lock knows only the size is looked at.
+
+    Raises:
+        As `assemble` does of a request that cannot be understood.
+    """
+    options = preparation.options_of(request)
+    lock, lock_bytes, target = preparation.read(request, options)
+    decided = plan(lock, target, options, hashlib.sha256(lock_bytes).hexdigest())
+    cache = fetcher.cache
+    at_hand = layers.with_noted_folders(preparation.to_look_up(request, lock, target, lock_bytes, fetcher), cache)
+    models = at_hand.models
+    folder = lockfile.artifacts_folder(request.lock)
+    own = {it.wheel.sha256: folder / it.wheel.name for it in lock.distributions if it.repacked or lock.bundled}
+
+    def found(sha256: str) -> Path | None:
+        return cache.blob(sha256) or (own[sha256] if sha256 in own and own[sha256].is_file() else None)
+
+    made = functools.partial(layers.made_before, supplies=at_hand, packer=lock.packer, cache=cache)
+    return explained(decided, lock, target, made, lambda layer: fitting(layer, models, lock.packer).codec, found)
 
 
 def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -143,14 +288,45 @@ def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, .
     notes = []
     lock = supplies.lock
     here = current_packer(lock.packer.codec)
-    if here != lock.packer:
+    if (here.library, here.library_version) != (lock.packer.library, lock.packer.library_version):
         notes.append(
             f"packed with {here.library_version}, and the lock says {lock.packer.library_version}: the layers hold the"
             " same files (equal diffIDs), and their compressed bytes may differ"
         )
+    if lock.packer.codec == "zstd":
+        notes.append("layers in zstd are read by Docker 23, containerd 1.5, podman 1.6 and newer, and by nothing older")
     for title, names in started.items():
         notes.append(f"{title} runs code whenever Python starts: {', '.join(f'`{name}`' for name in names)}")
+    if supplies.strip and supplies.target.conda_packages:
+        notes.append("nothing is left out of the conda packages: conda's records list their files")
+    notes += _of_bytecode(supplies)
     dropped = app.left_out(supplies.app) if supplies.app is not None else ""
     if dropped:
         notes.append(f"left out of the application, as every image leaves them out: {dropped}")
     return tuple(notes)
+
+
+def _unseen(look: drift.Look, decided: Plan) -> Iterator[str]:
+    """That the look at what was made did not take place, and for which layers."""
+    if look.unseen:
+        titles = [decided.layers[number - 1].title for number in look.unseen]
+        yield (
+            f"what was made was not looked into: {len(titles)} of {len(decided.layers)} layers ({listed(titles, 3)})"
+            " are in the registry alone, and were never read on this machine; `build --verify full` reads them"
+        )
+
+
+def _of_bytecode(supplies: Supplies) -> Iterator[str]:
+    """Which sources have none, and by what it was made where that is not the image's own Python."""
+    if supplies.bytecode is None:
+        return
+    left = sorted(supplies.bytecode.left.items())
+    if left:
+        named = listed((f"`/{path}` ({reason})" for path, reason in left), 3)
+        yield f"no byte code of {len(left)} source(s) that Python refuses: {named}"
+    by, version = supplies.bytecode.compiled_by, supplies.target.interpreter.version
+    if by != version:
+        yield (
+            f"byte code was made by Python {by}, as the image says, since no {version} is here and the image's own does"
+            f" not run on this machine; on a machine with {version} some of it has other bytes"
+        )

@@ -1,8 +1,9 @@
 """
 Content-addressed blobs on disk. Nothing gets its name before its digest was checked, so what has a name is whole.
 
-Layout: `blobs/sha256/ab/abcdef…` for bytes, `notes/KEY.json` for small results by key. Safe for concurrent processes:
-a blob is written beside its place and renamed, and two writers of one blob write the same bytes.
+Layout: `blobs/sha256/ab/abcdef…` for bytes, `notes/KEY.json` for small results by key, each with the digest of what it
+says: a bit that flipped would make other valid JSON, of which images are made. Safe for concurrent processes: a blob is
+written beside its place and renamed, and two writers of one blob write the same bytes.
 
 What is used is touched, so that its time says when it was used last. Each process that uses the cache has a locked file
 in `users/`, as old as its first use; `prune` removes nothing that was used since the oldest of them began. `gate.lock`
@@ -16,6 +17,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import weakref
 from collections.abc import Iterable, Iterator
@@ -27,7 +29,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from envparity.errors import EnvparityError, IntegrityError, UnreachableError, UsageError
-from envparity.files import make_folder, private_folder, replacing, translated, write_bytes
+from envparity.files import make_folder, private_folder, put, replacing, translated, write_bytes
 
 T = TypeVar("T")
 
@@ -35,6 +37,9 @@ _MARK = "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache dir
 
 USUAL_MOST_BYTES = 20 * 10**9
 """What a cache is brought down to where nobody says otherwise."""
+
+_BEGUN = ".part"
+"""How the name ends of what is being written."""
 
 _PRUNED_EVERY_S = 24 * 3600.0
 
@@ -147,19 +152,35 @@ class Cache:
             kept.name(sha256)
         return self._place(sha256)
 
+    def keep(self, data: bytes) -> str:
+        """
+        Keep bytes under their digest, and say which it is. Whoever asks for them again has them checked
+        (`checked_blob`, `checked_bytes`): a power cut may leave them damaged.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        place = self._place(sha256)
+        self._folder("blobs")
+        put(_made(place.parent) / place.name, data)
+        return sha256
+
     @contextmanager
-    def writing(self) -> Iterator[Unnamed]:
-        """Write bytes whose digest is known at the end: `.stream` takes them, `.name(sha256)` keeps them."""
+    def writing(self, *, synced: bool = True) -> Iterator[Unnamed]:
+        """
+        Write bytes whose digest is known at the end: `.stream` takes them, `.name(sha256)` keeps them. What need not be
+        `synced` is of the kind that `keep` keeps: whoever asks for it again has it checked.
+        """
         incoming = self._folder("incoming") / f"{os.getpid()}-{os.urandom(8).hex()}"
         unnamed = Unnamed()
         try:
-            with replacing(incoming) as stream:
+            with replacing(incoming, synced=synced) as stream:
                 unnamed.stream = stream
                 yield unnamed
             if unnamed.sha256:
                 place = self._place(unnamed.sha256)
                 make_folder(place.parent)
                 incoming.replace(place)
+        except IsADirectoryError as error:
+            raise _in_the_way(self._place(unnamed.sha256)) from error
         except OSError as error:
             raise translated(error, f"keep something in the cache `{self.folder}`") from error
         finally:
@@ -177,15 +198,20 @@ class Cache:
         self._require_own()
         place = self.folder / "notes" / f"{key}.json"
         try:
-            data = place.read_bytes()
+            said = _said(place.read_bytes())
             _touch(place)
-            return msgspec.json.decode(data, type=kind)
+            return msgspec.json.decode(said, type=kind) if said is not None else None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def write_note(self, key: str, value: object) -> None:
         """Note a small JSON value."""
-        write_bytes(self._folder("notes") / f"{key}.json", msgspec.json.encode(value, order="sorted"))
+        said = msgspec.json.encode(value, order="sorted")
+        place = self._folder("notes") / f"{key}.json"
+        try:
+            put(place, _BEFORE % hashlib.sha256(said).hexdigest().encode() + said + b"}")
+        except UsageError as error:
+            raise (_in_the_way(place) if place.is_dir() else error) from error
 
     def _place(self, sha256: str) -> Path:
         return self.folder / "blobs" / "sha256" / sha256[:2] / sha256
@@ -198,6 +224,11 @@ class Cache:
             return
         except OSError as error:
             raise translated(error, f"use the cache `{self.folder}`") from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise UsageError(
+                f"the cache `{self.folder}` is not a folder, and one is due there",
+                hint="name one in ENVPARITY_CACHE_DIR",
+            )
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             fault = "belongs to another user" if found.st_uid != os.geteuid() else "can be written by other users"
             raise UnreachableError(
@@ -211,7 +242,7 @@ class Cache:
             make_folder(self.folder, mode=0o700)
             write_bytes(self.folder / "CACHEDIR.TAG", _MARK.encode())
         self._register()
-        return make_folder(self.folder / name)
+        return _made(self.folder / name)
 
     def size(self) -> tuple[int, int]:
         """How many files there are, and how many bytes they have."""
@@ -245,10 +276,18 @@ class Cache:
             raise translated(error, f"prune the cache `{self.folder}`") from error
 
     def bound(self, most_bytes: int = USUAL_MOST_BYTES) -> None:
-        """Prune to so many bytes, at most once a day; where that fails, the next run tries."""
+        """
+        Remove what dead processes left half written, and prune to so many bytes, that at most once a day; where it
+        fails, the next run tries.
+        """
         mark = self.folder / "pruned"
         with suppress(OSError, EnvparityError):
-            if not self._is_ours() or (mark.exists() and 0 <= time.time() - mark.stat().st_mtime < _PRUNED_EVERY_S):
+            if not self._is_ours():
+                return
+            if mark.exists() and 0 <= time.time() - mark.stat().st_mtime < _PRUNED_EVERY_S:
+                if _listed(self.folder / "incoming"):
+                    with self._gate(fcntl.LOCK_EX, needed=True):
+                        self._sweep(self._in_use_since())
                 return
             write_bytes(mark, b"")
             self.prune(most_bytes=most_bytes)
@@ -261,7 +300,8 @@ class Cache:
         for item in kept:
             too_old = oldest is not None and item.used_at < oldest
             too_much = most_bytes is not None and left_bytes > most_bytes
-            if not (too_old or too_much or item.place in damaged):
+            abandoned = item.place.name.endswith(_BEGUN)
+            if not (too_old or too_much or abandoned or item.place in damaged):
                 continue
             if item.used_at >= since:
                 in_use += 1
@@ -271,13 +311,19 @@ class Cache:
             removed += 1
             removed_bytes += item.size_bytes
             found_damaged += item.place in damaged
+        self._sweep(since)
+        return Pruned(removed, removed_bytes, found_damaged, in_use, len(kept) - removed, left_bytes)
+
+    def _sweep(self, since: float) -> None:
+        """Remove what processes that are dead were writing; it may be gigabytes."""
         for place in _listed(self.folder / "incoming"):
-            if place.lstat().st_mtime < since:
+            with suppress(FileNotFoundError):  # its writer was done meanwhile
+                if place.lstat().st_mtime >= since:
+                    continue
                 if place.is_dir() and not place.is_symlink():
                     shutil.rmtree(place, ignore_errors=True)
                 else:
-                    place.unlink(missing_ok=True)
-        return Pruned(removed, removed_bytes, found_damaged, in_use, len(kept) - removed, left_bytes)
+                    place.unlink()
 
     def _kept(self) -> list[_Kept]:
         self._require_own()
@@ -341,6 +387,14 @@ class Cache:
                 os.close(handle)
 
 
+def _in_the_way(place: Path) -> UnreachableError:
+    return UnreachableError(f"`{place}` in the cache is a folder, where a file is due", hint="remove it")
+
+
+def _made(folder: Path) -> Path:
+    return folder if folder.is_dir() else make_folder(folder)
+
+
 def _touch(place: Path) -> None:
     with suppress(OSError):
         os.utime(place)
@@ -365,15 +419,23 @@ def _damaged(place: Path) -> bool:
         if place.is_symlink():
             return True
         if place.parent.name == "notes":
-            msgspec.json.decode(place.read_bytes())
-            return False
+            return _said(place.read_bytes()) is None
         with place.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         return not re.fullmatch("[0-9a-f]{64}", place.name) or found != place.name
     except FileNotFoundError:
         return False
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return True
+
+
+_BEFORE = b'{"sha256":"%s","value":'
+_BEFORE_BYTES = len(_BEFORE) - 2 + 64
+
+
+def _said(data: bytes) -> bytes | None:
+    """What a note says, as JSON; None where it is not what was written."""
+    said = data[_BEFORE_BYTES:-1]
+    whole = data[:_BEFORE_BYTES] == _BEFORE % hashlib.sha256(said).hexdigest().encode() and data[-1:] == b"}"
+    return said if whole else None
 
 
 class Unnamed:

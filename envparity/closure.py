@@ -19,12 +19,16 @@ __all__ = [
 ]
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from envparity.errors import IncompleteError
+from envparity.values import python_xy
 
 if TYPE_CHECKING:
+    from packaging.markers import Marker
+
     from envparity.values import Distribution, LockedCondaPackage, Python, System
 
 OURSELVES = "envparity"
@@ -74,7 +78,7 @@ def marker_environment(python: Python, system: System | None) -> dict[str, str]:
         "platform_system": platform_system,
         "platform_version": "",
         "python_full_version": python.version,
-        "python_version": ".".join(python.version.split(".")[:2]),
+        "python_version": python_xy(python.version),
         "sys_platform": sys_platform,
     }
 
@@ -187,56 +191,109 @@ def _prefixes(module: str) -> Iterator[str]:
         module = module.rpartition(".")[0]
 
 
-_Edges = dict[str, dict[str, frozenset[tuple[str, str]]]]
+_Edges = dict[str, Mapping[str, frozenset[tuple[str, str]]]]
 """Distribution -> extra (`""` for none) -> what that requires, as pairs of name and extra."""
 
 
 def _edges(distributions: Iterable[Distribution], marker_env: Mapping[str, str]) -> _Edges:
     """Read all requirements once. Extras that no marker mentions need no row: they add nothing."""
     importable = [each for each in distributions if each.importable]
-    installed = {each.name for each in importable}
-    return {each.name: _requirements(each.requires, marker_env, installed) for each in importable}
+    installed = frozenset(each.name for each in importable)
+    place = tuple(marker_env.items())
+    return {each.name: _requirements(each.requires, place, installed) for each in importable}
 
 
+_Place = tuple[tuple[str, str], ...]
+"""A marker environment as a value."""
+
+
+@lru_cache(maxsize=1 << 13)
 def _requirements(
-    texts: Iterable[str], marker_env: Mapping[str, str], installed: Collection[str]
-) -> dict[str, frozenset[tuple[str, str]]]:
+    texts: tuple[str, ...], marker_env: _Place, installed: frozenset[str]
+) -> Mapping[str, frozenset[tuple[str, str]]]:
     """What is not installed leads nowhere, and its conditions, most of all, need not be read."""
-    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
     rows: dict[str, set[tuple[str, str]]] = {"": set()}
     for text in texts:
         named = _NAME.match(text)
-        if named and canonicalize_name(named[1]) not in installed:
+        if named is None or _canonical(named[1]) not in installed:
             continue
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            # Old metadata holds what today's grammar refuses (`foo (>=1.*)`). Its name still says what is needed.
-            if found := _NAME.match(text):
-                rows[""].add((canonicalize_name(found[1]), ""))
-            continue
-        name = canonicalize_name(requirement.name)
-        needs = {(name, ""), *((name, canonicalize_name(extra)) for extra in requirement.extras)}
-        if requirement.marker is None:
+        extras, marker = _parsed(text) or ((), "")
+        name = _canonical(named[1])
+        needs = {(name, ""), *((name, extra) for extra in extras)}
+        if not marker:
             rows[""] |= needs
             continue
-        for extra in {"", *_extras_named(str(requirement.marker))}:
-            try:
-                holds = requirement.marker.evaluate({**marker_env, "extra": extra})
-            except (UndefinedComparison, UndefinedEnvironmentName):
-                # A comparison that has no answer is no reason to lose a distribution.
-                holds = True
-            if holds:
-                rows.setdefault(canonicalize_name(extra) if extra else "", set()).update(needs)
+        for extra in {"", *_extras_named(marker)}:
+            if _holds(marker, marker_env, extra):
+                rows.setdefault(_canonical(extra) if extra else "", set()).update(needs)
     return {extra: frozenset(needs) for extra, needs in rows.items()}
 
 
+@lru_cache(maxsize=1 << 14)
+def _parsed(text: str) -> tuple[tuple[str, ...], str] | None:
+    """
+    The extras and the marker of a requirement; `None` of what today's grammar refuses (`foo (>=1.*)`). Its name still
+    says what is needed.
+
+    What most metadata holds is read by one pattern that admits less than the grammar, since its parser takes a hundred
+    times as long; a test holds the two together.
+    """
+    from packaging.markers import InvalidMarker
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    plain = _PLAIN.fullmatch(text)
+    try:
+        if plain is None:
+            found = Requirement(text)
+            extras = tuple(map(_canonical, found.extras))
+            return extras, str(found.marker) if found.marker is not None else ""
+        marker = (plain["marker"] or "").strip()
+        if plain["marker"] is not None and not _OF_EXTRA.fullmatch(marker):
+            _marker(marker)
+    except (InvalidRequirement, InvalidMarker):
+        return None
+    return (), marker
+
+
+_RELEASE = r"[0-9]+(?:\.[0-9]+)*"
+_LIMIT = rf"(?:(?:[<>]=?|[!=]=)\s*{_RELEASE}|[!=]=\s*{_RELEASE}\.\*|~=\s*{_RELEASE}\.[0-9]+)"
+_LIMITS = rf"{_LIMIT}(?:\s*,\s*{_LIMIT})*"
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_PLAIN = re.compile(rf"{_WORD}\s*(?:{_LIMITS}|\(\s*{_LIMITS}\s*\))?\s*(?:;(?P<marker>.*))?")
+_OF_EXTRA = re.compile(rf"""extra\s*==\s*(?P<quote>["'])(?P<extra>{_WORD})(?P=quote)""")
+
+
+@lru_cache(maxsize=1 << 12)
+def _marker(text: str) -> Marker:
+    from packaging.markers import Marker
+
+    return Marker(text)
+
+
+@lru_cache(maxsize=1 << 13)
+def _holds(marker: str, marker_env: _Place, extra: str) -> bool:
+    """Whether a condition does; a comparison that has no answer is no reason to lose a distribution."""
+    only = _OF_EXTRA.fullmatch(marker)
+    if only is not None:
+        return _canonical(only["extra"]) == _canonical(extra)
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+
+    try:
+        return _marker(marker).evaluate({**dict(marker_env), "extra": extra})
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return True
+
+
+@lru_cache(maxsize=1 << 12)
+def _canonical(name: str) -> str:
+    """A name as PEP 503 normalises it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _extras_named(marker: str) -> set[str]:
-    """The extras that a marker's text mentions (`extra == "cli"`)."""
-    return set(re.findall(r"""\bextra\s*[!=]=+\s*["']([^"']+)["']""", marker))
+    """The extras that a marker's text mentions (`extra == "cli"`, or the other way round)."""
+    found = re.findall(r"""\bextra\s*[!=]=+\s*["']([^"']+)["']|["']([^"']+)["']\s*[!=]=+\s*extra\b""", marker)
+    return {one or other for one, other in found}
 
 
 def _reach(edges: _Edges, roots: Iterable[str], *, barred: frozenset[str]) -> frozenset[str]:

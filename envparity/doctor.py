@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from envparity import platforms
 from envparity.cache import Cache
 from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError
 from envparity.files import make_folder, private_folder, read_text, write_bytes
@@ -23,7 +24,7 @@ from envparity.oci import credentials, engine
 from envparity.oci.access import Access
 from envparity.oci.registry import Registry, parse_name
 from envparity.process import Command, run
-from envparity.resolvers import debian
+from envparity.resolvers import archives, package_lists
 from envparity.resolvers.configured import configured
 from envparity.resolvers.indexes import Index, indexes
 from envparity.resolvers.resolve import RESOLVERS, program_of
@@ -85,7 +86,7 @@ def examine(
     if machine.registry:
         _registry_name(machine.registry)
     if machine.base:
-        debian.release(machine.base)
+        archives.release(machine.base)
     asked = [row for row in questions or QUESTIONS if row.name != "registry" or machine.registry]
     answers: dict[str, Check] = {}
     threads = [
@@ -192,14 +193,14 @@ def _page_of(index: Index, machine: Machine) -> str:
 
 def _archive(machine: Machine) -> str:
     base = machine.base or _own_base()
-    row = debian.release(base)
+    row = archives.release(base)
     with _client(machine) as client:
-        for suite in row.suites:
-            address = f"{debian.mirror_of(suite.archive)}/dists/{suite.name}/InRelease"
+        for suite in row.of(platforms.here().partition("/")[2]).suites:
+            address = f"{archives.mirror_of(suite.archive)}/dists/{suite.name}/InRelease"
             answer = client.get(address, within_s=_EACH_S)
             if answer.status != 200:
                 raise UnreachableError(f"{address} does not exist (status {answer.status})")
-            debian.checked_release(answer.body, suite, datetime.now(UTC))
+            package_lists.checked_release(answer.body, suite, datetime.now(UTC))
     return f"{base}: {', '.join(suite.name for suite in row.suites)} are signed by keys that are known"
 
 
@@ -207,13 +208,9 @@ def _own_base() -> str:
     try:
         lines = read_text("/etc/os-release").splitlines()
     except EnvparityError:
-        return debian.BASES[0]
+        return archives.BASES[0]
     found = {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}
-    for base in debian.BASES:
-        row = debian.release(base)
-        if (row.id, row.version_id) == (found.get("ID"), found.get("VERSION_ID")):
-            return base
-    return debian.BASES[0]
+    return archives.own_base(found.get("ID", ""), found.get("VERSION_ID", "")) or archives.BASES[0]
 
 
 def _engine(machine: Machine) -> str:

@@ -6,6 +6,7 @@ __all__ = [
     "DiskFullError",
     "EnvparityError",
     "ExitStatus",
+    "GoneError",
     "IncompleteError",
     "IntegrityError",
     "MalformedError",
@@ -129,6 +130,12 @@ class UnreachableError(EnvparityError):
     status = ExitStatus.UNFINISHED
     code = "unreachable"
     usual_hint = "check that it is there and that you may use it, and try again"
+
+
+class GoneError(UnreachableError):
+    """A server answers, and has no such thing (any more); another place may keep it."""
+
+    code = "gone"
 
 
 class RegistryRefusedError(UnreachableError):

@@ -1,5 +1,6 @@
 """
 The only place that writes. An output appears whole or not at all: it is written beside its place, synced and renamed.
+What is being written is locked; so what a killed process left can be told from it, and goes with the next write.
 
 Reading of files that a user named is here too, so that the same mistake always gets the same answer.
 """
@@ -7,7 +8,9 @@ Reading of files that a user named is here too, so that the same mistake always 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -31,6 +34,10 @@ def translated(error: OSError, doing: str) -> EnvparityError:
         return UsageError(f"cannot {doing}: {cause}", hint="name another place")
     if error.errno == errno.ENOENT:
         return UsageError(f"cannot {doing}: {cause}", hint="make the folder first, or name another place")
+    if error.errno == errno.EIO:
+        return UnreachableError(
+            f"cannot {doing}: {cause}", hint="the disk fails: see the system's log, and name a place on another one"
+        )
     return UnreachableError(
         f"cannot {doing}: {cause}", hint="check who may read and write there, or name another place"
     )
@@ -89,12 +96,17 @@ def decoded(data: bytes, what: str) -> str:
 
 
 @contextmanager
-def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+def replacing(
+    path: str | Path, *, mode: int = 0o644, inside: Path | None = None, synced: bool = True
+) -> Iterator[BinaryIO]:
     """
-    A binary file beside `path`, which takes its place when the block ends well and vanishes when it does not.
+    A binary file beside `path`, which takes its place when the block ends well and vanishes when it does not. What was
+    left of one whose process was killed vanishes too.
 
     A symbolic link at `path` is followed, so that the file it names is replaced and the link stays. A device or FIFO
-    (`/dev/null`) is written to, and never replaced. `mode` is subject to the umask.
+    (`/dev/null`) is written to, and never replaced. `mode` is subject to the umask. `inside` is a folder of the same
+    disk where that file lies, if nothing else may lie beside `path`. One that need not be `synced` is not waited for
+    until it is on the disk: after a power cut it may be there and not whole.
     """
     if _is_stream(path):
         try:
@@ -107,7 +119,8 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
         place = Path(os.path.realpath(path))  # a relative one fails where the working directory was removed
         if place.is_dir():
             raise UsageError(f"cannot write `{path}`: it is a folder", hint="name a file in it, or another place")
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
+        remove_abandoned(inside or place.parent, place.name)
+        handle, temporary = _begun(place.name, inside or place.parent)
     except OSError as error:
         raise translated(error, f"write `{path}`") from error
     try:
@@ -116,13 +129,49 @@ def replacing(path: str | Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fchmod(stream.fileno(), mode & ~_UMASK)
-                os.fsync(stream.fileno())
-            Path(temporary).replace(place)
-            _sync_folder(place.parent)
+                if synced:
+                    os.fsync(stream.fileno())
+                Path(temporary).replace(place)  # before it is closed, and nobody's to see
+            if synced:
+                _sync_folder(place.parent)
         except OSError as error:
             raise translated(error, f"write `{path}`") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _begun(name: str, folder: Path) -> tuple[int, str]:
+    """A new file in a folder, for what will have a name, locked while it is open."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=folder)
+        with suppress(OSError):  # not every file system has locks, and one without keeps what was left
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # taken for an abandoned one before it was locked
+
+
+def remove_abandoned(folder: Path, name: str = "") -> None:
+    """
+    Remove from a folder what processes that were killed left half written: of one output, or of any. What cannot be
+    looked at, or is another user's, stays.
+    """
+    begun = re.compile(rf"\.{re.escape(name[:100]) if name else '.+'}\.[a-z0-9_]{{8}}\.part", re.DOTALL)
+    try:
+        with os.scandir(folder) as entries:
+            left = [entry.path for entry in entries if begun.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in left:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                state = os.fstat(handle)
+                if stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(path).unlink()
+            finally:
+                os.close(handle)
 
 
 def check_target(path: str | Path) -> None:
@@ -143,10 +192,33 @@ def check_target(path: str | Path) -> None:
         raise UsageError(f"cannot write `{path}`: the folder around it does not exist", hint="make it first")
 
 
-def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a whole file, or leave what was there untouched."""
-    with replacing(path, mode=mode) as stream:
+def write_bytes(path: str | Path, data: bytes, *, mode: int = 0o644, inside: Path | None = None) -> None:
+    """Write a whole file, or leave what was there untouched. As `replacing` has it."""
+    with replacing(path, mode=mode, inside=inside) as stream:
         stream.write(data)
+
+
+def put(path: Path, data: bytes) -> None:
+    """
+    The same for what can be found out again, in a folder of our own: nobody waits for the disk, so that after a power
+    cut the file may be there and empty.
+    """
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name[:100]}.{os.getpid()}-{os.urandom(6).hex()}.part"
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.replace(temporary, path)  # noqa: PTH105 (by thousands, where a Path takes as long as the call)
+        except BaseException:
+            os.unlink(temporary)  # noqa: PTH108
+            raise
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise translated(error, f"write `{path}`") from error
 
 
 def copy(source: Path, path: str | Path) -> None:

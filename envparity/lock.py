@@ -14,23 +14,28 @@ What trained the model, as artifacts with hashes: recovered from a snapshot, nev
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from envparity import closure, codec, platforms
-from envparity.errors import IncompleteError, RefusedError, UnreachableError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image import preflight
 from envparity.lockfile import Recovered
 from envparity.locking import (
     additions,
+    code,
     conda,
     counterparts,
     development,
-    pinned,
-    pinned_wheels,
+    ground,
     selection,
+    server,
+    stated,
+    stated_wheels,
     targets,
     used,
 )
@@ -40,7 +45,7 @@ from envparity.locking.summary import summary
 from envparity.locking.wheels import Wheels, recovered
 from envparity.oci import pack
 from envparity.progress import SILENT
-from envparity.resolvers import debian, interpreter, interpreter_of_image
+from envparity.resolvers import archives
 from envparity.values import (
     ARCHITECTURES,
     Basis,
@@ -48,10 +53,10 @@ from envparity.values import (
     Environment,
     Lock,
     LockedArtifact,
-    Origin,
     Python,
     System,
     Target,
+    python_xy,
 )
 
 __all__ = ["Asked", "recover", "summary"]
@@ -62,7 +67,7 @@ _PLAIN = Asked()
 def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, asked: Asked = _PLAIN) -> Recovered:
     """
     The lock of a snapshot, for the platforms that were asked for, by default its own (`locking.targets`); or of a
-    source that only says what should be installed, for the target that was asked for (`locking.pinned`).
+    source that only says what should be installed, for the target that was asked for (`locking.stated`).
 
     The same snapshot, index and archive give the same lock. `workplace` is a folder that the artifacts are made in.
 
@@ -71,11 +76,11 @@ def recover(environment: Environment, *, fetcher: Fetcher, workplace: Path, aske
         IncompleteError: the snapshot is not whole. UnsupportedError: of a source or host that is not supported yet.
         UnreachableError, IntegrityError: of what is fetched; UnreachableError at once where that is not allowed.
     """
-    if pinned.is_pinned(environment):
+    if stated.is_pinned(environment):
         made = _declared(environment, asked=asked, fetcher=fetcher, workplace=workplace)
     else:
         made = _trained(environment, asked=asked, fetcher=fetcher, workplace=workplace)
-    return bundled(made, fetcher=fetcher, mirrors=debian.package_urls) if asked.bundle else made
+    return bundled(made, fetcher=fetcher, mirrors=archives.wanted) if asked.bundle else made
 
 
 def _trained(environment: Environment, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> Recovered:
@@ -85,154 +90,149 @@ def _trained(environment: Environment, *, asked: Asked, fetcher: Fetcher, workpl
     _require_network(fetcher)
     markers = closure.marker_environment(python, system)
     packages = conda.installed(environment, python)
-    if packages:
-        conda.require_unasked(asked)
-        installed = conda.without_brought(installed, packages)
+    present = {item.name for item in installed if item.importable and not item.tooling}
+    asked = server.with_server(asked, selection.models(environment), present)
+    installed, brought = conda.divided(installed, packages)
+    conda.require_unmoved(asked, brought)
     # 1
     chosen, left_out = selection.chosen(installed, markers)
-    goals = targets.goals(python, system, chosen, asked=asked, fetcher=fetcher)
-    if packages:
-        targets.require_own(goals)
+    goals = targets.goals(python, system, chosen, asked=asked, fetcher=fetcher, of_conda=bool(packages))
     chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
     left_out += developed
-    plan = additions.planned(chosen, goals[0].place, goals[0].markers, asked=asked)
+    by_conda = [item for item in brought if item.importable and not item.tooling]
+    fixed = {item.name for item in by_conda}
+    plan = additions.planned([*chosen, *by_conda], goals[0].place, goals[0].markers, asked=asked, fixed=fixed)
     if asked.only_used:
-        chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *plan.beside))
+        kept = plan.beside - fixed
+        chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *kept))
         left_out += unused
     # 2
-    of_conda = conda.recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
+    look = partial(conda.for_goal, environment, packages, asked=asked, fetcher=fetcher, workplace=workplace)
+    conda_of = {goal.platform: look(goal) for goal in goals}
     trained = [item for item in chosen if item.name not in plan.names]
-    divided = counterparts.divided(trained, goals, markers, plan.names)
+    divided = counterparts.divided(trained, goals, markers, plan.names | fixed)
     exact = {item.name for each in divided for item in each.exact}
     # The archive's lists are fetched, checked and unpacked beside the index's pages, whose bar is the one shown.
     quiet = replace(fetcher, progress=SILENT)
     with fetcher.client.workers(1) as pool:
         archives = [pool.submit(goal.archive, quiet) for goal in goals]
         others = counterparts.found(divided, asked=asked, fetcher=fetcher)
-        there = [item for item in trained if item.name in exact]
-        wheels = recovered(environment, there, python, asked=asked, fetcher=fetcher, workplace=workplace)
+        same = [item for item in trained if item.name in exact]
+        wheels = recovered(environment, same, python, asked=asked, fetcher=fetcher, workplace=workplace)
         indexes = [archive.result() for archive in archives]
     models = environment.artifacts or ()
     locks: list[Lock] = []
     artifacts: dict[str, Path | bytes] = {}
     for each, index in zip(divided, indexes, strict=True):
-        goal = each.goal
+        of_conda, goal = conda_of[each.goal.platform]
         mine = counterparts.together(each, wheels, others, asked=asked, fetcher=fetcher, artifacts=models)
-        mine = additions.joined(mine, plan, goal.place, asked=asked, fetcher=fetcher, artifacts=models)
+        there = [one for item in of_conda.packages for one in item.distributions]
+        mine = additions.joined(mine, plan, goal.place, asked=asked, fetcher=fetcher, artifacts=models, there=there)
         # 3 and 4
-        os_packages = goal.installed(environment.os_packages or (), system)
-        if of_conda.packages:
-            decided = conda.decided(
-                python,
-                of_conda,
-                base=goal.place.base,
-                architecture=goal.architecture,
-                os_packages=os_packages,
-                sonames=mine.sonames,
-                add=asked.add_os,
-                fetcher=fetcher,
-            )
-        else:
-            decided = interpreter.resolve(
-                goal.python,
-                base=goal.place.base,
-                architecture=goal.architecture,
-                installed=os_packages,
-                sonames=mine.sonames,
-                workplace=workplace,
-                fetcher=fetcher,
-                add=asked.add_os,
-                index=index,
-                bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
-            )
-        target = Target(
+        stands = ground.Ground(
             platform=goal.platform,
             base=goal.place.base,
-            interpreter=decided.interpreter,
-            conda_packages=of_conda.packages,
-            virtual_packages=of_conda.virtual,
-            os_packages=decided.os_packages,
-            substituted=(*goal.substituted, *decided.substituted),
-            left_out=(*left_out, *each.left_out, *decided.left_out),
-            added_os=tuple(sorted(set(asked.add_os))),
+            image=goal.image,
+            python=goal.python,
+            installed=goal.installed(environment.os_packages or (), system),
+            index=index,
+            substituted=goal.substituted,
         )
+        gone = (*left_out, *each.left_out, *goal.left_out)
+        target, beside = ground.target(
+            stands, mine, of_conda, environment, gone, asked=asked, fetcher=fetcher, workplace=workplace
+        )
+        artifacts |= beside
         # 5
-        made = _made(environment, target, mine, workplace)
+        made = _made(environment, target, mine, workplace, asked)
         locks.append(made.lock)
         artifacts |= made.artifacts
     return Recovered(platforms.joined(locks), artifacts)
 
 
 def _declared(environment: Environment, *, asked: Asked, fetcher: Fetcher, workplace: Path) -> Recovered:
-    """Of a source that only says what should be installed: as it pins, for the one target that was asked for."""
+    """Of a source that only says what should be installed: as it pins, for each target that was asked for."""
+    stated.require_sound(environment, asked)
     _require_network(fetcher)
-    stated = pinned.settled(environment, asked, fetcher)
-    # 1 and 2
     additions.require_unasked(asked)
-    if asked.only_used:
-        used.require_evidence(stated.environment)
-    wheels, missing = pinned_wheels.wheels_of(stated, asked=asked, fetcher=fetcher)
-    # 3 and 4
-    architecture = ARCHITECTURES[stated.system.machine]
-    decided = interpreter.resolve(
-        stated.python,
-        base=stated.base,
-        architecture=architecture,
-        installed=stated.environment.os_packages or (),
-        sonames=wheels.sonames,
-        workplace=workplace,
+    locks: list[Lock] = []
+    artifacts: dict[str, Path | bytes] = {}
+    kept: Environment | None = None
+    for platform in stated.platforms(asked):
+        one = replace(asked, platforms=(platform,) if platform else ())
+        source = stated.settled(asked.of_platform.get(platform, environment), one, fetcher)
+        if asked.only_used:
+            used.require_evidence(source.environment)
+        kept = kept or source.environment
+        alike = {item.name: item.version for lock in locks for item in lock.distributions}
+        target, wheels = _declared_target(source, alike, asked=one, fetcher=fetcher, workplace=workplace)
+        # 5
+        made = _made(kept, target, wheels, workplace, asked)
+        locks.append(made.lock)
+        artifacts |= made.artifacts
+    stated.require_alike(locks, environment.origin.reference)
+    return Recovered(platforms.joined(locks), artifacts)
+
+
+def _declared_target(
+    source: stated.Settled, alike: Mapping[str, str], *, asked: Asked, fetcher: Fetcher, workplace: Path
+) -> tuple[Target, Wheels]:
+    """One of the targets of a source that only says what should be installed, and its wheels."""
+    environment = source.environment
+    # 1 and 2
+    of_conda = conda.recovered(
+        environment,
+        source.conda,
+        asked=asked,
         fetcher=fetcher,
-        add=asked.add_os,
-        index=stated.index,
-        bring=partial(_brought, asked=asked, workplace=workplace, fetcher=fetcher, origin=environment.origin),
+        workplace=workplace,
+        declared=True,
+        states_of=dict.fromkeys(source.resolved, "resolved"),
     )
-    target = Target(
-        platform=f"linux/{architecture}",
-        base=stated.base,
-        interpreter=decided.interpreter,
-        os_packages=decided.os_packages,
-        substituted=(*stated.substituted, *decided.substituted),
-        left_out=(*stated.left_out, *missing, *decided.left_out),
-        added_os=tuple(sorted(set(asked.add_os))),
+    brought = {item.name: item.version for package in of_conda.packages for item in package.distributions}
+    source = stated.with_brought(source, brought, asked=asked)
+    of_conda = conda.with_replaced(of_conda, {item.name for item in source.chosen})
+    wheels, missing = stated_wheels.wheels_of(source, asked=asked, fetcher=fetcher, alike=alike)
+    # 3 and 4
+    stands = ground.Ground(
+        platform=f"linux/{ARCHITECTURES[source.system.machine]}",
+        base=source.base,
+        image=source.image,
+        python=source.python,
+        installed=source.environment.os_packages or (),
+        index=source.index,
+        substituted=source.substituted,
     )
-    # 5
-    return _made(stated.environment, target, wheels, workplace)
+    gone = (*source.left_out, *missing)
+    target, beside = ground.target(
+        stands, wheels, of_conda, source.environment, gone, asked=asked, fetcher=fetcher, workplace=workplace
+    )
+    return target, replace(wheels, made={**wheels.made, **beside})
 
 
-def _made(environment: Environment, target: Target, wheels: Wheels, workplace: Path) -> Recovered:
+def _made(environment: Environment, target: Target, wheels: Wheels, workplace: Path, asked: Asked) -> Recovered:
     """The lock of one target, and what lies beside it."""
     content = codec.content_bytes(environment)
-    digest = codec.content_digest(environment).removeprefix("sha256:")
+    digest = hashlib.sha256(content).hexdigest()
     snapshot = LockedArtifact(name=f"snapshot-{digest[:12]}.env.json", size_bytes=len(content), sha256=digest)
     lock = Lock(
-        requires_python=f"=={'.'.join(target.interpreter.version.split('.')[:2])}.*",
+        requires_python=f"=={python_xy(target.interpreter.version)}.*",
         environments=(platforms.condition(target.platform),),
         distributions=wheels.distributions,
         targets=(target,),
         snapshot=snapshot,
         packer=pack.current_packer(),
+        bytecode=asked.bytecode,
         models=selection.models(environment),
-        settings=selection.settings(environment),
+        settings=selection.settings(environment, {item.name for item in target.held_packages}),
+        code=code.code(environment),
+        serve=asked.serve,
     )
     preflight.check_platform(lock, target, floors=wheels.floors)
     artifacts: dict[str, Path | bytes] = {snapshot.name: content, **wheels.made}
     if target.interpreter.artifact is not None:
         artifacts[target.interpreter.artifact.name] = workplace / target.interpreter.artifact.name
     return Recovered(lock, artifacts)
-
-
-def _brought(python: Python, *, asked: Asked, workplace: Path, fetcher: Fetcher, origin: Origin) -> Python:
-    """The interpreter as it lies on this machine: where the snapshot says, or out of the image that was named."""
-    if asked.interpreter_in:
-        place = workplace / "interpreter"
-        return interpreter_of_image.brought(python, asked.interpreter_in, place, fetcher=fetcher, environ=asked.environ)
-    place_of_it = origin.reference.partition("@")[0]
-    if interpreter_of_image.is_image(place_of_it):
-        raise RefusedError(
-            f"Python {python.version} lies in `{place_of_it}`, and the base has another release of it",
-            hint=f"name the place, so that it can be captured: `--python {place_of_it}`",
-        )
-    return python
 
 
 def _require_network(fetcher: Fetcher) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from envparity import codec
-from envparity.codec.merged import merged
 from envparity.errors import MalformedError, RefusedError, UsageError
 from envparity.files import check_target, copy, locked, make_folder, move, read_bytes, remove, translated, write_bytes
 from envparity.values import Lock, LockedArtifact, LockedCondaPackage, LockedOsPackage, LockedWheel
@@ -52,9 +51,11 @@ def write(recovered: Recovered, path: Path) -> None:
     check_target(path)
     folder = artifacts_folder(path)
     was_there = folder.exists()
+    made = _with_paths(recovered.lock, folder.name)
+    new = codec.dump_lock(made)
     with locked(path.with_name(f".{path.name}.lock")):
         make_folder(folder)
-        older = _lock_at(path)
+        older, data = _lock_at(path, made, new)
         _settle(folder, path, older)
         held = {place.name for place in folder.iterdir() if not place.is_symlink()}  # a link is nobody's artifact
         needed = {name: source for name, source in recovered.artifacts.items() if not _holds(folder / name, source)}
@@ -68,7 +69,7 @@ def write(recovered: Recovered, path: Path) -> None:
                     write_bytes(place, source)
                 else:
                     copy(source, place)
-            text = _text(path, _with_paths(recovered.lock, folder.name), recovered.before)
+            text = _text(path, made, new, older, data, recovered.before)
             for name in waiting:
                 move(folder / name, folder / f".{name}{_BEFORE}")
                 move(folder / f".{name}{_NEW}", folder / name)
@@ -139,26 +140,25 @@ def _sha256(place: Path) -> str:
         raise translated(error, f"read `{place}`") from error
 
 
-def _text(path: Path, lock: Lock, before: bytes | None) -> str:
+def _text(path: Path, made: Lock, new: str, there: Lock | None, data: bytes, before: bytes | None) -> str:
     """
-    The text of a lock, with the comments that people wrote into the one that lies there.
+    The text of a lock (`new`), with the comments that people wrote into the one that lies there.
 
     Raises:
         RefusedError: they were written into another layout, so that nobody knows where they belong; or the file is not
             the one any more that the lock was made of.
     """
-    new = codec.dump_lock(lock)
-    try:
-        there, data = read(path) if path.exists() else (None, b"")
-    except (MalformedError, UsageError):
+    if there is None:
         return new
-    if before is not None and there is not None and data != before and there.snapshot == lock.snapshot:
+    if before is not None and data != before and there.snapshot == made.snapshot:
         raise RefusedError(f"`{path}` was changed meanwhile", hint="start the command again")
     text = data.decode()
-    if there is None or "#" not in text:
+    if text == new or "#" not in text:
         return new
+    from envparity.codec.merged import merged
+
     found = merged(text, codec.dump_lock(there), new)
-    if found is not None and codec.load_lock(found.encode(), f"lock `{path}`") == lock:
+    if found is not None and codec.load_lock(found.encode(), f"lock `{path}`") == made:
         return found
     if any(line.lstrip().startswith("#") for line in text.splitlines()):
         raise RefusedError(
@@ -182,12 +182,17 @@ def _with_paths(lock: Lock, folder: str) -> Lock:
     )
 
 
-def _lock_at(path: Path) -> Lock | None:
-    """The lock that lies there; none where it is not there, or is no lock of ours."""
+def _lock_at(path: Path, made: Lock, new: str) -> tuple[Lock | None, bytes]:
+    """
+    The lock that lies there, with its bytes; none where it is not there, or is no lock of ours. It is parsed only where
+    its text is not that of the new one.
+    """
+    if _holds(path, new.encode()):
+        return made, new.encode()
     try:
-        return read(path)[0]
+        return read(path)
     except (MalformedError, UsageError):
-        return None
+        return None, b""
 
 
 def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
@@ -196,6 +201,8 @@ def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
     for target in lock.targets:
         if target.interpreter.artifact is not None:
             yield target.interpreter.artifact
+        if target.image is not None and (lock.bundled or not target.lies_in_registry):
+            yield from (layer.artifact for layer in target.image.layers)
     for item in lock.distributions:
         if item.repacked is not None or lock.bundled:
             yield from item.wheels

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from envparity.errors import MalformedError, excerpt
+from envparity.values import python_xy
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -51,7 +52,7 @@ def of_place(*, version: str = "", implementation: str = "", system: str = "", m
     os_name, sys_platform, platform_system = _SYSTEMS.get(system.lower(), ("", "", ""))
     full = version if version.count(".") >= 2 else ""
     values = {
-        "python_version": ".".join(version.split(".")[:2]),
+        "python_version": python_xy(version),
         "python_full_version": full,
         "implementation_name": implementation,
         "implementation_version": full if implementation == "cpython" else "",

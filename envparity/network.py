@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
 from envparity.collectors.urls import public_url
-from envparity.errors import MalformedError, TimeLimitError, UnreachableError, UsageError
+from envparity.errors import GoneError, MalformedError, TimeLimitError, UnreachableError, UsageError
 from envparity.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
+_GONE = {404, 410}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _REFUSALS = {401, 403}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -37,6 +39,12 @@ _ATTEMPTS = 4
 _LONGEST_WAIT_S = 20.0
 _LONGEST_FAREWELL_S = 3.0
 _MOST_REDIRECTS = 5
+
+CERTIFICATES = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
+"""
+Where engines look for the authorities of one host (`HOST[:PORT]/*.crt`), and for the certificates by which they are
+known to it (`*.cert` with `*.key`): https://docs.docker.com/engine/security/certificates/.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def printable(url: str) -> str:
 
 def address_fault(url: str) -> str:
     """Why an address cannot be asked, or ""."""
-    if any(character < " " or character == "\x7f" for character in url):
+    if re.search(r"[\x00-\x1f\x7f]", url):
         return "it holds a control character"  # which `urlsplit` would drop in silence
     try:
         parts = urlsplit(url)
@@ -116,6 +124,9 @@ class Logins(Protocol):
 
     def hint(self, url: str) -> str:
         """What to do where the place refuses."""
+
+    def placed(self, url: str) -> str:
+        """The address that is asked in the place of one: with a token in its path, where the place wants it there."""
 
 
 @dataclass(frozen=True)
@@ -152,16 +163,27 @@ class Client:
         attempts: how often a question is asked before it is given up, where asking again can help.
         logins: who we are where a place wants to know; nobody, where it is not given. Whoever takes 401 for an answer
             deals with it alone.
+        certificates: folders with the authorities of single hosts.
+        insecure: believe this machine whatever its certificate says; every other host is verified all the same.
     """
 
     def __init__(
-        self, *, offline: bool = False, timeout_s: float = 30.0, attempts: int = 4, logins: Logins | None = None
+        self,
+        *,
+        offline: bool = False,
+        timeout_s: float = 30.0,
+        attempts: int = 4,
+        logins: Logins | None = None,
+        certificates: Sequence[Path] = CERTIFICATES,
+        insecure: bool = False,
     ) -> None:
         self.offline = offline
+        self._insecure = insecure
         self._logins = logins
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._opened: dict[tuple[bool, bool], httpx.Client] = {}
+        self._certificates = certificates
+        self._opened: dict[tuple[bool, bool, Path | None], httpx.Client] = {}
         self._opening = threading.Lock()
         self._abandoned = threading.Event()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -226,6 +248,15 @@ class Client:
             connection = info["return_value"].get_extra_info("socket")
             if connection is not None:
                 self._sockets.add(connection)
+
+    def is_nobody(self, url: str) -> bool:
+        """Whether a place is asked without saying who we are, unless it wants to know; and whether it may be asked."""
+        return not self.offline and (self._logins is None or not self._logins.header(url, refused=False))
+
+    @property
+    def timeout_s(self) -> float:
+        """For a connection, and for each wait for more bytes."""
+        return self._timeout_s
 
     def get(
         self,
@@ -396,18 +427,19 @@ class Client:
         url, headers = _authorised(url, headers)
         logins = self._logins if 401 not in good and "authorization" not in headers else None
         known: str | None = None
+        place = logins.placed(url) if logins is not None else url
 
         def answer() -> httpx.Response:
             nonlocal known
             if known is None:
                 known = logins.header(url, refused=False) if logins is not None else ""
-            response = self._answer(url, {**headers, "authorization": known} if known else headers)
+            response = self._answer(place, {**headers, "authorization": known} if known else headers)
             if response.status_code in _REFUSALS and logins is not None and origin(str(response.url)) == origin(url):
                 better = logins.header(url, refused=True)
                 if better and better != known:
                     response.close()
                     known = better
-                    response = self._answer(url, {**headers, "authorization": known})
+                    response = self._answer(place, {**headers, "authorization": known})
             return response
 
         def hint(response: httpx.Response) -> str:
@@ -428,7 +460,7 @@ class Client:
     ) -> T:
         import httpx
 
-        host = urlsplit(url).hostname
+        host = urlsplit(url).netloc.rpartition("@")[2]
         if self.offline:
             raise UnreachableError(
                 f"{printable(url)} is needed, and --offline forbids to ask {host}",
@@ -443,6 +475,8 @@ class Client:
                     if response.status_code in good:
                         return use(response)
                     failure = f"{printable(url)} answers {response.status_code} {response.reason_phrase}"
+                    if response.status_code in _GONE:
+                        raise GoneError(failure, hint=hint(response))
                     if response.status_code not in _AGAIN:
                         raise UnreachableError(failure, hint=hint(response))
                     wait_s = _asked_wait_s(response.headers.get("retry-after", ""), wait_s)
@@ -456,9 +490,10 @@ class Client:
                 failure = f"cannot reach {reached}{also}: {error or type(error).__name__}"
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
                     # Asking again cannot help; a wrong clock and a proxy with its own authority are the usual causes.
-                    raise UnreachableError(
-                        failure, hint="check this machine's clock, or name your authority's bundle in SSL_CERT_FILE"
-                    ) from error
+                    advice = "check this machine's clock, or name your authority's bundle in SSL_CERT_FILE"
+                    if is_loopback(urlsplit(f"//{reached}").hostname or ""):
+                        advice += "; a registry on this machine is believed with --insecure"
+                    raise UnreachableError(failure, hint=advice) from error
             if self._abandoned.is_set() or (attempt < attempts and self._abandoned.wait(wait_s)):
                 raise UnreachableError(f"{failure}, and it is no longer wanted")
         raise UnreachableError(
@@ -507,10 +542,12 @@ class Client:
         with self._opening:
             direct = is_loopback(parts.hostname or "")
             in_clear = direct and parts.scheme == "http"
-            if (direct, in_clear) not in self._opened:
+            believed = in_clear or (direct and self._insecure)
+            own = None if believed else _own_folder(parts.netloc.rpartition("@")[2], self._certificates)
+            if (direct, in_clear, own) not in self._opened:
                 try:
-                    self._opened[direct, in_clear] = httpx.Client(
-                        verify=_authorities(none=in_clear),
+                    self._opened[direct, in_clear, own] = httpx.Client(
+                        verify=_authorities(none=believed, own=own),
                         timeout=self._timeout_s,
                         follow_redirects=False,
                         trust_env=not direct,
@@ -520,20 +557,42 @@ class Client:
                         "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used",
                         hint="write it as http://HOST:PORT",
                     ) from error
-            return self._opened[direct, in_clear]
+            return self._opened[direct, in_clear, own]
 
 
-def _authorities(*, none: bool) -> ssl.SSLContext:
-    """The system's authorities (a company's own is there), and certifi's where the system has none."""
+def _own_folder(host: str, folders: Sequence[Path]) -> Path | None:
+    """The first folder of certificates for this very host and port."""
+    named = (folder / host for folder in folders if host not in {"", ".", ".."})
+    return next((place for place in named if place.is_dir()), None)
+
+
+def _authorities(*, none: bool, own: Path | None = None) -> ssl.SSLContext:
+    """
+    The system's authorities (a company's own is there), and certifi's where the system has none; and those of one host,
+    with the certificate by which we are known to it. With `none` nothing is verified: of this machine alone, in the
+    clear or where its caller said so.
+    """
     import ssl
 
     if none:
-        # To read all of them takes longer than to ask this machine a question, and in the clear none is needed.
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # To read all of them takes longer than to ask this machine a question.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
     import certifi
 
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
+    for place in sorted(own.iterdir()) if own is not None else ():
+        try:
+            if place.suffix == ".crt":
+                context.load_verify_locations(place)
+            elif place.suffix == ".cert":
+                context.load_cert_chain(place, place.with_suffix(".key"))
+        except OSError as error:  # of which ssl.SSLError is one
+            raise UsageError(
+                f"`{place}` cannot be used: {error}", hint="it should be PEM, with its key beside it"
+            ) from error
     return context
 
 
@@ -562,9 +621,9 @@ _HINTS = {
 
 
 def _asked_host(error: httpx.HTTPError) -> str:
-    """The host that was asked when this went wrong, which a redirect may have named."""
+    """The host, with its port, that was asked when this went wrong, which a redirect may have named."""
     try:
-        return error.request.url.host
+        return error.request.url.netloc.decode("ascii", "replace")
     except RuntimeError:  # of an error without a request
         return ""
 

@@ -19,6 +19,8 @@ from envparity.errors import MalformedError, UsageError
 from envparity.values import ARCHITECTURES, MACHINES, Counterpart, Lock, LockedDistribution, LockedWheel, Target
 
 _COUNTERPART = "counterpart"
+_UNSEEN = ("declared", "resolved")
+"""Of what was installed nowhere no wheel stands for another."""
 
 
 def condition(platform: str) -> str:
@@ -101,7 +103,7 @@ def _for_platform(item: LockedDistribution, platform: str, marker: str) -> Locke
         wheels=tuple(fitting),
         marker=marker,
         counterparts=(),
-        state=item.state if own is None or item.added is not None else _COUNTERPART,
+        state=item.state if own is None or item.added is not None or item.state in _UNSEEN else _COUNTERPART,
         provenance=tuple(address for address in item.provenance if not any(name in address for name in left)),
     )
 

@@ -6,14 +6,18 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
 
 from envparity.errors import TimeLimitError, UnreachableError
+
+T = TypeVar("T")
 
 _PIECE = 1 << 16
 _PIPE = 64 << 10  # what a pipe holds on Linux unless it is told otherwise
@@ -90,6 +94,89 @@ def started(command: Command, sink: Callable[[bytes], object] | None = None) -> 
     finally:
         if process is not None and process.returncode is None:
             _end(process, command.inherit)
+
+
+class Conversation:
+    """A process that is asked one thing after the other, by one thread at a time."""
+
+    def __init__(self, process: subprocess.Popen[bytes], command: Command, errors: BinaryIO) -> None:
+        self._process = process
+        self._command = command
+        self._errors = errors
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def ask(self, question: bytes, read: Callable[[BinaryIO], T]) -> T:
+        """
+        Give it a question, which it takes whole before it answers, and `read` its answer: at the end of what it says
+        where it has died, of which the next question is not told otherwise either.
+
+        Raises:
+            TimeLimitError: it did not answer within the command's limit, and was killed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+        limit = threading.Timer(self._command.timeout_s or threading.TIMEOUT_MAX, end)
+        limit.daemon = True
+        limit.start()
+        try:
+            with suppress(BrokenPipeError):  # the end of its answers says so too
+                self._process.stdin.write(question)
+                self._process.stdin.flush()
+            return read(cast(BinaryIO, self._process.stdout))
+        except Exception as error:
+            if late.is_set():
+                raise TimeLimitError(
+                    f"`{self._command.argv[0]}` did not answer within {self._command.timeout_s:g} s",
+                    hint=self._command.slower,
+                ) from error
+            raise
+        finally:
+            limit.cancel()
+
+    def last_words(self) -> str:
+        """The end of what it said on standard error."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - _PIECE))
+        return self._errors.read(_PIECE).decode("utf-8", "replace").strip()
+
+
+@contextmanager
+def conversing(command: Command) -> Iterator[Conversation]:
+    """
+    Start a process to be asked; it is ended with the block.
+
+    Raises:
+        UnreachableError: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as errors:
+        try:
+            with _signals_held():
+                process = subprocess.Popen(
+                    command.argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=dict(command.env),
+                    cwd=command.cwd,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise UnreachableError(f"cannot start `{command.argv[0]}`: {error.strerror or error}") from error
+        try:
+            yield Conversation(process, command, cast(BinaryIO, errors))
+        finally:
+            _end(process, inherit=False)
 
 
 def _finisher(

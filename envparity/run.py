@@ -8,12 +8,12 @@ that was taken says so before anything starts. None is a wall against a hostile 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envparity import platforms
 from envparity.errors import MalformedError, UnreachableError, UsageError
 from envparity.files import Member, populate, private_folder
 from envparity.oci import places
@@ -23,7 +23,6 @@ from envparity.oci.image import Image
 from envparity.oci.tree import ImageTree, merge
 from envparity.process import Command, run
 from envparity.progress import SILENT, Progress
-from envparity.values import ARCHITECTURES
 
 _MOST_TRIAL_S = 20.0
 
@@ -67,17 +66,14 @@ def inside(
     say: Callable[[str], None] = lambda message: None,
 ) -> int:
     """
-    The exit status of a command (the image's own where none is given), with our standard streams. `access` is what a
-    registry or an engine takes: logins, the engine's socket.
+    The exit status of a command (the image's own where none is given), with our standard streams. Of images for several
+    platforms it is that of this machine. `access` is what a registry or an engine takes: logins, the engine's socket.
 
     Raises:
         UnreachableError: this machine allows none of the ways; each is named with what it lacks.
-        UsageError: the image is for another platform, or has nothing to start.
+        UsageError: there is none for this machine's platform, or it has nothing to start.
     """
-    image = places.open_image(reference, access=access)
-    machine = os.uname().machine
-    if image.config.os != "linux" or ARCHITECTURES.get(machine) != image.config.architecture:
-        raise UsageError(f"`{reference}` is for {image.platform}, and this machine is {machine}")
+    image = places.open_image(reference, platform=platforms.here(), access=access)
     way = the_way()
     with private_folder() as folder:
         root = folder / "root"

@@ -5,25 +5,38 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests import forked
 
 
 def envparity(
     *arguments: str | Path, status: int | None = 0, cwd: Path | None = None, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """What a command printed; a status that was not expected fails with all of it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "envparity", *map(str, arguments)],
+    environ, words = {**os.environ, **variables}, [*map(str, arguments)]
+    done = forked.run(words, cwd=cwd, stdin=stdin, environ=environ) or started(
+        words, cwd=cwd, stdin=stdin, environ=environ
+    )
+    assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def started(
+    arguments: Sequence[str], *, cwd: Path | None, stdin: str, environ: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The same by a process from its very beginning, whatever it ends with."""
+    return subprocess.run(
+        [sys.executable, "-m", "envparity", *arguments],
         input=stdin,
         capture_output=True,
         text=True,
         errors="surrogateescape",
         check=False,
         cwd=cwd,
-        env={**os.environ, **variables},
+        env=environ,
     )
-    assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
 
 
 def refused(

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from tests.elves import elf64
 from tests.tools import needs_tool
 
 
@@ -95,10 +96,8 @@ def _tar(files: Mapping[str, bytes], programs: Collection[str] = ()) -> bytes:
 def installed(channel: Path, prefix: Path, *specs: str) -> Path:
     """What rattler makes of these specifications and this channel: a solved environment, with its records."""
     rattler: Any = pytest.importorskip("rattler", reason="py-rattler is not installed")
-    index: Any = pytest.importorskip("rattler.index")
 
     async def make() -> None:
-        await index.index_fs(channel)
         records = await rattler.solve(
             sources=[rattler.Channel(channel.as_uri())],
             specs=specs,
@@ -116,6 +115,7 @@ def installed(channel: Path, prefix: Path, *specs: str) -> Path:
         )
 
     (channel / "noarch").mkdir(parents=True, exist_ok=True)
+    indexed(channel)
     asyncio.run(make())
     return prefix
 
@@ -224,3 +224,51 @@ def demo_channel(folder: Path) -> Path:
     requires = ["python", "libdemo >=1.2"]
     package(folder / "noarch", "where-demo", "1.0", modules, requires, build="pyh1_0", entry_points=script)
     return folder
+
+
+def old_six(folder: Path) -> None:
+    """A package that brings a distribution which pip will replace, with a module that the newer one does not have."""
+    info = "site-packages/six-1.16.0.dist-info"
+    files = {
+        "site-packages/six.py": b'__version__ = "1.16.0"\n',
+        "site-packages/six_old.py": b"old = True\n",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n",
+        f"{info}/INSTALLER": b"conda\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = "".join(f"{path.removeprefix('site-packages/')},,\n" for path in (*files, f"{info}/RECORD"))
+    package(
+        folder, "six", "1.16.0", {**files, f"{info}/RECORD": rows.encode()}, ["python"], build="pyh1_0", entry_points=[]
+    )
+
+
+OTHER = {"linux-64": "linux-aarch64", "linux-aarch64": "linux-64"}
+"""The platform that this machine is not."""
+
+
+def other_machine(channel: Path, *, version: str = "") -> Path:
+    """
+    The native packages of the demonstration for the other processor: files of its kind that nothing runs, and as much
+    of a standard library as byte code is made of. Their builds have other names, as those of a channel have.
+    """
+    place = channel / OTHER[subdir()]
+    machine = {"linux-aarch64": 183, "linux-64": 62}[place.name]
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    version = version or ".".join(map(str, sys.version_info[:3]))
+    program = elf64(needed=("libc.so.6", "libm.so.6"), machine=machine) + f"\0{version}\0".encode()
+    library = Path(sys.base_prefix) / "lib" / name
+    files = {f"bin/{link}": program for link in (name, "python3", "python")}
+    files |= {f"lib/{name}/{module}.py": (library / f"{module}.py").read_bytes() for module in ("os", "site", "stat")}
+    programs = [path for path in files if path.startswith("bin/")]
+    package(place, "python", version, files, ["__glibc >=2.17"], build="h7_cpython", programs=programs)
+    library_file = elf64(soname="libdemo.so.1", needed=("libc.so.6",), machine=machine)
+    config = {"lib/libdemo.so.1": library_file, "bin/demo-config": f"#!/bin/sh\necho {BUILT_IN}\n".encode()}
+    package(place, "libdemo", "1.2", config, build="h5_0", built_in=BUILT_IN, programs=["bin/demo-config"])
+    return place
+
+
+def indexed(channel: Path) -> Path:
+    """The same channel, with a list of what lies in it."""
+    index: Any = pytest.importorskip("rattler.index", reason="py-rattler is not installed")
+    asyncio.run(index.index_fs(channel))
+    return channel

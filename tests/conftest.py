@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import once
 from tests.tools import needs_uv
+from tests.trained import trained
 
-settings.register_profile("envparity", deadline=None, derandomize="CI" in os.environ)
+__all__ = ["trained"]  # one of each a session, however many modules ask for it
+
+# The same examples each time, and as slowly as the machine can: what a change did not touch does not refuse it. Who
+# looks for more types `--hypothesis-profile search`.
+_SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("envparity", _SETTINGS, derandomize=True)
+settings.register_profile("search", _SETTINGS, derandomize=False)
 settings.load_profile("envparity")
 
 FIRST = ("quickstart", "pipeline")
@@ -36,11 +45,40 @@ def asked_by(item: pytest.Item) -> Sequence[str]:
     return getattr(item, "fixturenames", ())
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+_BROKEN: dict[int, tuple[BaseException, str, list[str]]] = {}
+"""What a fixture raised, by its identity: the fixture, and the first test that failed for it."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
     if once.worker() and fixturedef.argname in once.GROUPS:
         factory = request.getfixturevalue("tmp_path_factory")
         once.claim(once.of_the_run(factory), fixturedef.argname, once.worker())
+    try:
+        return (yield)
+    except Exception as error:
+        _BROKEN.setdefault(id(error), (error, fixturedef.argname, []))
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of the tests that one broken fixture fails the first tells why; and once the disk is full, no other is begun."""
+    report = yield
+    if not report.failed or call.excinfo is None:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        item.session.shouldfail = f"no room is left on the disk of {error.filename or tempfile.gettempdir()}"
+    _, fixture, tests = _BROKEN.get(id(error), (error, "", []))
+    if tests:
+        report.longrepr = f"`{fixture}` is not there, as `{tests[0]}` tells in full: {once.shortly(error)}"
+    tests.append(item.nodeid)
+    return report
 
 
 @pytest.fixture(scope="session")

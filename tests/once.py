@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,16 +29,38 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     A folder that is filled by the first worker that asks, while the others wait. They only read it.
 
-    Where it cannot be made, the next one that asks tries again: it has to fail, or to be skipped, for the same reason.
+    Where it cannot be made, that worker tells why in full. Nobody tries again: who asks later fails, or is skipped, at
+    once, with the same cause in a line.
     """
-    done = folder.with_name(f".{folder.name}.done")
+    done, given_up = (folder.with_name(f".{folder.name}.{end}") for end in ("done", "given-up"))
     with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if given_up.exists():
+            outcome, cause = given_up.read_text().split(" ", 1)
+            if outcome == "skipped":
+                pytest.skip(cause)
+            pytest.fail(f"`{folder.name}` could not be made, as the first test that asked for it tells: {cause}", False)
         if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            make(folder)
+            try:
+                make(folder)
+            except Exception as error:
+                given_up.write_text(f"failed {shortly(error)}")
+                raise
+            except pytest.skip.Exception as skipped:
+                given_up.write_text(f"skipped {skipped.msg}")
+                raise
             done.touch()
     return folder
+
+
+def shortly(error: BaseException) -> str:
+    """What went wrong, in a line; of a command, the last that it said."""
+    text = str(error)
+    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode(errors="replace")
+        text += f" {said.strip().splitlines()[-1:]}"
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {lines[0]}" + (f" … {lines[-1]}" if len(lines) > 1 else "")
 
 
 def claim(shared: Path, fixture: str, name: str) -> None:

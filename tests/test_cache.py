@@ -44,7 +44,7 @@ def test_a_cache_of_another_user_is_refused(tmp_path: Path) -> None:
         Cache(tmp_path / "cache").blob(DIGEST)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'"text"', b"\xff", b"[1"])
+@pytest.mark.parametrize("damage", [b"", b"{", b'"text"', b"\xff", b"[1", b"[2]"])
 def test_a_damaged_note_is_a_miss(damage: bytes, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     cache.write_note("key", [1])
@@ -54,6 +54,39 @@ def test_a_damaged_note_is_a_miss(damage: bytes, tmp_path: Path) -> None:
 
     cache.write_note("key", [2])
     assert cache.note("key", list[int]) == [2]
+
+
+def test_a_note_of_which_one_bit_flipped_is_a_miss(tmp_path: Path) -> None:
+    """Many of them are other valid JSON: of a digest of a layer, an image that nobody can pull."""
+    cache, place = Cache(tmp_path / "cache"), tmp_path / "cache" / "notes" / "key.json"
+    cache.write_note("key", {"digest": DIGEST, "size": 17})
+    data = place.read_bytes()
+    assert cache.note("key", dict[str, object]) == {"digest": DIGEST, "size": 17}
+
+    for bit in range(0, 8 * len(data), 5):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        place.write_bytes(flipped)
+        assert cache.note("key", object) is None, flipped
+    for end in range(0, len(data), 5):
+        place.write_bytes(data[:end])
+        assert cache.note("key", object) is None
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    place = kept(tmp_path / "cache")
+    for taken in (place, tmp_path / "cache" / "notes" / "key.json"):
+        taken.unlink(missing_ok=True)
+        taken.mkdir(parents=True)
+
+    assert cache.checked_blob(DIGEST) is None
+    assert cache.note("key", int) is None
+    with pytest.raises(UnreachableError, match=DIGEST) as of_a_blob:
+        kept(tmp_path / "cache")
+    with pytest.raises(UnreachableError, match=r"key\.json") as of_a_note:
+        cache.write_note("key", 1)
+    assert of_a_blob.value.hint == of_a_note.value.hint == "remove it"
 
 
 def test_a_blob_that_may_not_be_read_is_named() -> None:
@@ -171,6 +204,52 @@ def test_what_a_running_process_uses_or_writes_is_not_removed_until_it_is_dead(t
     assert not list((tmp_path / "cache" / "users").iterdir())
 
 
+_WRITER = """
+import pathlib, sys
+print(flush=True)
+while True:
+    for path in map(pathlib.Path, sys.argv[1:]):
+        path.touch()
+        path.unlink(missing_ok=True)
+"""
+
+
+def test_what_its_writer_takes_away_meanwhile_ends_no_pruning(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    kept(tmp_path / "cache")
+    places = [tmp_path / "cache" / "incoming" / name for name in "abcd"]
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, *places], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    try:
+        left = {cache.prune(older_than_s=3600).left for _ in range(1000)}
+    finally:
+        writer.kill()
+        writer.communicate()
+
+    assert left == {1}
+
+
+def test_the_next_use_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    """A model of gigabytes is packed there: whoever is killed for memory, again and again, must not fill the disk."""
+    place = Cache(tmp_path / "cache").adopt([b"content"], sha256=DIGEST, size_bytes=7, what="thing")
+    Cache(tmp_path / "cache").bound()
+    program = (
+        "import os, sys; from pathlib import Path; from envparity.cache import Cache\nwith Cache(Path(sys.argv[1]))"
+    )
+    killed = f"{program}.workplace() as place: (place / 'layer').write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, tmp_path / "cache"], check=False)
+    (left,) = (tmp_path / "cache" / "incoming").iterdir()
+
+    next_one = Cache(tmp_path / "cache")
+    with next_one.workplace() as own:
+        next_one.bound()
+        assert [*own.parent.iterdir()] == [own]
+
+    assert left != own
+    assert place.exists()
+
+
 def test_damage_is_found_where_it_is_looked_for(tmp_path: Path) -> None:
     good, bad = several(tmp_path / "cache", b"good", b"bad")
     bad.write_bytes(b"other")
@@ -180,6 +259,17 @@ def test_damage_is_found_where_it_is_looked_for(tmp_path: Path) -> None:
     done = Cache(tmp_path / "cache").prune(check=True)
 
     assert (good.exists(), bad.exists(), done.damaged, done.left) == (True, False, 2, 1)
+
+
+def test_a_note_that_a_killed_process_did_not_finish_goes_with_any_pruning(tmp_path: Path) -> None:
+    """It may be whole, and lacks its name: nothing would ever find it damaged, or use it."""
+    Cache(tmp_path / "cache").write_note("key", 1)
+    note = tmp_path / "cache" / "notes" / "key.json"
+    note.rename(note.with_name(f".{note.name}.17-0123.part"))
+
+    Cache(tmp_path / "cache").prune()
+
+    assert list(note.parent.iterdir()) == []
 
 
 def test_a_folder_that_is_no_cache_of_ours_is_left_alone(tmp_path: Path) -> None:

@@ -46,7 +46,12 @@ def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("action.yml", "vendor.github-actions"), ("envparity.gitlab-ci.yml", "vendor.gitlab-ci")],
+    [
+        ("action.yml", "vendor.github-actions"),
+        ("envparity.gitlab-ci.yml", "vendor.gitlab-ci"),
+        ("image.github.yml", "vendor.github-workflows"),
+        ("image.gitlab-ci.yml", "vendor.gitlab-ci"),
+    ],
 )
 def test_it_is_valid_by_the_schema_of_its_service_and_a_damaged_one_is_not(
     name: str, schema: str, tmp_path: Path

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as some
+from packaging.requirements import InvalidRequirement, Requirement
 
 from envparity import closure
 from envparity.errors import IncompleteError
@@ -187,3 +190,54 @@ def test_a_copy_that_no_import_finds_requires_nothing_of_the_others() -> None:
     shadowed = Distribution(name="app", version="0.9", requires=("tomli",), shadowed=True)
 
     assert closure.direct([dist("app", "click"), shadowed, dist("click"), dist("tomli")], MARKERS)["app"] == ("click",)
+
+
+WHITE = some.sampled_from(["", " "])
+SPECIFIERS = some.sampled_from(
+    [">=1.0", "==1.*", "~=1", "~=1.0", "<2", "!= 1.5", "===1", ">=1.*", "<1.0rc1", ">1,", ""]
+)
+CONDITIONS = some.sampled_from(
+    [
+        *("", ";", "; extra == 'x'", ';extra=="X_y"', "; extra == ''", "; python_version < '4'", "; 'x' == extra"),
+        *("; python_version < '3' and extra == 'x'", "; extra == 'x' or extra == 'y'", "; nothing", "; os_name"),
+        *("; extra != 'x'", "; platform_release >= '1'"),
+    ]
+)
+REQUIREMENTS = some.tuples(
+    some.sampled_from(["demo", "DEMO", " demo", "demo[x]", "demo[x,Y_z]", "demo @ https://x/d.whl"]),
+    *(WHITE, some.lists(SPECIFIERS, max_size=2).map(",".join), WHITE, CONDITIONS),
+).map("".join)
+
+
+@given(REQUIREMENTS | some.tuples(REQUIREMENTS, some.text(max_size=3)).map("".join))
+@example("demo (>=1.0,<2) ; extra == 'x'")
+@example("demo (>=1.0")
+def test_requirements_mean_what_the_standards_own_reader_says(text: str) -> None:
+    """Most are read by a pattern of ours: what that takes for something else would be left out of an image."""
+    try:
+        whole = Requirement(text)
+    except InvalidRequirement:
+        whole = None
+    extras = whole.extras if whole is not None else set()
+    installed = [dist("app", text), dist("demo", 'one; extra == "x"', 'two; extra == "y-z"')]
+    installed += [dist("one"), dist("two")]
+
+    for extra in ("", "x", "y", "X-y"):
+        asked = f"app[{extra}]" if extra else "app"
+        marker = whole.marker if whole is not None else None
+        holds = marker is None or _holds(marker, extra) or _holds(marker, "")
+        found = closure.required_by(installed, [asked], MARKERS)
+        if whole is not None:
+            assert ("demo" in found) == holds, (text, extra)
+            assert ("one" in found) == (holds and "x" in extras), (text, extra)
+            assert ("two" in found) == (holds and "Y_z" in extras), (text, extra)
+
+
+def _holds(marker: object, extra: str) -> bool:
+    from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+
+    assert isinstance(marker, Marker)
+    try:
+        return marker.evaluate({**MARKERS, "extra": extra})
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return True

@@ -16,12 +16,13 @@ from envparity.errors import DiskFullError, MalformedError, UnreachableError, Us
 from tests.tools import by_nobody, needs_tool, not_here
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("synced", [True, False])
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, synced: bool) -> None:
     place = tmp_path / "model.env.json"
     place.write_bytes(b"old")
 
     def half_way() -> None:
-        with files.replacing(place) as stream:
+        with files.replacing(place, synced=synced) as stream:
             stream.write(b"new, and half of it")
             raise ValueError("half way")
 
@@ -73,6 +74,27 @@ def device(place: Path, minor: int) -> Path:
     except OSError as error:
         not_here(f"this user makes no devices: {error}")
     return place
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    """Nothing of ours runs after SIGKILL; and whoever writes an archive of gigabytes must not lose it to another."""
+    place = tmp_path / "image.tar"
+    program = "import os, signal, sys; from envparity import files\nwith files.replacing(sys.argv[1]) as stream:\n"
+    killed = f"{program}    stream.write(b'half'); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", killed, place], check=False)
+    (abandoned,) = tmp_path.iterdir()
+    (tmp_path / ".image.tar.part").write_bytes(b"of somebody else")
+
+    with files.replacing(place) as slow:
+        slow.write(b"slow")
+        (begun,) = {*tmp_path.iterdir()} - {abandoned, tmp_path / ".image.tar.part"}
+        files.write_bytes(place, b"quick")
+        files.remove_abandoned(tmp_path)
+        assert begun.exists()
+    files.remove_abandoned(tmp_path)
+
+    assert place.read_bytes() == b"slow"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".image.tar.part", "image.tar"]
 
 
 def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:

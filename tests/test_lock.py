@@ -20,7 +20,7 @@ from envparity.fetch import Fetcher
 from envparity.image import wheels
 from envparity.network import Client
 from envparity.resolvers.indexes import Indexes
-from envparity.values import Distribution, Proof
+from envparity.values import Distribution, Origin, Proof
 from tests.serving import FAULTS, Answer, Ranged, plain, serving
 from tests.values import a_lock, training
 from tests.wheels import JSON, pack
@@ -178,6 +178,20 @@ def test_a_name_that_pip_would_take_for_an_option_makes_no_command(demo: Path, t
         told = refused(tmp_path, place, evil, home)
 
     assert [item.command for item in told.values()] == ["", ""]
+
+
+def test_the_summary_says_where_nobody_looked_whether_a_file_was_edited() -> None:
+    """RECORD is the same, so the lock would bring the published file, and nobody would miss what was changed."""
+    (demo,) = a_lock().distributions
+    known = Distribution(name=demo.name, version=demo.version)
+    looked = msgspec.structs.replace(known, modified=())
+
+    def told(item: Distribution) -> str:
+        environment = msgspec.structs.replace(training(distributions=(item,)), origin=Origin(kind="live"))
+        return " ".join(" ".join(lock.summary(a_lock(), environment=environment)).split())
+
+    assert "whether files of joblib were edited by hand; `snapshot --verify-files` tells" in told(known)
+    assert "edited" not in told(looked)
 
 
 def test_the_summary_names_what_is_not_proven() -> None:

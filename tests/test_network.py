@@ -58,12 +58,14 @@ def test_a_refusal_is_not_asked_again() -> None:
 def test_nobody_there_names_the_host_and_what_to_look_at() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
         with (
             pytest.raises(UnreachableError, match=r"cannot reach 127\.0\.0\.1") as caught,
             Client(attempts=1) as client,
         ):
-            client.get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+            client.get(f"http://127.0.0.1:{port}/")
 
+    assert f"127.0.0.1:{port}: " in str(caught.value)
     assert "--offline" in caught.value.hint
 
 

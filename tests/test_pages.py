@@ -15,7 +15,7 @@ import pytest
 from envparity.cache import Cache
 from envparity.errors import DiskFullError, MalformedError
 from envparity.fetch import Pages
-from envparity.network import Client
+from envparity.network import Client, Response
 from tests.serving import Served, plain, serving
 
 
@@ -132,7 +132,7 @@ def test_what_is_damaged_is_fetched_again(served: Served, page: Page, what: str,
 class Full(Cache):
     """A cache on a disk without room."""
 
-    def adopt(self, *_: object, **__: object) -> Path:
+    def keep(self, *_: object, **__: object) -> str:
         raise DiskFullError("cannot keep something: no space left on device")
 
 
@@ -180,3 +180,48 @@ def test_a_page_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path) -
         pages = Pages(client, Cache(tmp_path))
         with pytest.raises(MalformedError, match="more than"):
             pages.get(f"{place.url}/simple/demo/", limit=1 << 20)
+
+
+def read_of(served: Served, folder: Path, what: str, clock: Clock | None = None) -> list[str] | None:
+    """What another run of the program reads out of the page: words that are noted under `what`."""
+
+    def words(answer: Response) -> list[str]:
+        return [what, *answer.body.decode().split()]
+
+    with Client(attempts=1) as client:
+        pages = Pages(client, Cache(folder), clock=clock or Clock())
+        return pages.read(f"{served.url}/simple/demo/", words, list[str], what)
+
+
+def test_what_was_read_out_of_a_page_is_noted_and_of_another_question_the_page_is_read_again(
+    served: Served, page: Page, tmp_path: Path
+) -> None:
+    clock = Clock()
+    assert read_of(served, tmp_path, "one", clock) == ["one", "version", "1"]
+    page.version = 2
+    assert read_of(served, tmp_path, "one", clock) == ["one", "version", "1"]
+    assert read_of(served, tmp_path, "two", clock) == ["two", "version", "1"], "the page was kept, as it has an ETag"
+    assert page.conditions == [""]
+    clock.seconds += 601
+
+    assert read_of(served, tmp_path, "one", clock) == ["one", "version", "2"]
+    assert page.conditions == ["", '"1"']
+
+
+def test_a_page_that_cannot_be_asked_for_conditionally_is_not_kept_itself(tmp_path: Path) -> None:
+    """PyPI's are 300 kB each, and after ten minutes of no use."""
+    with serving({"/simple/demo/": [plain(b"version 1")], "/simple/gone/": [plain(b"", 404)]}) as served:
+        for _ in range(2):
+            assert read_of(served, tmp_path, "one") == ["one", "version", "1"]
+        assert len(served.asked) == 1
+        assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+        assert read_of(served, tmp_path, "two") == ["two", "version", "1"]
+        assert len(served.asked) == 2
+
+
+def test_a_note_that_cannot_be_read_is_none(served: Served, page: Page, tmp_path: Path) -> None:
+    read_of(served, tmp_path, "one")
+    (note,) = (tmp_path / "notes").iterdir()
+    note.write_bytes(note.read_bytes().replace(b'["one"', b'[["x"]'))
+
+    assert read_of(served, tmp_path, "one") == ["one", "version", "1"]

@@ -13,7 +13,7 @@ from tests.tools import not_here
 
 INSIDE = run.Inside(
     root=Path("/"),
-    argv=("/bin/sh", "-c", "id -u; id -G; cat /proc/net/dev; exit 7"),
+    argv=("/bin/sh", "-c", "id -u; id -G; readlink /proc/self/ns/net; cat /proc/net/dev; exit 7"),
     variables={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
     workdir="/",
     user="10001",
@@ -35,7 +35,7 @@ def test_user_and_network_are_what_is_said(way: run.Way) -> None:
         not_here(f"this machine does not allow {way.name}")
 
     done = subprocess.run(way.argv(INSIDE), env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    user, groups, *table = done.stdout.splitlines()
+    user, groups, network, *table = done.stdout.splitlines()
 
     assert done.returncode == 7, done.stderr
     said = way.said(INSIDE)
@@ -45,7 +45,7 @@ def test_user_and_network_are_what_is_said(way: run.Way) -> None:
         assert interfaces(table) <= {"lo"}
     else:
         assert "with the host's network" in said
-        assert interfaces(table) == interfaces(Path("/proc/net/dev").read_text().splitlines())
+        assert network == str(Path("/proc/self/ns/net").readlink())
 
 
 def test_a_machine_that_allows_no_way_is_named_with_what_each_of_them_lacks() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -30,6 +31,11 @@ def needs_tool(name: str) -> str:
     """The path of a program that the test runs."""
     found = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
     return found or not_here(f"`{name}` is not installed")
+
+
+def own_name(name: str) -> str:
+    """A name for an image that nobody else gives who uses the same engine or registry, before this run or beside it."""
+    return f"{name}-{uuid.uuid4().hex[:12]}"
 
 
 def needs_uv() -> str:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from envparity import __version__
-from envparity.errors import EnvparityError, ExitStatus, UnsupportedError, UsageError
+from envparity.errors import EnvparityError, ExitStatus, UsageError
 
 COMMANDS: dict[str, str] = {
     "snapshot": "Record the environment that a model was trained in.",
@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "lock": "Recover the exact, hashed contents of an environment.",
     "export": "Write a lock in the format of another tool.",
     "build": "Assemble a lock into an image, without a daemon and without root.",
+    "dockerfile": "Write a lock as a folder that plain `docker build` takes.",
     "run": "Run a command inside an image, without an engine.",
     "verify": "Prove that an image is the environment that it claims to be.",
     "rules": "List what is known of differences, or search it.",
@@ -39,19 +40,12 @@ COMMANDS: dict[str, str] = {
 }
 """Each verb is the module of its name, which has a `command`."""
 
-LATER = ("dockerfile",)
-"""Verbs of the contract that do not work yet; they are named as such, and not offered."""
-
 
 class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in LATER:
-            raise UnsupportedError(
-                f"`envparity {name}` is not supported yet", hint=f"what works: {', '.join(COMMANDS)}"
-            )
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"envparity.cli.{name}").command
@@ -125,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"see `{context.command_path} --help`" if context is not None else ""
-        status = _report(UsageError(error.format_message(), hint=hint), argv)
+        status = _report(UsageError(" ".join(error.format_message().split()), hint=hint), argv)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         status = 128 + signal.SIGINT

@@ -19,6 +19,8 @@ from envparity.errors import UnsupportedError, plain
 from envparity.progress import SILENT, Advance, Progress
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from envparity.cache import Cache
     from envparity.fetch import Fetcher
     from envparity.report.text import Style
@@ -53,18 +55,30 @@ class Common:
         ):
             self.say(line)
 
-    def fetcher(self, named: Iterable[Index] = (), *, refresh: bool = False) -> Fetcher:
+    def fetcher(
+        self,
+        named: Iterable[Index] = (),
+        *,
+        refresh: bool = False,
+        os_mirrors: Iterable[str] = (),
+        insecure: bool = False,
+    ) -> Fetcher:
         """
         The client and the cache of this run; the cache lies in ENVPARITY_CACHE_DIR, or in the user's own place. `named`
         are the package indexes by whose names the user's logins may go; with `refresh`, their pages are asked
-        for again.
+        for again. `os_mirrors` are those of `os_mirror_option`, `insecure` is that of `insecure_option`.
         """
         from envparity.fetch import Fetcher
         from envparity.network import Client
         from envparity.resolvers.logins import Logins
 
-        client = Client(offline=self.offline, logins=Logins(os.environ, named))
-        return Fetcher(client, the_cache(), self.progress, refresh)
+        client = Client(offline=self.offline, logins=Logins(os.environ, named), insecure=insecure)
+        mirrors = {}
+        if os_mirrors:
+            from envparity.resolvers.archives import mirrors_of
+
+            mirrors = mirrors_of(os_mirrors)
+        return Fetcher(client, the_cache(), self.progress, refresh, mirrors)
 
 
 def the_cache() -> Cache:
@@ -235,6 +249,39 @@ def output_option(help: str, **more: Any) -> Callable[[Callable[..., Any]], Call
         return value
 
     return click.option("-o", "--output", metavar="FILE", callback=check, help=help, **more)
+
+
+def stated_time() -> datetime | None:
+    """The time that SOURCE_DATE_EPOCH states (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    from datetime import UTC, datetime
+
+    from envparity.errors import UsageError
+
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    try:
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(text)
+        return datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is `{text[:80]}`, and not a number of seconds since 1970",
+            hint="set it to whole seconds, as `git log -1 --format=%ct` prints them, or unset it",
+        ) from error
+
+
+os_mirror_option = click.option(
+    "--os-mirror",
+    "os_mirrors",
+    multiple=True,
+    metavar="ARCHIVE=URL",
+    help="Where an archive of OS packages is served: debian=https://...; repeatable.",
+)
+
+insecure_option = click.option(
+    "--insecure", is_flag=True, help="Of a registry on this machine alone: do not verify its certificate."
+)
 
 
 fail_on_option = click.option(

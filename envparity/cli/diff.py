@@ -13,6 +13,7 @@ from envparity.cli.common import (
     common_options,
     emit,
     fail_on_option,
+    insecure_option,
     reports_options,
     style,
     target_options,
@@ -36,6 +37,7 @@ _FROM_FILE = {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP}
 @fail_on_option
 @reports_options("diff")
 @target_options
+@insecure_option
 @common_options
 def command(
     left: str | None,
@@ -48,6 +50,7 @@ def command(
     fail_on: str,
     wanted: tuple[Wanted, ...],
     target: Target,
+    insecure: bool,
     common: Common,
 ) -> int:
     """
@@ -74,7 +77,12 @@ def command(
     from envparity.values import Severity
 
     options = sources.Options(
-        environ=snapshot.started_with(), stdin=sys.stdin.buffer, offline=common.offline, shared=True, **asdict(target)
+        environ=snapshot.started_with(),
+        stdin=sys.stdin.buffer,
+        offline=common.offline,
+        insecure=insecure,
+        shared=True,
+        **asdict(target),
     )
     rules = configured.own_rules()
     decided = configured.policy_of(policy, baseline)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from envparity import writers
-from envparity.cli.common import Common, common_options, emit, output_option
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from envparity.cli.common import Common, common_options, emit, output_option, stated_time
 
 
 @click.command()
@@ -48,30 +43,10 @@ def command(common: Common, lock: str, format: str | None, output: str | None, m
 
     if format is None:
         raise UsageError("no format is named", hint=f"name one with --format: {', '.join(writers.FORMATS)}")
-    exported = export.rendered(Path(lock), format, written_at=_stated_time(), markers=markers, platform=platform)
+    exported = export.rendered(Path(lock), format, written_at=stated_time(), markers=markers, platform=platform)
     emit(exported.text, output)
     if exported.left_out:
         common.say_wrapped(f"warning: left out, since {format} cannot carry it: {'; '.join(exported.left_out)}")
     for fact in exported.unknown:
         common.say_wrapped(f"warning: not known: {fact}")
     return 0
-
-
-def _stated_time() -> datetime | None:
-    """The time that SOURCE_DATE_EPOCH states (https://reproducible-builds.org/specs/source-date-epoch/)."""
-    from datetime import UTC, datetime
-
-    from envparity.errors import UsageError
-
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not text:
-        return None
-    try:
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(text)
-        return datetime.fromtimestamp(int(text), UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(
-            f"SOURCE_DATE_EPOCH is `{text[:80]}`, and not a number of seconds since 1970",
-            hint="set it to whole seconds, as `git log -1 --format=%ct` prints them, or unset it",
-        ) from error

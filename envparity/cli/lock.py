@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -15,7 +15,8 @@ from envparity.cli.common import (
     Target,
     common_options,
     emit,
-    later_options,
+    insecure_option,
+    os_mirror_option,
     output_option,
     style,
     targets_options,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 @click.argument("source")
 @output_option("The lock: pylock.toml or pylock.NAME.toml.", default="pylock.toml", show_default=True)
 @click.option(
-    "--base", help="What the image begins with, such as debian:bookworm [default: the snapshot's own release]."
+    "--base",
+    help="What the image begins with: debian:bookworm, registry:HOST/NAME:TAG, oci:DIR, scratch [default: the"
+    " snapshot's own release].",
 )
 @click.option(
     "--index",
@@ -60,6 +63,11 @@ if TYPE_CHECKING:
     help="Leave this out, or a group of a pyproject.toml, with what nothing else needs; repeatable.",
 )
 @click.option("--add", "added", multiple=True, metavar="REQUIREMENT", help="Lock this beside what trained; repeatable.")
+@click.option(
+    "--serve",
+    type=click.Choice(["fastapi", "mlserver", "mlflow"]),
+    help="Add the server that `build --serve` will start.",
+)
 @click.option("--update", "updated", multiple=True, metavar="NAME[==VERSION]", help="Move this on purpose; repeatable.")
 @click.option(
     "--resolver", type=click.Choice(["uv", "pip-tools"]), default="uv", show_default=True, help="Of --add and --update."
@@ -80,10 +88,25 @@ if TYPE_CHECKING:
 )
 @click.option("--explain", is_flag=True, help="Print the state of each distribution, and what would settle it.")
 @click.option("--format", type=click.Choice(list(FORMATS["proofs"])), help="Of --explain. [default: text]")
-@later_options("--bytecode")
+@os_mirror_option
+@click.option(
+    "--bytecode",
+    type=click.Choice(["none", "unchecked-hash"]),
+    default="unchecked-hash",
+    show_default=True,
+    help="The byte code that images hold beside their sources.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="PATH",
+    help="The model, where SOURCE is no snapshot that knows it.",
+)
 @click.option("--python", metavar="SOURCE", help="Capture this Python: venv:DIR, or the image that it lies in.")
 @click.option("--leave-out", "without", multiple=True, metavar="NAME", help="Lock a file without this distribution.")
 @targets_options
+@insecure_option
 @common_options
 def command(
     common: Common,
@@ -95,6 +118,7 @@ def command(
     repack: tuple[str, ...],
     dev_exclude: tuple[str, ...],
     added: tuple[str, ...],
+    serve: str | None,
     updated: tuple[str, ...],
     resolver: str,
     prove: bool,
@@ -107,10 +131,14 @@ def command(
     bundle: bool,
     explain: bool,
     format: str | None,
+    bytecode: Literal["none", "unchecked-hash"],
+    models: tuple[str, ...],
     python: str | None,
     without: tuple[str, ...],
     target: Target,
     platforms: tuple[str, ...],
+    os_mirrors: tuple[str, ...],
+    insecure: bool,
 ) -> int | None:
     """
     Recover the exact, hashed contents of the environment that SOURCE recorded.
@@ -133,12 +161,14 @@ def command(
 
     \b
       envparity lock model.env.json -o pylock.toml
+      envparity lock venv:training --model model.joblib --serve fastapi
       envparity lock model.env.json --prove --require proven --explain
       envparity lock pylock.toml --explain
       envparity lock pylock.toml --check
       envparity lock model.env.json --check -o pylock.toml
       envparity lock model.env.json --repack all
       envparity lock model.env.json --bundle
+      envparity lock model.env.json --base registry:docker.io/library/python:3.11
       envparity lock uv.lock --base debian:bookworm --group serve
       envparity lock model.env.json --index corp=https://pypi.corp/simple/
       envparity lock model.env.json --only-used --keep gunicorn --add-os tini
@@ -154,8 +184,7 @@ def command(
     from envparity.errors import UsageError
     from envparity.files import private_folder
     from envparity.lockfile import artifacts_folder, check_name, is_lock_name, write
-    from envparity.locking import pinned
-    from envparity.locking.changed import changed
+    from envparity.locking import stated
     from envparity.resolvers import states
     from envparity.resolvers.configured import configured
     from envparity.resolvers.indexes import indexes
@@ -173,7 +202,11 @@ def command(
     if keep and not only_used:
         raise UsageError("`--keep` is for `--only-used`: without that, nothing is left out", hint="add `--only-used`")
     source = named(source)
-    changes = is_lock_name(Path(source)) and (added or updated)
+    if insecure and (base or "").startswith("registry:"):
+        from envparity.oci import places
+
+        places.require_here(str(base))
+    changes = is_lock_name(Path(source)) and (added or updated or serve)
     if explain and is_lock_name(Path(source)) and not changes:
         _explain(Path(source), require or "", tell)
         return None
@@ -183,21 +216,30 @@ def command(
             hint="name a file: `-o pylock.toml`",
         )
     if changes:
-        _require_for_lock(source, "--add and --update change what they name", ())
+        _require_for_lock(source, "--add, --serve and --update change what they name", ())
         output = source if _by_default("output") else output
     check_name(Path(output))
     if not changes and Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
         raise UsageError(f"the lock would take the place of its source, `{source}`", hint="name another with `-o`")
     sought = indexes(index, index_for, configured(os.environ))
-    environment = None if changes else _read(source, target, offline=common.offline)
+    environment = None if changes else _read(source, target, models, offline=common.offline, insecure=insecure)
+    of_platform = {}
+    if len(platforms) > 1 and environment and stated.is_pinned(environment):
+        wanted = {platform_of(name): replace(target, platform=name) for name in platforms}
+        of_platform = {
+            name: _read(source, each, (), offline=common.offline, insecure=insecure) for name, each in wanted.items()
+        }
     python = named(python) if python else None
-    interpreter = _interpreter(python) if python and environment and pinned.is_pinned(environment) else None
+    interpreter = _interpreter(python) if python and environment and stated.is_pinned(environment) else None
     if python and interpreter is None and not is_image(python):
         raise UsageError(
             f"`--python {python}` is for a source that has no interpreter, and `{source}` has one",
             hint="leave it out; or name the image that the snapshot was taken in",
         )
-    with private_folder() as workplace, common.fetcher(sought.named, refresh=refresh) as fetcher:
+    with (
+        private_folder() as workplace,
+        common.fetcher(sought.named, refresh=refresh, os_mirrors=os_mirrors, insecure=insecure) as fetcher,
+    ):
         asked = lock.Asked(
             base=base,
             indexes=sought,
@@ -210,20 +252,25 @@ def command(
             keep=keep,
             add_os=add_os,
             bundle=bundle,
+            bytecode=bytecode,
             environ=os.environ,
             dev_exclude=dev_exclude,
             added=added,
+            serve=serve or "",
             updated=updated,
             resolver=resolver,
             platforms=tuple(map(platform_of, platforms)),
             python_version=target.python_version,
             extras=target.extras or (),
             groups=target.groups or (),
+            of_platform=of_platform,
             without=without,
             interpreter=interpreter,
             interpreter_in=next((name for name in (python or "", source) if is_image(name)), ""),
         )
         if environment is None:
+            from envparity.locking.changed import changed
+
             recovered, environment = changed(Path(source), asked=asked, fetcher=fetcher, workplace=workplace)
         else:
             recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
@@ -237,14 +284,16 @@ def command(
     return None
 
 
-def _read(source: str, target: Target, *, offline: bool) -> Environment:
+def _read(source: str, target: Target, models: tuple[str, ...], *, offline: bool, insecure: bool) -> Environment:
     """A source, for the target that was stated; a file that holds several platforms, for the usual one."""
     from envparity import snapshot
     from envparity.errors import TargetNeededError
-    from envparity.locking.pinned import DEFAULT_PLATFORM
+    from envparity.locking.stated import DEFAULT_PLATFORM
     from envparity.sources import Options, read
 
-    options = Options(environ=snapshot.started_with(), offline=offline, **asdict(target))
+    options = Options(environ=snapshot.started_with(), offline=offline, insecure=insecure, **asdict(target))
+    if models:
+        return snapshot.of(source, models=models, options=options)
     try:
         return read(source, options=options)
     except TargetNeededError:
@@ -305,7 +354,19 @@ def _check(source: str, output: Path) -> int:
     return found.status
 
 
-_OF_SNAPSHOTS = ("base", "prove", "repack", "add_os", "only_used", "keep", "dev_exclude", "python", "without")
+_OF_SNAPSHOTS = (
+    "base",
+    "prove",
+    "repack",
+    "add_os",
+    "only_used",
+    "keep",
+    "dev_exclude",
+    "python",
+    "without",
+    "bytecode",
+    "models",
+)
 
 
 def _require_for_lock(path: str, what: str, also: tuple[str, ...]) -> None:

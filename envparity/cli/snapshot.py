@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envparity.cli.common import Common, Target, common_options, emit, output_option, target_options
+from envparity.cli.common import Common, Target, common_options, emit, insecure_option, output_option, target_options
 from envparity.cli.configured import named
 from envparity.errors import IncompleteError
 
@@ -47,6 +47,7 @@ MOST_LINES = 10
     help="Also start the target (of this machine) with its own site, import its numeric libraries, and ask them.",
 )
 @target_options
+@insecure_option
 @common_options
 def command(
     source: str | None,
@@ -58,6 +59,7 @@ def command(
     params: tuple[str, ...],
     deep: bool,
     target: Target,
+    insecure: bool,
     common: Common,
 ) -> None:
     """
@@ -87,6 +89,7 @@ def command(
         timeout_s=timeout or (1800 if verify_files else 60),
         deep=deep,
         offline=common.offline,
+        insecure=insecure,
     )
     snapshot.require_deep(source, options)
     if deep:
@@ -109,14 +112,22 @@ def command(
         )
     if not environment.complete and not common.allow_incomplete:
         raise IncompleteError(
-            "the snapshot is written, and not complete: see what could not be read above",
+            "the snapshot is written, and not complete"
+            + (": see what could not be read above" if not common.quiet else ""),
             hint="make it readable and take it again, or say `--allow-incomplete`",
+            details=_unread(environment) if common.quiet else (),
         )
     if common.strict and environment.gaps:
         raise IncompleteError(
             f"the snapshot is written, and --strict does not allow its {len(environment.gaps)} gaps",
             hint="see what is not recorded above, or take it without --strict",
         )
+
+
+def _unread(environment: Environment) -> tuple[str, ...]:
+    from envparity.values import GapKind
+
+    return tuple(f"{gap.section} {gap.item}: {gap.reason}" for gap in environment.gaps if gap.kind is GapKind.UNREAD)
 
 
 def summary(environment: Environment, output: str | None) -> list[str]:

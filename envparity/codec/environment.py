@@ -28,6 +28,7 @@ from envparity.values import (
     OsPackage,
     Variable,
 )
+from envparity.words import listed
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -246,8 +247,7 @@ def _warn_of_unknown(document: Any, what: str) -> bool:
     """Say which keys were left out, if any; whether all were known."""
     unknown = sorted(_unknown(document, Environment, ""))
     if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        message = f"{what} holds keys that are not known and were left out: {listed}"
+        message = f"{what} holds keys that are not known and were left out: {listed(unknown, 5)}"
         warnings.warn(message, UnknownKeysWarning, stacklevel=3)
     return not unknown
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,12 +24,15 @@ from envparity.errors import MalformedError, UsageError
 from envparity.files import decoded
 from envparity.values import Counterpart, Lock, LockedDistribution, LockedWheel, Repacked, Target
 
+if TYPE_CHECKING:
+    from packaging.pylock import Pylock
+
 LOCK_VERSION = "1.0"
 
 _CREATED_BY = "envparity"
 _CUT = "it was cut short; make it again with `envparity lock`"
 _SHOWN = 10
-_OWN = ("bundled", "bytecode", "packer", "snapshot", "settings", "models")
+_OWN = ("bundled", "bytecode", "packer", "snapshot", "settings", "models", "code", "serve")
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ def dump_lock(lock: Lock) -> str:
         target.platform: {key: value for key, value in msgspec.to_builtins(target).items() if key != "platform"}
         for target in lock.targets
     }
-    document = {
+    document: dict[str, Any] = {
         "lock-version": LOCK_VERSION,
         "environments": list(lock.environments),
         "requires-python": lock.requires_python,
@@ -79,11 +83,24 @@ def dump_lock(lock: Lock) -> str:
         "packages": [_package(item) for item in sorted(lock.distributions, key=lambda item: item.name)],
         "tool": {"envparity": own},
     }
-    checked = Pylock.from_dict(document)
-    checked.validate()
-    whole = dict(checked.to_dict())
-    own["end"] = {**sealed(whole), "count": _count(lock)}
-    return tomli_w.dumps({**whole, "tool": {"envparity": own}}, multiline_strings=False)
+    _write_as_read(document, Pylock.from_dict(document))
+    own["end"] = {**sealed(document), "count": _count(lock)}
+    return tomli_w.dumps(document, multiline_strings=False)
+
+
+def _write_as_read(document: dict[str, Any], read: Pylock) -> None:
+    """
+    Write versions, ranges and markers of a document as the standard's own reader does: what its `to_dict` gives, which
+    takes ten times as long, since it copies all the rest too.
+    """
+    document["requires-python"] = str(read.requires_python)
+    document["environments"] = list(map(str, read.environments or ()))
+    for package, found in zip(document["packages"], read.packages, strict=True):
+        package["version"] = str(found.version)
+        if found.marker is not None:
+            package["marker"] = str(found.marker)
+        if found.requires_python is not None:
+            package["requires-python"] = str(found.requires_python)
 
 
 def _count(lock: Lock) -> int:
@@ -356,6 +373,9 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
         raise MalformedError(f"{what} is nested too deeply") from error
     finally:
         log.removeFilter(_unheard)
+    for where in _bad_sizes(document):
+        negative = MalformedError(f"{what} is not a valid pylock: a size from 0 to 2**63 - 1 is due", where=where)
+        raise _located(negative, data, document)
     if document["lock-version"] != LOCK_VERSION:
         warnings.warn(
             f"{what} has the lock-version {document['lock-version']}, and {LOCK_VERSION} is known: what it says in new"
@@ -363,6 +383,16 @@ def load_pylock(data: bytes, what: str) -> dict[str, Any]:
             stacklevel=2,
         )
     return document
+
+
+def _bad_sizes(document: dict[str, Any]) -> Iterator[str]:
+    """Where a file has a size that none can have; the standard's reader takes any integer."""
+    for index, package in enumerate(document["packages"]):
+        places = [(f"wheels[{number}]", wheel) for number, wheel in enumerate(package.get("wheels") or ())]
+        places += [(key, package[key]) for key in ("sdist", "archive") if key in package]
+        yield from (
+            f"packages[{index}].{place}.size" for place, file in places if not 0 <= file.get("size", 0) < 1 << 63
+        )
 
 
 def _unheard(record: logging.LogRecord) -> bool:

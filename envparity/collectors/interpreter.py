@@ -22,7 +22,8 @@ from envparity.collectors.system import machine_of
 from envparity.collectors.tree import gap, why
 
 _LIMIT = 256 << 20
-_VERSION = re.compile(rb"(?<![0-9.])(3\.[0-9]{1,2}\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]+)?)\+?\x00")
+# A pattern that begins with plain characters is looked for fifty times as fast: so what stands before is asked later.
+_VERSION = re.compile(rb"(3\.(?<![0-9.]3\.)[0-9]{1,2}\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]+)?)\+?\x00")
 _TRIPLETS = {
     "x86_64": "x86_64-linux-gnu",
     "aarch64": "aarch64-linux-gnu",

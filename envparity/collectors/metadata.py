@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Iterator
+from typing import Dict, Iterator
 
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
 from envparity.collectors.urls import public_url
 
 _HEAD_LIMIT = 8 << 20
+_LONGEST_LICENCE = 300
+_CLASSIFIER = ("Classifier: License ::", "classifier: License ::")
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ_.", "abcdefghijklmnopqrstuvwxyz--")
 _SCRIPTS = ("console_scripts", "gui_scripts")
 
@@ -40,7 +42,7 @@ def core_metadata(tree: Tree, path: str) -> Fact:
         raise ValueError("its metadata does not start with a header")
     fact: Fact = {"name": "", "version": "", "requires": [], "requires_python": "", "latin1": latin1}
     # The letters that the wanted keys begin with: most lines are classifiers.
-    lines = [line for line in text.split("\n") if line[:1] in ("N", "R", "V", "n", "r", "v")]
+    lines = [line for line in text.split("\n") if line[:1] in ("L", "N", "R", "V", "l", "n", "r", "v")]
     for key, value in headers_of("\n".join(lines)):
         if key == "requires-dist":
             fact["requires"].append(value)
@@ -48,11 +50,46 @@ def core_metadata(tree: Tree, path: str) -> Fact:
             fact[key] = value
         elif key == "requires-python":
             fact["requires_python"] = fact["requires_python"] or value
+    licence = licence_of(text)
+    if licence:
+        fact["licence"] = licence
     missing = [key.title() for key in ("name", "version") if not fact[key]]
     if missing:
         raise ValueError("its metadata has no " + " and no ".join(missing))
     fact["name"] = normalised_name(fact["name"])
     return fact
+
+
+def licence_of(text: str) -> str:
+    """
+    What a block of headers says of the licence: the SPDX expression of `License-Expression` (PEP 639), an older
+    `License` that looks like one, the names of its classifiers, or the line of `License`; empty where it says nothing.
+    """
+    said: Dict[str, str] = {}
+    names = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith(_CLASSIFIER):
+            names.append(line.rpartition("::")[2].strip()[:_LONGEST_LICENCE])
+        elif line[:7] in ("License", "license"):
+            key, colon, value = line.partition(":")
+            following = lines[number + 1] if number + 1 < len(lines) else ""
+            # A whole text is no name: it goes on in the lines that follow.
+            if colon and value.strip() and following[:1] not in (" ", "\t"):
+                said.setdefault(key.lower(), value.strip())
+    expression, older = said.get("license-expression", ""), said.get("license", "")
+    if expression:
+        return expression[:_LONGEST_LICENCE]
+    if older.lower() in ("unknown", "none", "") or len(older) > _LONGEST_LICENCE:
+        older = ""
+    if older and (not names or all(part in ("AND", "OR", "WITH") or _is_identifier(part) for part in older.split())):
+        return older
+    return "; ".join(sorted(set(names)))[:_LONGEST_LICENCE]
+
+
+def _is_identifier(word: str) -> bool:
+    word = word.strip("()")
+    return word != "" and any(letter in "0123456789-" or letter.isupper() for letter in word[1:] + word[:1])
 
 
 def _head(tree: Tree, path: str) -> tuple[str, bool]:

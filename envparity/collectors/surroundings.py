@@ -19,6 +19,17 @@ AUTHORITIES = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 )
+_OWN_FILES = (
+    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS",
+)  # fmt: skip
+# Of certifi and of conda; every other bundle that a variable names is somebody's own, unless it is the system's.
+_OF_PACKAGES = ("/certifi/cacert.pem", "/ssl/cacert.pem", "/ssl/cert.pem")
+_ADDED_BY = (
+    # What a person put there is in the system's bundle: update-ca-certificates(8), update-ca-trust(8).
+    ("/usr/local/share/ca-certificates", "update-ca-certificates"),
+    ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
+)
 _PLOTTERS = ("matplotlib", "reportlab", "weasyprint", "fpdf", "wordcloud", "kaleido", "vl_convert", "pygal", "cairosvg")
 _FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 _MOST_FONTS = 4000
@@ -46,7 +57,36 @@ def by_variables(tree: Tree, environ: Mapping[str, str]) -> Iterator[Fact]:
     bundle = environ.get("SSL_CERT_FILE", "")
     if bundle.startswith("/") and _is(tree, bundle, "file"):
         fact["ca_sha256"] = tree.sha256(bundle)
+    own = own_authorities(tree, environ)
+    if own:
+        fact["own_authorities"] = own
     yield fact
+
+
+def own_authorities(tree: Tree, environ: Mapping[str, str]) -> list[str]:
+    """
+    By what authorities are trusted that neither the system nor a package brings: the names of variables, never what
+    they hold, and of the programs that add to the system's bundle.
+    """
+    stated = {name: environ[name] for name in _OWN_FILES if environ.get(name, "").startswith("/")}
+    named = {name: path for name, path in stated.items() if _is(tree, path, "file") and not path.endswith(_OF_PACKAGES)}
+    usual = {tree.sha256(path) for path in AUTHORITIES if _is(tree, path, "file")} if named else set()
+    found = [name for name, path in named.items() if path not in AUTHORITIES and tree.sha256(path) not in usual]
+    return sorted(found) + [program for folder, program in _ADDED_BY if _holds_certificate(tree, folder)]
+
+
+def _holds_certificate(tree: Tree, folder: str) -> bool:
+    """Whether a certificate lies in a folder or, as the program of Debian looks for it too, one below."""
+    ahead = [folder]
+    for place in ahead:
+        try:
+            names = tree.entries(place) if _is(tree, place, "folder") else []
+        except OSError:
+            continue
+        if any(name.lower().endswith((".crt", ".pem", ".cer")) for name in names):
+            return True
+        ahead += [place + "/" + name for name in names] if place == folder else []
+    return False
 
 
 def locale_of(environ: Mapping[str, str]) -> str:

@@ -41,6 +41,9 @@ NAMES = frozenset(
     TBB_NUM_THREADS
     """.split()
 )
+OF_DRIVERS = frozenset(["NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_CUDA"])
+"""What the runtime of containers asks for when it mounts a driver: no number is made of it, and no code chosen."""
+
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSW", "PWD", "CREDENTIAL", "AUTH", "API_KEY", "APIKEY", "PRIVATE", "SIGNATURE")
 _LONGEST = 4096
 

@@ -8,6 +8,7 @@ from envparity.compare import machine
 from envparity.compare.distributions import effective
 from envparity.compare.versions import Stated
 from envparity.values import Basis, Difference, Environment, Layer
+from envparity.words import counted, listed
 
 _FIRST = 3
 
@@ -43,9 +44,9 @@ def _libraries(environment: Environment, other: Environment) -> str:
     if environment.distributions is not None:
         found = effective(environment, other)
         declared = any(item.basis is Basis.DECLARED for item in found.values())
-        words.append(_counted(len(found), "library", "libraries") + (", declared" if declared else ""))
+        words.append(counted(len(found), "library", "libraries") + (", declared" if declared else ""))
     if environment.conda_packages is not None:
-        words.append(_counted(sum(not item.virtual for item in environment.conda_packages), "conda package"))
+        words.append(counted(sum(not item.virtual for item in environment.conda_packages), "conda package"))
     return ", ".join(words)
 
 
@@ -68,7 +69,7 @@ def _system(environment: Environment) -> str:
     system = environment.system
     words = [" ".join(filter(None, (machine.release(system) or system.os, system.machine)))] if system else []
     if environment.os_packages is not None:
-        words.append(_counted(len(environment.os_packages), "package"))
+        words.append(counted(len(environment.os_packages), "package"))
     return ", ".join(filter(None, words))
 
 
@@ -77,11 +78,5 @@ def _processor(environment: Environment) -> str:
     return ", ".join(filter(None, (cpu.model or cpu.vendor, cpu.isa_level))) if cpu else ""
 
 
-def _counted(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def _first(names: list[str]) -> str:
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - _FIRST} more" if len(names) > _FIRST else ""
-    return ", ".join(names[:_FIRST]) + more
+    return listed(dict.fromkeys(names), _FIRST)

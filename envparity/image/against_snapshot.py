@@ -12,12 +12,14 @@ import csv
 import io
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import BinaryIO
 
 from envparity.collectors import records as record_files
 from envparity.collectors.verification import verify_files
 from envparity.errors import IncompleteError
 from envparity.image import serving
 from envparity.image.app import PLACE as APP
+from envparity.image.bytecode import Bytecode, source_of
 from envparity.image.findings import (
     Evidence,
     configuration_finding,
@@ -36,6 +38,8 @@ from envparity.values import Change, Distribution, Environment, Finding, Gap, Op
 
 _SITE = ("site-packages", "dist-packages")
 _PRELOAD = "/etc/ld.so.preload"
+_UNCHECKED = b"\x01\x00\x00\x00"
+"""The flags of byte code that is never held against its source (PEP 552)."""
 
 
 def against_snapshot(
@@ -46,6 +50,9 @@ def against_snapshot(
     expected: Options,
     repacked: Mapping[str, str] = {},
     elsewhere: Collection[str] = (),
+    unproven: Mapping[str, str] = {},
+    known: Collection[str] | None = None,
+    bytecode: Bytecode | None = None,
 ) -> Evidence:
     """
     Every file of a recorded distribution that is not the recorded one, and what could take its place.
@@ -56,6 +63,10 @@ def against_snapshot(
         repacked: the distributions whose RECORD need not be the snapshot's, and what is not known of their files.
         elsewhere: those whose recorded wheel no image of this platform can hold; what it holds in their place is no
             forgery for that, and not what trained the model either.
+        unproven: why nothing says what the RECORD of some is; without a reason, the snapshot does not.
+        known: of these the ones that a lock of the caller declares, which is held against the image too; `None` where
+            there is no such lock.
+        bytecode: what compiles the image's sources again, to see that its byte code is made of them.
 
     Raises:
         IncompleteError: no RECORD could be held against the snapshot, so nothing was verified.
@@ -68,14 +79,17 @@ def against_snapshot(
         here = installed.get(item.name)
         if here is None or not item.importable or item.tooling:
             continue  # one that is missing is a difference; `verify` says how grave
+        counterpart = item.name in elsewhere and here.version == item.version
         if item.name in repacked:
-            gaps.append(not_recorded(f"{item.name} {here.version}: {repacked[item.name]}; verify against the lock"))
+            if known is None:
+                gaps.append(not_recorded(f"{item.name} {here.version}: {repacked[item.name]}; verify against the lock"))
             findings += _record(tree, here, here.record_sha256, texts, gaps)
-        elif item.name in elsewhere and here.version == item.version and here.record_sha256 != item.record_sha256:
-            findings.append(counterpart_finding(f"{here.location}/RECORD", f"{here.name} {here.version}"))
+        elif counterpart and here.record_sha256 != item.record_sha256:
+            if item.name not in (known or ()):
+                findings.append(counterpart_finding(f"{here.location}/RECORD", f"{here.name} {here.version}"))
             findings += _record(tree, here, here.record_sha256, texts, gaps)
         elif item.record_sha256 is None:
-            gaps.append(unread("the snapshot has no digest of its RECORD", item.name))
+            gaps.append(unread(unproven.get(item.name, "the snapshot has no digest of its RECORD"), item.name))
         else:
             findings += _record(tree, here, item.record_sha256, texts, gaps)
     if not any(texts.values()):
@@ -88,22 +102,23 @@ def against_snapshot(
         if wanted.distributions is not None and item.form == "dist-info" and _folder(item) not in texts:
             texts.setdefault(_folder(item), [])
     texts.update({folder: [] for folder in folders if posixpath.basename(folder) in _SITE and folder not in texts})
-    known = {here.location for here in installed.values()}
+    locations = {here.location for here in installed.values()}
     recorded = {name for item in wanted.distributions or () for name in item.import_names if not item.tooling}
     for folder, records in texts.items():
-        findings += _unowned(tree, folder, [*records, *_other_records(tree, folder, known, records, recorded)])
+        findings += _unowned(tree, folder, [*records, *_other_records(tree, folder, locations, records, recorded)])
     findings += _before(tree, folders, found, wanted)
     findings += _in_place_of_stdlib(tree, image, found)
-    findings += _compiled(tree, folders, gaps)
+    findings += _compiled(tree, [*folders, f"/{serving.PLACE}"], texts, bytecode, gaps if known is None else [])
     findings += _privileged(tree)
     findings += _settings(image, tree, wanted, expected)
     others = sum(1 for node in tree.walk() if node.kind == "file" and not node.path.startswith(tuple(texts)))
-    gaps.append(
-        not_recorded(
-            f"{others:,} files outside of the recorded distributions (OS, interpreter, application) were not compared:"
-            " a snapshot does not know them; verify against the lock"
+    if known is None:
+        gaps.append(
+            not_recorded(
+                f"{others:,} files outside of the recorded distributions (OS, interpreter, application) were not"
+                " compared: neither a snapshot nor another tool's lock knows them; verify against the lock"
+            )
         )
-    )
     checked = (("RECORDs, every file of them hashed", sum(map(len, texts.values()))),)
     return Evidence(tuple(findings), tuple(gaps), checked)
 
@@ -226,25 +241,57 @@ def _in_place_of_stdlib(tree: ImageTree, image: Image, found: Environment) -> It
                 yield _finding(tree, f"{folder.rstrip('/')}/{entry}", Change.ADDED, "nobody", reason)
 
 
-def _compiled(tree: ImageTree, folders: list[str], gaps: list[Gap]) -> Iterator[Finding]:
+def _compiled(
+    tree: ImageTree,
+    folders: list[str],
+    texts: Mapping[str, list[str]],
+    bytecode: Bytecode | None,
+    gaps: list[Gap],
+) -> Iterator[Finding]:
     """
-    Byte-compiled files run in the place of their source. One without a source, or one that is never checked against
-    it (PEP 552), is code that nothing recorded; of all others it is not known what they hold.
+    Byte-compiled files run in the place of their source. One without a source is code that nothing recorded. One that
+    is never checked against its source (PEP 552) must be what that compiles to; of all others it is not known what
+    they hold.
     """
-    count = 0
+    sources: dict[str, str] = {}
+    compiled: list[str] = []
+    unknown = 0
     for node in _below(tree, [folder for folder in folders if folder != "/"]):
-        if not node.path.endswith(".pyc") or node.kind != "file":
-            continue
-        count += 1
-        folder, _, name = node.path.rpartition("/")
-        source = f"{posixpath.dirname(folder)}/{name.partition('.')[0]}.py"
-        flags = tree.read(node.path, 64 << 20)[4:8]
-        if not folder.endswith("/__pycache__") or tree.kind(source) != "file":
-            yield _finding(tree, node.path, Change.ADDED, "nobody", "It is byte-compiled code without a source.")
-        elif flags == b"\x01\x00\x00\x00":
-            yield _finding(tree, node.path, Change.ADDED, "nobody", "It runs in the place of its source, unchecked.")
-    if count:
-        gaps.append(unread(f"{count:,} byte-compiled files: what they hold is not known"))
+        path = node.path.lstrip("/")
+        if node.kind == "file" and path.endswith(".py"):
+            sources[path] = tree.sha256(node.path)
+        elif node.kind == "file" and path.endswith(".pyc"):
+            source = source_of(path)
+            if source == path or tree.kind(f"/{source}") != "file":
+                unknown += 1
+                yield _finding(tree, node.path, Change.ADDED, "nobody", "It is byte-compiled code without a source.")
+            else:
+                compiled.append(path)
+    flags = {path.lstrip("/"): stream.read(8)[4:] for path, stream in tree.contents(f"/{path}" for path in compiled)}
+    unchecked = [path for path in compiled if flags[path] == _UNCHECKED]
+    unknown += len(compiled) - len(unchecked)
+    if unknown:
+        gaps.append(unread(f"{unknown:,} byte-compiled files: what they hold is not known"))
+    if not unchecked:
+        return
+    records = [(folder.lstrip("/"), text) for folder, held in texts.items() for text in held]
+
+    def contents(paths: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
+        return ((path.lstrip("/"), stream) for path, stream in tree.contents(f"/{path}" for path in paths))
+
+    wanted = bytecode.of_image(sources, records, contents) if bytecode is not None else None
+    if wanted is None:
+        gaps.append(
+            unread(
+                f"{len(unchecked):,} byte-compiled files run in the place of their sources, and no Python of the"
+                " version that made them is on the PATH to compile these again: verify against the lock"
+            )
+        )
+        return
+    for path in unchecked:
+        if wanted.get(path) != tree.sha256(f"/{path}"):
+            reason = "It runs in the place of its source, unchecked, and is not what that compiles to."
+            yield _finding(tree, f"/{path}", Change.ADDED, "nobody", reason)
 
 
 def _below(tree: ImageTree, folders: list[str]) -> Iterator[Node]:

@@ -25,11 +25,38 @@ from envparity.oci.entries import Entry, content_sha256, shown
 
 PLACE = "opt/app"
 
+SECRETS = frozenset(
+    {
+        ".env",
+        ".envrc",
+        ".netrc",
+        ".pypirc",
+        ".npmrc",
+        ".pgpass",
+        ".git-credentials",
+        ".dockercfg",
+        ".s3cfg",
+        ".boto",
+        "kaggle.json",
+        "application_default_credentials.json",
+        ".aws",
+        ".azure",
+        ".docker",
+        ".gnupg",
+        ".huggingface",
+        ".kaggle",
+        ".kube",
+        ".ssh",
+    }
+)
+"""Names of files and folders that tools keep logins and keys in."""
+
+HISTORIES = frozenset({".git", ".hg", ".svn"})
+
 LEFT_OUT = frozenset(
     {
-        ".git",
-        ".hg",
-        ".svn",
+        *SECRETS,
+        *HISTORIES,
         ".venv",
         "venv",
         "__pycache__",
@@ -40,14 +67,6 @@ LEFT_OUT = frozenset(
         ".nox",
         ".ipynb_checkpoints",
         "node_modules",
-        ".env",
-        ".netrc",
-        ".pypirc",
-        ".aws",
-        ".ssh",
-        ".docker",
-        ".kaggle",
-        "kaggle.json",
         ".DS_Store",
     }
 )
@@ -56,9 +75,18 @@ LEFT_OUT = frozenset(
 OWN = ("pylock.toml", "pylock.*.toml", "pylock.artifacts", "pylock.*.artifacts", ".pylock.*", "*.env.json")
 """What envparity itself writes: an image has its lock and the content of its snapshot, and names no training host."""
 
+DOCKERFILE_MARKER = ".envparity-dockerfile.json"
+"""The file by which a folder says that `envparity dockerfile` wrote it; it holds the application itself."""
+
 MOST_FILES = 50_000
 
-_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_STAGES = ".env.*"
+"""What tools read beside `.env`, for one stage each."""
+
+# RFC 7468 and what OpenSSH, GnuPG and cosign (two words before) make of it; PuTTY's and age's own.
+PRIVATE_KEY = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[0-9]: |AGE-SECRET-KEY-1"
+)
 
 
 def app_entries(folder: Path) -> list[Entry]:
@@ -94,13 +122,16 @@ def _entries(folder: Path) -> list[Entry]:
             if not _is_text(target):
                 problems.append(f"{name}: a link to a name that is not UTF-8")
                 continue
-            if not place.resolve().is_relative_to(root) or target.startswith("/"):
+            real = Path(os.path.realpath(place))  # `resolve` raises what is no OSError for a link to itself
+            if real.is_symlink():
+                problems.append(f"{name}: a link to `{target}`, which leads in a circle")
+            elif not real.is_relative_to(root) or target.startswith("/"):
                 problems.append(f"{name}: a link to `{target}`, which is not in the image")
             entries.append(Entry(path, "link", 0o777, target=target))
         elif place.is_dir():
             entries.append(Entry(path, "folder", 0o755))
         elif place.is_file():
-            if _holds_private_key(place):
+            if holds_private_key(place):
                 problems.append(f"{name}: a private key")
             mode = 0o755 if place.stat().st_mode & 0o100 else 0o644
             opened = functools.partial(_opened, place)
@@ -112,7 +143,7 @@ def _entries(folder: Path) -> list[Entry]:
     if problems:
         raise RefusedError(
             f"the application `{folder}` holds what must not be shipped",
-            hint="move it out of the folder, or name a smaller folder",
+            hint=f"move it out of the folder, or keep it out by a line in its `{IGNORE_FILE}`",
             details=tuple(problems),
         )
     return entries
@@ -171,10 +202,19 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], int]:
     return sorted({*found, *above}), sorted(dropped), unwanted - len(above)
 
 
+def holds_secrets(name: str) -> bool:
+    """Whether a file or folder of this name commonly holds logins or keys."""
+    return name in SECRETS or fnmatch.fnmatchcase(name, _STAGES)
+
+
 def _stays_out(place: Path) -> bool:
-    named = place.name in LEFT_OUT or any(fnmatch.fnmatchcase(place.name, pattern) for pattern in OWN)
+    name = place.name
+    named = name in LEFT_OUT or holds_secrets(name) or any(fnmatch.fnmatchcase(name, pattern) for pattern in OWN)
     # An image that was built into this folder would make each build larger, and another one.
-    return named or (place / "oci-layout").is_file() or _is_archive_of_an_image(place) or _is_lock_of_ours(place)
+    written = (place / "oci-layout").is_file() or (place / DOCKERFILE_MARKER).is_file()
+    # By this file Python knows a virtual environment (PEP 405): one of this machine, whatever its folder is called.
+    environment = (place / "pyvenv.cfg").is_file()
+    return named or written or environment or _is_archive_of_an_image(place) or _is_lock_of_ours(place)
 
 
 def _is_archive_of_an_image(place: Path) -> bool:
@@ -208,10 +248,11 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _holds_private_key(place: Path) -> bool:
+def holds_private_key(place: Path) -> bool:
+    """Whether a file has a private key in it."""
     # Keys are small; a model or a data set is not read for this.
     with place.open("rb") as stream:
-        return place.stat().st_size < 1 << 20 and _PRIVATE_KEY.search(stream.read()) is not None
+        return place.stat().st_size < 1 << 20 and PRIVATE_KEY.search(stream.read()) is not None
 
 
 def _opened(place: Path) -> BinaryIO:

@@ -7,7 +7,7 @@ written besides stands in the tables of this file; nothing depends on machine, u
 
 from __future__ import annotations
 
-__all__ = ["APP_ID", "base_entries", "owners"]
+__all__ = ["APP_ID", "AUTHORITIES", "HOME", "ROOT", "authorities", "base_entries", "entries_on_top", "owners"]
 
 import gzip
 import hashlib
@@ -15,10 +15,11 @@ import io
 import lzma
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnreachableError
 from envparity.oci.entries import Entry, normal
@@ -26,6 +27,15 @@ from envparity.values import LockedOsPackage
 
 APP_ID = 10001
 """User and group `app`, which the image runs as."""
+
+HOME = "home/app"
+"""The home of that user."""
+
+AUTHORITIES = "ca-certificates"
+"""The package that the authorities of a base come with."""
+
+ROOT = "root:*:0:0:root:/root:/usr/sbin/nologin"
+"""The first line of `/etc/passwd`, where a base has no such file."""
 
 _UNPACKED_LIMIT = 2 << 30
 _AT_ONCE = 4
@@ -56,7 +66,7 @@ _KEPT = re.compile(r"usr/share/doc/[^/]+(/copyright)?")
 
 _FOLDERS: Mapping[str, tuple[int, int, int]] = {
     # path -> mode, uid, gid: as the postinst of base-files leaves them.
-    "home/app": (0o755, APP_ID, APP_ID),
+    HOME: (0o755, APP_ID, APP_ID),
     "media": (0o755, 0, 0),
     "mnt": (0o755, 0, 0),
     "opt": (0o755, 0, 0),
@@ -120,9 +130,69 @@ def base_entries(os_packages: Iterable[LockedOsPackage], paths: Mapping[str, Pat
         MalformedError: it is not a .deb, or a member leads out of the image.
         RefusedError: two packages have one path with different content.
     """
+    packages = _all(os_packages, paths)
+    merged = _laid_together(packages)
+    _add_parents(merged)
+    _imitate_installation(merged, {package.locked.name for package in packages})
+    _write_database(merged, packages)
+    _add_parents(merged)
+    return [merged[path] for path in sorted(merged)]
+
+
+def entries_on_top(
+    os_packages: Iterable[LockedOsPackage],
+    paths: Mapping[str, Path],
+    folders: Mapping[str, Entry],
+    accounts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[Entry]:
+    """
+    The entries of packages that are put on top of an image, sorted by path, by the same rules as those of a base.
+
+    The image's own files stay as they are: its database of packages too, beside which each package has a file of its
+    own in `status.d`, as images without dpkg do, where scanners look as well.
+
+    Args:
+        folders: the folders of the image that are not plain; they keep their headers.
+        accounts: the lines of `passwd` and `group`, as `LockedImage` has them.
+
+    Raises:
+        As `base_entries`.
+    """
+    packages = _all(os_packages, paths)
+    merged = {
+        path: entry
+        for path, entry in _laid_together(packages).items()
+        if entry.kind != "folder" or (path not in folders and (entry.mode, entry.uid, entry.gid) != (0o755, 0, 0))
+    }
+    _configure(merged, {package.locked.name for package in packages} - {"base-passwd"})
+    for package in packages:
+        for suffix, text in (
+            ("", package.control),
+            (".md5sums", "".join(f"{line}\n" for line in _sums(package, merged))),
+        ):
+            path = f"{_PIECES}/{package.locked.name}{suffix}"
+            content = text.encode("utf-8", "surrogateescape")
+            merged[path] = Entry(path, "file", 0o644, size_bytes=len(content), content=content)
+    for name, lines in accounts.items():
+        if lines:
+            content = "".join(f"{line}\n" for line in lines).encode()
+            merged[f"etc/{name}"] = Entry(f"etc/{name}", "file", 0o644, size_bytes=len(content), content=content)
+    if any(f":/{HOME}:" in line for line in accounts.get("passwd", ())):
+        merged[HOME] = Entry(HOME, "folder", *_FOLDERS[HOME])
+    return [merged[path] for path in sorted(merged)]
+
+
+_PIECES = "var/lib/dpkg/status.d"
+
+
+def _all(os_packages: Iterable[LockedOsPackage], paths: Mapping[str, Path]) -> list[_Package]:
     ordered = sorted(os_packages, key=lambda package: (package.name != "base-files", package.name))
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # the unpackers of xz and zstd work without holding the interpreter
-        packages = list(pool.map(lambda package: _read(package, paths[package.sha256]), ordered))
+        return list(pool.map(lambda package: _read(package, paths[package.sha256]), ordered))
+
+
+def _laid_together(packages: Iterable[_Package]) -> dict[str, Entry]:
+    """Every entry of these packages by its path; two that have one path with different content are refused."""
     merged: dict[str, Entry] = {}
     owner: dict[str, str] = {}
     for package in packages:
@@ -135,11 +205,7 @@ def base_entries(os_packages: Iterable[LockedOsPackage], paths: Mapping[str, Pat
                     f"{owner[entry.path]} and {package.locked.name} both have `/{entry.path}`, and differ there",
                     hint="only one of the two can be in an image",
                 )
-    _add_parents(merged)
-    _imitate_installation(merged, {package.locked.name for package in packages})
-    _write_database(merged, packages)
-    _add_parents(merged)
-    return [merged[path] for path in sorted(merged)]
+    return merged
 
 
 def owners(entries: Iterable[Entry]) -> Mapping[str, str]:
@@ -154,6 +220,12 @@ def owners(entries: Iterable[Entry]) -> Mapping[str, str]:
     folders = [*_FOLDERS, *_LINKS, *_MERGED]
     for entry in entries:
         folders += [entry.path] if entry.kind == "folder" else []
+        piece = re.fullmatch(rf"{_PIECES}/([^/]+?)(\.md5sums)?", entry.path)
+        if piece is not None:
+            found[entry.path] = piece[1]
+            if piece[2] and isinstance(entry.content, bytes):
+                for line in entry.content.decode("utf-8", "surrogateescape").splitlines():
+                    found.setdefault(_merged_path(line.partition("  ")[2]), piece[1])
         match = re.fullmatch(r"var/lib/dpkg/info/([^/:]+)(?::[^/]+)?\.(list|md5sums)", entry.path)
         if match is None:
             continue
@@ -268,12 +340,13 @@ def _tar_members(data: bytes, what: str) -> Iterator[tuple[Entry, bytes]]:
                     yield Entry(path, "link", 0o777, uid, gid, target=member.linkname), b""
                 elif member.islnk():
                     yield Entry(path, "hardlink", mode & 0o777, uid, gid, target=normal(member.linkname)), b""
-                elif member.isreg():
-                    stream = tar.extractfile(member)
-                    content = stream.read() if stream is not None else b""
+                elif member.isreg() and not member.issparse():
+                    content = data[member.offset_data : member.offset_data + member.size]
+                    if len(content) < member.size:
+                        raise MalformedError(f"the package {what} holds a damaged tar: it ends inside `{path}`")
                     yield Entry(path, "file", mode & 0o1777, uid, gid, len(content), content=content), content
                 else:
-                    raise MalformedError(f"the package {what} has a device or FIFO at `{path}`")
+                    raise MalformedError(f"the package {what} has a device, FIFO or sparse file at `{path}`")
     except tarfile.TarError as error:
         raise MalformedError(f"the package {what} holds a damaged tar: {error}") from error
 
@@ -286,6 +359,8 @@ def _placed(entry: Entry, content: bytes) -> Entry | None:
     if path.startswith(_DROPPED) and not _KEPT.fullmatch(path):
         return None
     target = _merged_path(entry.target) if entry.kind == "hardlink" else entry.target
+    if path == entry.path and target == entry.target:
+        return entry
     return replace(entry, path=path, target=target)
 
 
@@ -304,6 +379,11 @@ def _imitate_installation(merged: dict[str, Entry], names: set[str]) -> None:
     for path in _MERGED:
         if f"usr/{path}" in merged:
             merged[path] = Entry(path, "link", 0o777, target=f"usr/{path}")
+    _configure(merged, names)
+
+
+def _configure(merged: dict[str, Entry], names: set[str]) -> None:
+    """What the installation of some packages writes."""
 
     def put(path: str, content: bytes) -> None:
         merged[path] = Entry(path, "file", 0o644, size_bytes=len(content), content=content)
@@ -312,20 +392,30 @@ def _imitate_installation(merged: dict[str, Entry], names: set[str]) -> None:
         users = _text(merged, "usr/share/base-passwd/passwd.master")
         if "bash" not in names:
             users = users.replace(b":/bin/bash\n", b":/bin/sh\n")
-        put("etc/passwd", users + f"app:*:{APP_ID}:{APP_ID}:app:/home/app:/usr/sbin/nologin\n".encode())
+        put("etc/passwd", users + f"app:*:{APP_ID}:{APP_ID}:app:/{HOME}:/usr/sbin/nologin\n".encode())
         put("etc/group", _text(merged, "usr/share/base-passwd/group.master") + f"app:*:{APP_ID}:\n".encode())
     if "libc-bin" in names and "usr/share/libc-bin/nsswitch.conf" in merged:
         put("etc/nsswitch.conf", _text(merged, "usr/share/libc-bin/nsswitch.conf"))
     if "tzdata" in names:
         merged["etc/localtime"] = Entry("etc/localtime", "link", 0o777, target="/usr/share/zoneinfo/Etc/UTC")
         put("etc/timezone", b"Etc/UTC\n")
-    if "ca-certificates" in names:
-        found = [p for p in sorted(merged) if re.fullmatch(r"usr/share/ca-certificates/mozilla/[^/]+\.crt", p)]
-        put("etc/ssl/certs/ca-certificates.crt", b"".join(_text(merged, path).rstrip(b"\n") + b"\n" for path in found))
+    if AUTHORITIES in names:
+        put("etc/ssl/certs/ca-certificates.crt", _bundle(merged))
         # OpenSSL looks for `cert.pem` in the folder that it was built with: Debian's in /usr/lib/ssl, interpreters that
         # carry their own in /etc/ssl. With it the thousand hash links of an installed system are not needed.
         for path in ("usr/lib/ssl/cert.pem", "etc/ssl/cert.pem"):
             merged[path] = Entry(path, "link", 0o777, target="/etc/ssl/certs/ca-certificates.crt")
+
+
+def _bundle(merged: Mapping[str, Entry]) -> bytes:
+    found = [p for p in sorted(merged) if re.fullmatch(r"usr/share/ca-certificates/mozilla/[^/]+\.crt", p)]
+    return b"".join(_text(merged, path).rstrip(b"\n") + b"\n" for path in found)
+
+
+def authorities(os_packages: Iterable[LockedOsPackage], paths: Mapping[str, Path]) -> bytes:
+    """The bundle of certificate authorities that a base of these packages has, empty where it has none of them."""
+    bringing = [item for item in os_packages if item.name == AUTHORITIES]
+    return _bundle(_laid_together(_all(bringing, paths)))
 
 
 def _text(merged: Mapping[str, Entry], path: str) -> bytes:
@@ -344,8 +434,7 @@ def _write_database(merged: dict[str, Entry], packages: Iterable[_Package]) -> N
         status.append(f"{first}\nStatus: install ok installed\n{rest}")
         paths = sorted({entry.path for entry in package.entries if entry.path in merged})
         lines = "".join(f"/{path}\n" for path in paths)
-        kept = set(paths)
-        sums = [line for line in package.md5sums if _merged_path(line.partition("  ")[2]) in kept]
+        sums = _sums(package, set(paths))
         stem = f"var/lib/dpkg/info/{package.info_name}"
         for suffix, text in (("list", f"/.\n{lines}"), ("md5sums", "".join(f"{line}\n" for line in sums))):
             content = text.encode("utf-8", "surrogateescape")
@@ -356,6 +445,11 @@ def _write_database(merged: dict[str, Entry], packages: Iterable[_Package]) -> N
     merged["var/lib/dpkg/status"] = Entry(
         "var/lib/dpkg/status", "file", 0o644, size_bytes=len(content), content=content
     )
+
+
+def _sums(package: _Package, paths: Container[str]) -> list[str]:
+    """The lines of its digests of what an image gets."""
+    return [line for line in package.md5sums if _merged_path(line.partition("  ")[2]) in paths]
 
 
 def _add_parents(merged: dict[str, Entry]) -> None:

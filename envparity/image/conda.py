@@ -8,7 +8,9 @@ Scripts of a package (`bin/.NAME-post-link.sh`) are never run.
 
 from __future__ import annotations
 
-__all__ = ["Native", "Spool", "frame", "native_needs", "package_entries", "site_packages"]
+__all__ = [
+    "Native", "Spool", "brought", "frame", "native_needs", "package_entries", "refuse_through_links", "site_packages",
+]  # fmt: skip
 
 import bz2
 import io
@@ -20,7 +22,7 @@ import shlex
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +32,24 @@ import msgspec
 import zstandard
 
 from envparity import elf
+from envparity.collectors.metadata import headers_of, normalised_name
+from envparity.collectors.records import Record
 from envparity.errors import MalformedError, UnsupportedError
 from envparity.files import translated
 from envparity.image.wheels import script_text
 from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.tar import read_layer
-from envparity.values import LockedCondaPackage, glibc_key
+from envparity.values import BroughtDistribution, LockedCondaPackage, glibc_key
 
 _PLACEHOLDER = "/opt/anaconda1anaconda2anaconda3"
 """The prefix of packages that name none (conda-build, `PREFIX_PLACEHOLDER`)."""
 
 _INFO_LIMIT = 256 << 20
 _UNPACKED_LIMIT = 64 << 30
+_ALWAYS_ALLOWED_BYTES = 1 << 30
+_MOST_TIMES_LARGER = 200
+"""Real packages unpack to some twenty times their size; what zstd makes of zeros, to some ten thousand."""
+_MOST_PARTS = 1000
 _LONGEST_SHEBANG = 127
 _HEAD = 4
 
@@ -55,14 +63,26 @@ class Readable(Protocol):
 
 
 class Spool:
-    """One unnamed file that holds what packages unpack to, so that each content can be read when its turn comes."""
+    """
+    One unnamed file that holds what packages unpack to, so that each content can be read when its turn comes.
 
-    def __init__(self) -> None:
+    A package may unpack to so many bytes (`always_allowed_bytes`), however small it is; beyond that to a multiple of
+    its size.
+    """
+
+    def __init__(self, always_allowed_bytes: int = _ALWAYS_ALLOWED_BYTES) -> None:
+        self._always_allowed_bytes = always_allowed_bytes
+        self._most_bytes = _UNPACKED_LIMIT
         with tempfile.TemporaryFile() as unnamed:
             self.descriptor = os.dup(unnamed.fileno())
         # It lives as long as what reads from it.
         weakref.finalize(self, os.close, self.descriptor)
         self._size_bytes = 0
+
+    def begin(self, packed_bytes: int) -> None:
+        """What comes next is of a package of this size."""
+        allowed = max(self._always_allowed_bytes, _MOST_TIMES_LARGER * packed_bytes)
+        self._most_bytes = min(_UNPACKED_LIMIT, self._size_bytes + allowed)
 
     def add(self, stream: Readable) -> _Slice:
         """Keep what a stream has left."""
@@ -73,10 +93,13 @@ class Spool:
                 while left:
                     left = left[os.write(self.descriptor, left) :]
                 self._size_bytes += len(chunk)
+                if self._size_bytes > self._most_bytes:
+                    raise MalformedError(
+                        f"it unpacks to more than {_MOST_TIMES_LARGER} times its size, or all of them to more than"
+                        f" {_UNPACKED_LIMIT:,} bytes"
+                    )
         except OSError as error:
             raise translated(error, "unpack a conda package") from error
-        if self._size_bytes > _UNPACKED_LIMIT:
-            raise MalformedError(f"the conda packages unpack to more than {_UNPACKED_LIMIT:,} bytes")
         return _Slice(self, start, self._size_bytes - start)
 
 
@@ -130,6 +153,14 @@ class _Paths(msgspec.Struct, frozen=True):
     paths: tuple[_Path, ...]
 
 
+class _Index(msgspec.Struct, frozen=True):
+    """`info/index.json`: what a package says that it is."""
+
+    name: str
+    version: str
+    build: str
+
+
 class _Noarch(msgspec.Struct, frozen=True):
     type: str = ""
     entry_points: tuple[str, ...] = ()
@@ -167,7 +198,7 @@ def package_entries(
 
     The prefix stands wherever the package says that its build's own stood. Byte code is left out: it follows from the
     modules. Of a package for every Python, modules go where `python_xy` looks for them, and its entry points become
-    scripts.
+    scripts. Of a distribution that pip replaced, the files that its RECORD lists are left out, as pip removed them.
 
     Raises:
         MalformedError: it is no package, damaged, or leads out of the prefix.
@@ -188,20 +219,50 @@ def package_entries(
         if path.endswith(".pyc") and "/__pycache__/" in f"/{path}":
             continue
         place = _placed(path, python_xy) if of_python else path
+        if place in entries:
+            raise MalformedError(f"`{opened.file_name}` writes `{shown(place)}` twice")
         entries[place] = _entry(f"{prefix}/{place}", found, row, prefix, opened)
     if of_python:
         for text in opened.link.noarch.entry_points:
             name, data = _script(text, f"/{prefix}/bin/python{python_xy}", opened.file_name)
+            if f"bin/{name}" in entries:
+                raise MalformedError(f"`{opened.file_name}` writes `bin/{name}` twice")
             entries[f"bin/{name}"] = _written(f"{prefix}/bin/{name}", data, 0o755)
+    for path in _of_distributions(opened, {one.name for one in item.replaced}, python_xy if of_python else ""):
+        entries.pop(path, None)
+    refuse_through_links([(opened.file_name, entries.values())])
     record = _record(item, sorted(entries))
     stem = re.sub(r"\.(conda|tar\.bz2)$", "", item.file_name)
     entries[f"conda-meta/{stem}.json"] = _written(f"{prefix}/conda-meta/{stem}.json", record, 0o644)
     return [entries[path] for path in sorted(entries)]
 
 
+def refuse_through_links(packages: Iterable[tuple[str, Iterable[Entry]]]) -> None:
+    """
+    That nothing is written through a link that another file of these packages is (CVE-2021-29136): an engine follows it
+    to wherever it leads.
+
+    Raises:
+        MalformedError: naming the path, and the package that writes it.
+    """
+    listed = [(title, list(entries)) for title, entries in packages]
+    links = {entry.path: title for title, entries in listed for entry in entries if entry.kind == "link"}
+    for title, entries in listed:
+        for entry in entries if links else ():
+            parent = entry.path.rpartition("/")[0]
+            while parent:
+                if parent in links:
+                    raise MalformedError(
+                        f"`{title}` would write `{shown(entry.path)}` through the link `{shown(parent)}` of"
+                        f" `{links[parent]}`"
+                    )
+                parent = parent.rpartition("/")[0]
+
+
 def _opened(package: Path, file_name: str, spool: Spool) -> _Package:
     files: dict[str, _File] = {}
     try:
+        spool.begin(package.stat().st_size)
         for stream in _tars(package, file_name):
             with stream as tar:
                 for raw in read_layer(tar, layer=f"conda package `{file_name}`"):
@@ -210,16 +271,23 @@ def _opened(package: Path, file_name: str, spool: Spool) -> _Package:
                         continue
                     if entry.kind == "other":
                         raise MalformedError(f"`{file_name}` holds a device or a pipe: `{shown(entry.path)}`")
+                    if entry.path in files:
+                        raise MalformedError(f"`{file_name}` holds `{shown(entry.path)}` twice")
                     content = spool.add(raw.reader) if entry.kind == "file" else None
                     executable = bool(entry.mode & 0o111)
                     files[entry.path] = _File(entry.path, entry.kind, executable, entry.target, content)
-    except (zipfile.BadZipFile, zstandard.ZstdError, EOFError, ValueError) as error:
+    except MalformedError as error:
+        if file_name not in error.message:
+            error.inside(f"`{file_name}`")
+        raise
+    except (zipfile.BadZipFile, zstandard.ZstdError, EOFError, ValueError, NotImplementedError) as error:
         raise MalformedError(f"`{file_name}` is no sound conda package: {error}") from error
     except OSError as error:
         if error.errno is None:  # bz2 says so of damaged data
             raise MalformedError(f"`{file_name}` is no sound conda package: {error}") from error
         raise translated(error, f"read the conda package `{file_name}`") from error
     info = {path: item for path, item in files.items() if path.startswith("info/")}
+    _require_named(info, file_name)
     held = {path: item for path, item in files.items() if path not in info}
     return _Package(file_name, held, _paths(info, held, file_name), _link(info, file_name))
 
@@ -239,10 +307,13 @@ def _tars(package: Path, file_name: str) -> Iterator[Any]:
         return
     stem = file_name.removesuffix(".conda")
     with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+        if len(names) > _MOST_PARTS:
+            raise MalformedError(f"`{file_name}` has more than {_MOST_PARTS} parts")
         for part in ("info", "pkg"):
             name = f"{part}-{stem}.tar.zst"
-            if name not in archive.namelist():
-                raise MalformedError(f"`{file_name}` has no `{name}`")
+            if names.count(name) != 1:
+                raise MalformedError(f"`{file_name}` has {'no' if name not in names else 'more than one'} `{name}`")
             member = archive.open(name)
             yield _closing(zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(member), member)
 
@@ -254,6 +325,28 @@ def _said(info: dict[str, _File], name: str, file_name: str) -> bytes | None:
     if found.content.size_bytes > _INFO_LIMIT:
         raise MalformedError(f"`info/{name}` of `{file_name}` is too large")
     return found.content.read()
+
+
+def _require_named(info: dict[str, _File], file_name: str) -> None:
+    """
+    That a package is what its file is called: by that name its channel, and the lock, speak of it.
+
+    Raises:
+        MalformedError: it says that it is another one, or nothing.
+    """
+    data = _said(info, "index.json", file_name)
+    if data is None:
+        raise MalformedError(f"`{file_name}` has no `info/index.json`")
+    try:
+        said = msgspec.json.decode(data, type=_Index)
+    except msgspec.DecodeError as error:
+        raise MalformedError(f"`info/index.json` of `{file_name}` cannot be read: {error}") from error
+    stem = f"{said.name}-{said.version}-{said.build}"
+    if stem != re.sub(r"\.(conda|tar\.bz2)$", "", file_name):
+        raise MalformedError(
+            f"`{file_name}` says of itself that it is `{shown(stem)}`",
+            hint="its channel serves another package under this name: ask who keeps it",
+        )
 
 
 def _paths(info: dict[str, _File], held: dict[str, _File], file_name: str) -> tuple[_Path, ...]:
@@ -295,6 +388,8 @@ def _inside(path: str, file_name: str) -> str:
 
 
 def _placed(path: str, python_xy: str) -> str:
+    if not python_xy:
+        return path
     for start, place in (("site-packages/", site_packages(python_xy)), ("python-scripts/", "bin")):
         if path.startswith(start):
             return f"{place}/{path.removeprefix(start)}"
@@ -352,7 +447,7 @@ def in_binary(data: bytes, old: bytes, new: bytes, what: str) -> bytes:
 def _script(text: str, interpreter: str, file_name: str) -> tuple[str, bytes]:
     name, _, reference = (part.strip() for part in text.partition("="))
     module, _, function = reference.partition(":")
-    if not re.fullmatch(r"[\w.+-]+", name) or not re.fullmatch(
+    if not re.fullmatch(r"\.*[\w+-][\w.+-]*", name) or not re.fullmatch(
         r"[\w.]+:[\w.]+", f"{module.strip()}:{function.strip()}"
     ):
         raise MalformedError(f"`{file_name}` has an entry point that is none: `{shown(text)}`")
@@ -424,3 +519,55 @@ def native_needs(package: Path, file_name: str) -> Native:
         provided.update({needs.soname} - {""})
         floor = max(floor, needs.glibc_floor, key=glibc_key)
     return Native(frozenset(needed - provided), frozenset(provided), floor)
+
+
+_METADATA = re.compile(r"((?:lib/python[0-9.]+t?/)?site-packages)/([^/]+)/(?:METADATA|PKG-INFO)", re.ASCII)
+
+
+def brought(package: Path, file_name: str) -> tuple[BroughtDistribution, ...]:
+    """
+    The Python distributions whose metadata a package holds, by name, and what may be imported of each.
+
+    Raises:
+        MalformedError: it is no package, or damaged.
+    """
+    opened = _opened(package, file_name, Spool())
+    found = {}
+    for path, file in opened.files.items():
+        place = _METADATA.fullmatch(path)
+        if place is None or file.content is None or not place[2].endswith((".dist-info", ".egg-info")):
+            continue
+        words: dict[str, str] = {}
+        for key, value in headers_of(file.content.read(_INFO_LIMIT).decode("utf-8", "replace")):
+            words.setdefault(key, value)
+        if words.get("name") and words.get("version"):
+            name = normalised_name(words["name"])
+            names = tuple(_record_of(opened, place[1], place[2]).import_names())
+            found[name] = BroughtDistribution(name=name, version=words["version"], import_names=names)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _of_distributions(opened: _Package, names: Collection[str], python_xy: str) -> set[str]:
+    """Where the files of these distributions are put in the prefix, as their RECORDs list them."""
+    places = set()
+    for path, file in opened.files.items() if names else ():
+        found = _METADATA.fullmatch(path)
+        if found is None or file.content is None or not found[2].endswith(".dist-info"):
+            continue
+        headers = headers_of(file.content.read(_INFO_LIMIT).decode("utf-8", "replace"))
+        name = next((value for key, value in headers if key == "name"), "")
+        if normalised_name(name) in names:
+            rows = _record_of(opened, found[1], found[2]).rows()
+            own = [held for held in opened.files if held.startswith(f"{found[1]}/{found[2]}/")]
+            listed = [posixpath.normpath(f"{_placed(found[1] + '/', python_xy)}/{row[0]}") for row in rows]
+            places |= {*listed, *(_placed(held, python_xy) for held in own)}
+    return places
+
+
+def _record_of(opened: _Package, site: str, folder: str) -> Record:
+    """The RECORD of a distribution; where it has none, all files that the package puts beside it."""
+    held = opened.files.get(f"{site}/{folder}/RECORD")
+    if held is not None and held.content is not None:
+        return Record(held.content.read(_INFO_LIMIT).decode("utf-8", "surrogateescape"))
+    inside = (path.removeprefix(f"{site}/") for path in opened.files if path.startswith(f"{site}/"))
+    return Record("".join(f"{path},,\n" for path in inside if "," not in path and '"' not in path))

@@ -6,14 +6,17 @@ is decided here, once, for `build` (which packs them) and for `verify` (which ho
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envparity.image import app, base, conda, interpreter, serving, wheels
+from envparity.collectors.surroundings import AUTHORITIES
+from envparity.image import app, authorities, base, base_layers, conda, interpreter, model, serving, wheels
+from envparity.image.bytecode import Bytecode, Unit, of_wheel
 from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
-from envparity.values import Lock, PlannedLayer, Step, Target
+from envparity.values import Lock, PlannedLayer, Step, Target, python_xy
 
 LAYOUT = 1
 """
@@ -22,14 +25,29 @@ Whoever changes these rules raises it here and there.
 """
 
 PAPERS = "usr/share/envparity"
-MODELS = "opt/model"
+
+_OF_PYTHON = re.compile(
+    r".*\.so(?:\.[^/]*)?|.*/lib/python3\.\d+/.*\.py|.*/(?:bin/python3[^/]*|ld-linux[^/]*|ld-2[^/]*\.so)"
+)
+
+
+_AUTHORITIES = (*AUTHORITIES, "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem")
+"""Where a base may have its bundle; of Fedora the last one is the file that others link to."""
+
+
+def _is_of_python(path: str) -> bool:
+    """Whether a file of a base may be one that a Python is started with."""
+    return _OF_PYTHON.fullmatch(path) is not None and "-packages/" not in path
 
 
 @dataclass(frozen=True)
 class Supplies:
     """
     The bytes that a lock promises, at hand: `files` by sha256 (packages, wheels, artifacts), the models by name, the
-    application's folder, and the lock's own bytes.
+    application's folder, and the lock's own bytes. `known_folders` are those of the base, where they were noted.
+    `layers` brings those of a base that is an image here, by digest.
+    `bytecode` makes what goes beside the sources, where the lock asks for it; `strip` is left out of the wheels.
+    `authorities` are those of one's own, in PEM.
     """
 
     lock: Lock
@@ -38,44 +56,83 @@ class Supplies:
     files: Mapping[str, Path]
     models: Mapping[str, Path] = field(default_factory=dict)
     app: Path | None = None
+    known_folders: Mapping[str, Entry] | None = None
+    layers: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
+    bytecode: Bytecode | None = None
+    strip: tuple[str, ...] = ()
+    authorities: bytes = b""
+
+    @property
+    def compiled_by(self) -> str:
+        """The version of the Python that makes the byte code, where that is another one than the image's; else ""."""
+        if self.bytecode is None:
+            return ""
+        by = self.bytecode.compiled_by or self.bytecode.version
+        return by if by != self.target.interpreter.version else ""
 
     @functools.cached_property
     def base_entries(self) -> tuple[Entry, ...]:
-        """The lowest layer's entries; every other layer takes the headers of its parent folders from them."""
-        return tuple(base.base_entries(self.target.os_packages, self.files))
+        """
+        What the locked OS packages become: the lowest layer, of which every other takes the headers of its parent
+        folders; or what is put on top of an image, where these are what the lock knows of it.
+        """
+        packages = self.target.os_packages
+        image = self.target.image
+        if image is not None:
+            accounts = {"passwd": image.passwd, "group": image.group}
+            return tuple(base.entries_on_top(packages, self.files, self.folders, accounts))
+        return tuple(base.base_entries(packages, self.files))
 
     @functools.cached_property
     def folders(self) -> dict[str, Entry]:
         """What may be a parent in a higher layer: the folders of the base, and its links, which may not."""
+        if self.target.image is not None:
+            return {
+                each.path: Entry(
+                    each.path, "link" if each.target else "folder", each.mode, each.uid, each.gid, target=each.target
+                )
+                for each in self.target.image.folders
+            }
+        if self.known_folders is not None:
+            return dict(self.known_folders)
         return {entry.path: entry for entry in self.base_entries if entry.kind in {"folder", "link"}}
 
     @functools.cached_property
     def wheels(self) -> dict[str, list[Entry]]:
         """What each wheel puts into the environment, by the wheel's sha256; two owners of one path are refused."""
-        python = ".".join(self.target.interpreter.version.split(".")[:2])
-        found = {
-            item.wheel.sha256: wheels.wheel_entries(
-                self.files[item.wheel.sha256],
-                file_name=item.wheel.name,
-                prefix=PREFIX,
-                python_xy=python,
-                interpreter=f"/{PREFIX}/bin/python",
-            )
-            for item in self.lock.distributions
-        }
+        found = {item.wheel.sha256: self.wheel(item.wheel.sha256) for item in self.lock.distributions}
         titles = {item.wheel.sha256: f"{item.name} {item.version}" for item in self.lock.distributions}
         wheels.conflicts([("the environment", self.frame), *((titles[sha256], found[sha256]) for sha256 in found)])
         return found
 
+    def wheel(self, sha256: str) -> list[Entry]:
+        """What one wheel puts into the environment."""
+        if sha256 not in self._opened:
+            self._opened[sha256] = wheels.wheel_entries(
+                self.files[sha256],
+                file_name=next(item.wheel.name for item in self.lock.distributions if item.wheel.sha256 == sha256),
+                prefix=PREFIX,
+                python_xy=python_xy(self.target.interpreter.version),
+                interpreter=f"/{PREFIX}/bin/python",
+                strip=self.strip,
+            )
+        return self._opened[sha256]
+
+    @functools.cached_property
+    def _opened(self) -> dict[str, list[Entry]]:
+        return {}
+
     @functools.cached_property
     def conda(self) -> dict[str, list[Entry]]:
         """What each conda package puts into the prefix, by the package's sha256."""
-        python = ".".join(self.target.interpreter.version.split(".")[:2])
+        python = python_xy(self.target.interpreter.version)
         spool = conda.Spool()
-        return {
+        found = {
             item.sha256: conda.package_entries(item, self.files[item.sha256], spool, prefix=PREFIX, python_xy=python)
             for item in self.target.conda_packages
         }
+        conda.refuse_through_links((item.file_name, found[item.sha256]) for item in self.target.conda_packages)
+        return found
 
     @functools.cached_property
     def frame(self) -> list[Entry]:
@@ -83,7 +140,7 @@ class Supplies:
         found = self.target.interpreter
         if found.kind == "conda":
             return conda.frame(PREFIX)
-        python = ".".join(found.version.split(".")[:2])
+        python = python_xy(found.version)
         return wheels.venv_entries(python, found.executable.rpartition("/")[0], found.version, prefix=PREFIX)
 
     @functools.cached_property
@@ -99,39 +156,70 @@ class Supplies:
     def entries(self, layer: PlannedLayer) -> list[Entry]:
         """Everything that a layer holds, without the parents that the writer adds."""
         match layer.step:
-            case Step.BASE:
-                return list(self.base_entries)
+            case Step.BASE | Step.PACKAGES:
+                return self._compiled(self.base_entries)
+            case Step.IMAGE:
+                raise AssertionError("a layer of another image is never made of entries")
             case Step.INTERPRETER:
                 return self._interpreter_entries()
             case Step.CONDA:
                 return self._conda_entries(layer.inputs[2::2])
+            case Step.AUTHORITIES:
+                return authorities.entries(self.authorities, self._usual_authorities())
             case Step.WHEELS:
                 return self._wheel_entries(layer.inputs[2:])
             case Step.MODEL:
-                return [self._model_entry(layer.inputs[0], int(layer.inputs[1]))]
+                return model.entries(layer, self.models)
             case Step.APP:
-                return app.app_entries(self.app) if self.app is not None else []
+                return self._compiled(app.app_entries(self.app)) if self.app is not None else []
             case Step.SERVER:
-                return serving.server_entries(layer.inputs[1])
+                return self._compiled(serving.server_entries(layer.inputs[1]))
             case Step.PAPERS:
                 return self._papers()
 
+    def _usual_authorities(self) -> bytes:
+        """Those of the base, as its packages or its layers have them; none where it has none."""
+        image = self.target.image
+        if image is None:
+            return base.authorities(self.target.os_packages, self.files)
+        found = {f"/{it.path}": it for it in base_layers.files(image, self.layers, _AUTHORITIES.__contains__)}
+        held = (found[path].content for path in _AUTHORITIES if path in found)
+        return next((content for content in held if isinstance(content, bytes)), b"")
+
     def _conda_entries(self, digests: tuple[str, ...]) -> list[Entry]:
         """Of two packages that write one path, what the later one writes."""
-        once = {entry.path: entry for sha256 in digests for entry in self.conda[sha256]}
+        units = {sha256: Unit(self.conda[sha256], f"{PREFIX} {sha256}") for sha256 in digests}
+        packages = self._each_compiled(units)
+        once = {entry.path: entry for entries in packages.values() for entry in entries}
         return [once[path] for path in sorted(once)]
 
-    def _interpreter_entries(self) -> list[Entry]:
+    def python_entries(self) -> list[Entry]:
+        """The files that the image's Python is started with: those of the base, and of the interpreter."""
+        packages = [entry for package in self.conda.values() for entry in package]
+        return [*self._base_files(), *self.base_entries, *packages, *self._captured()]
+
+    def _base_files(self) -> list[Entry]:
+        """Of a base that is an image: its loader, libraries and modules of Python, and all links."""
+        image = self.target.image
+        return [] if image is None else base_layers.files(image, self.layers, _is_of_python)
+
+    def _captured(self) -> list[Entry]:
         artifact = self.target.interpreter.artifact
-        captured = [] if artifact is None else interpreter.interpreter_entries(self.files[artifact.sha256])
-        return [*captured, *self.frame]
+        return [] if artifact is None else interpreter.interpreter_entries(self.files[artifact.sha256])
+
+    def _interpreter_entries(self) -> list[Entry]:
+        return self._compiled([*self._captured(), *self.frame])
 
     def _wheel_entries(self, digests: tuple[str, ...]) -> list[Entry]:
-        return wheels.merged([(digest, self.wheels[digest]) for digest in digests])
+        return wheels.merged(list(self._each_compiled({each: of_wheel(self.wheel(each)) for each in digests}).items()))
 
-    def _model_entry(self, name: str, size_bytes: int) -> Entry:
-        place = self.models[name]
-        return Entry(f"{MODELS}/{name}", "file", 0o644, size_bytes=size_bytes, content=lambda: place.open("rb"))
+    def _compiled(self, entries: Sequence[Entry]) -> list[Entry]:
+        return list(entries) if self.bytecode is None else self.bytecode.added([Unit(entries)], self.python_entries)[0]
+
+    def _each_compiled(self, units: Mapping[str, Unit]) -> Mapping[str, Sequence[Entry]]:
+        if self.bytecode is None:
+            return {name: unit.entries for name, unit in units.items()}
+        return dict(zip(units, self.bytecode.added(list(units.values()), self.python_entries), strict=True))
 
     def _papers(self) -> list[Entry]:
         snapshot = self.files[self.lock.snapshot.sha256].read_bytes()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envparity.oci.entries import shown
 from envparity.oci.tree import Node
-from envparity.values import Change, Difference, Effect, Finding, Gap, GapKind, Severity
+from envparity.values import Change, Difference, Effect, Finding, Gap, GapKind, Lock, Severity
 
 SECTIONS = ("files", "configuration")
 """Differences of these sections say that bytes are not what they should be."""
@@ -21,6 +21,13 @@ class Evidence:
     gaps: tuple[Gap, ...] = ()
     checked: tuple[tuple[str, int], ...] = ()
     declared: tuple[str, ...] = ()
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Both; what both say of one place is said once."""
+        findings = (*self.findings, *(item for item in other.findings if item not in self.findings))
+        gaps = tuple(dict.fromkeys((*self.gaps, *other.gaps)))
+        declared = tuple(dict.fromkeys((*self.declared, *other.declared)))
+        return Evidence(findings, gaps, (*self.checked, *other.checked), declared)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,8 @@ def counterpart_finding(path: str, owner: str) -> Finding:
         effect=Effect.SILENT_NUMERIC,
         reason=f"The wheel of {owner} that trained the model is for another platform or Python than this image: what"
         " lies here is not what trained it, and no snapshot knows its files.",
-        fix="verify against the lock, which has their digests; or train on the platform that serves",
+        fix="name your own lock beside the snapshot (`--lock pylock.toml`), which has their digests; or train on the"
+        " platform that serves",
     )
 
 
@@ -115,6 +123,11 @@ def decides_code(name: str) -> bool:
     return _DECIDES_CODE.fullmatch(name) is not None
 
 
+def must_be_expected(name: str, lock: Lock) -> bool:
+    """Whether a variable that a builder set has to be what the caller of a verification expects."""
+    return decides_code(name) or name == "PATH" or name in {item.name for item in lock.settings}
+
+
 _DECIDES_CODE = re.compile(
     r"LD_.*|PYTHON(PATH|HOME|STARTUP|INSPECT|USERBASE|EXECUTABLE|PLATLIBDIR|PYCACHEPREFIX|BREAKPOINT)"
     r"|GLIBC_TUNABLES|GCONV_PATH|OPENSSL_(CONF|MODULES|ENGINES)|BASH_ENV|ENV"
@@ -124,6 +137,26 @@ _DECIDES_CODE = re.compile(
 def unread(reason: str, item: str = "") -> Gap:
     """Something that should have been looked at, and could not be."""
     return Gap(section="files", kind=GapKind.UNREAD, reason=reason, item=item)
+
+
+def not_compiled_again(count: int, version: str) -> Gap:
+    """That so many files of byte code were held against nothing, as no Python that makes such is here."""
+    return unread(
+        f"{count:,} byte-compiled files run in the place of their sources, and Python {version}, which makes such, is"
+        " not on the PATH to compile these again"
+    )
+
+
+def no_application(brought: bool, item: str) -> Gap:
+    """That the folder of the application is not at hand; of a lock that the image `brought`, nobody can have it."""
+    if brought:
+        return Gap(
+            section="files",
+            kind=GapKind.NOT_RECORDED,
+            reason="the application is in no lock: to hold it against its folder, name that with --app",
+            item=item,
+        )
+    return unread("the application is not at hand: name it with --app", item)
 
 
 def not_recorded(reason: str) -> Gap:

@@ -117,6 +117,8 @@ def _record(item: Distribution) -> Record | None:
 
 
 def _may_be_native(path: str) -> bool:
+    if path[-3:] == ".py" and ".so" not in path:
+        return False  # as most are
     base = posixpath.basename(path)
     if ".dist-info/" in path or not base:
         return False

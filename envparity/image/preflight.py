@@ -54,9 +54,11 @@ def stdlib_names(python_version: str) -> frozenset[str]:
     """
     The top-level modules that the standard library of one Python brings (`3.8` to `3.14`).
 
-    They are those of the interpreter that runs this, corrected by what releases in between added and removed.
+    They are those of the interpreter that runs this, corrected by what releases in between added and removed; of a
+    version that nobody knows ("") they are not corrected.
     """
-    wanted, ours = _xy(python_version), sys.version_info[:2]
+    ours = sys.version_info[:2]
+    wanted = _xy(python_version) if python_version else ours
     names = set(sys.stdlib_module_names)
     for release, text in _ADDED:
         if wanted < release <= ours:
@@ -136,7 +138,7 @@ def check_platform(
         lock: what is to be built.
         target: for which platform, with its base and interpreter.
         glibc: the version of the base's C library (`2.36`), empty if it has none; by default that of the target's
-            own package `libc6`.
+            own package `libc6`, or of the image that is the base.
         floors: for a wheel's file name, the highest glibc symbol version that its native files use, where it is known;
             a wheel may need more than its tag promises.
 
@@ -145,7 +147,8 @@ def check_platform(
     """
     libc = next((package.version for package in target.os_packages if package.name == "libc6"), "")
     # 1:2.36-9+deb12u10 -> 2.36
-    here = re.sub(r"^\d+:|[-+].*$", "", libc) if glibc is None else glibc
+    here = re.sub(r"^\d+:|[-+].*$", "", libc) if target.image is None else target.image.glibc
+    here = here if glibc is None else glibc
     details = [line for each in lock.distributions if (line := _mismatch(each, target, here, floors or {}))]
     if details:
         raise RefusedError(

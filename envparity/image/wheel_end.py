@@ -7,7 +7,7 @@ digest, and the caller looks at the whole wheel, whose sha256 the index promised
 
 from __future__ import annotations
 
-__all__ = ["record_sha256", "record_sha256s"]
+__all__ = ["record", "record_sha256", "record_sha256s"]
 
 import io
 from collections.abc import Callable, Sequence
@@ -45,6 +45,17 @@ def record_sha256s(
 def record_sha256(wheel: LockedWheel, *, client: Client) -> str | None:
     """
     The digest of the normalised RECORD of a wheel that lies on a server, or None where ranges do not give it.
+    """
+    text = record(wheel, client=client)
+    try:
+        return None if text is None else record_digest(text)
+    except ValueError:
+        return None
+
+
+def record(wheel: LockedWheel, *, client: Client) -> str | None:
+    """
+    The RECORD of a wheel that lies on a server, as it stands there, or None where ranges do not give it.
 
     One question for most wheels, three at the most. Every part must be of a file of the promised size, and all of one
     file, as ETag or the time of its last change say.
@@ -63,7 +74,7 @@ def record_sha256(wheel: LockedWheel, *, client: Client) -> str | None:
 
     try:
         data = zips.read_one(cast(BinaryIO, _End(fetch, wheel.size_bytes)), RECORD, wheel.name, _MOST_BYTES)
-        return record_digest(data.decode("utf-8", "surrogateescape"))
+        return data.decode("utf-8", "surrogateescape")
     except (MalformedError, IntegrityError, UnreachableError, ValueError):
         return None
 

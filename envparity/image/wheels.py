@@ -28,14 +28,14 @@ import hashlib
 import io
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from envparity.collectors.records import record_digest
 from envparity.errors import IntegrityError, MalformedError, RefusedError, UnsupportedError
-from envparity.image import zips
+from envparity.image import stripping, zips
 from envparity.oci.entries import Entry
 from envparity.values import glibc_floor
 
@@ -79,6 +79,7 @@ def wheel_entries(
     prefix: str = "opt/env",
     python_xy: str = "3.11",
     interpreter: str = "/opt/env/bin/python",
+    strip: Collection[str] = (),
 ) -> list[Entry]:
     """
     The files that a wheel puts into a virtual environment, in the order of their paths.
@@ -93,6 +94,7 @@ def wheel_entries(
         prefix: the environment's folder in the image, without a leading slash.
         python_xy: the interpreter's version, which is part of the path.
         interpreter: the absolute path that scripts begin with.
+        strip: what is left out (`stripping.KINDS`); the rows that RECORD had of it are then one file more.
 
     Raises:
         MalformedError: it is no wheel, or hostile (`zips.members` says how), or holds what another one should.
@@ -112,21 +114,29 @@ def wheel_entries(
         if entry.path in entries:
             raise MalformedError(f"wheel `{opened.file_name}` puts two files in one place: `/{entry.path}`")
         entries[entry.path] = entry
-        rows[posixpath.relpath(entry.path, site)] = row
+        rows[listed(entry.path)] = row
 
+    def listed(path: str) -> str:
+        return path[len(site) + 1 :] if path.startswith(f"{site}/") else posixpath.relpath(path, site)
+
+    kinds = stripping.found(opened.members) if strip else {}
+    left: list[tuple[str, str, str]] = []
     ours = {opened.in_info(name) for name in (*_INSTALLERS_OWN, "RECORD")}
     for member in opened.members:
         if member.name in ours or "__pycache__" in member.name.split("/"):
             continue
         path, is_script = places.of(member.name)
         row = opened.rows.get(member.name, ("", ""))
+        if kinds.get(member.name) in strip:
+            left.append((listed(path), *row))
+            continue
         expected = _expected(row[0], member.name, opened.file_name) if row[0] else None
         rewritten = _script(member, interpreter, expected) if is_script else None
         if rewritten is not None:
             put(_file(path, rewritten, 0o755), _row(rewritten))
             continue
         mode = 0o755 if is_script or member.executable else 0o644
-        content = functools.partial(member.open, expected)
+        content = zips.Content(member, expected) if member.deflated else functools.partial(member.open, expected)
         put(Entry(path=path, kind="file", mode=mode, size_bytes=member.size_bytes, content=content), row)
     for name, data in _console_scripts(opened, interpreter):
         places.refuse_reserved(f"{prefix}/bin/{name}")
@@ -135,6 +145,9 @@ def wheel_entries(
     rows[opened.in_info("RECORD")] = ("", "")
     record = _record(rows)
     entries[f"{site}/{opened.in_info('RECORD')}"] = _file(f"{site}/{opened.in_info('RECORD')}", record, 0o644)
+    if left:
+        path = f"{stripping.PLACE}/{opened.stem}.csv"
+        entries[path] = _file(path, stripping.sheet(left), 0o644)
     return [entries[path] for path in sorted(entries)]
 
 

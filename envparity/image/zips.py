@@ -9,20 +9,23 @@ header declares. The format is https://pkware.cachefly.net/webdocs/casestudies/A
 
 from __future__ import annotations
 
-__all__ = ["Member", "members", "read", "read_one", "safe"]
+__all__ = ["Content", "Member", "members", "read", "read_one", "safe"]
 
 import io
+import os
 import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from envparity.errors import IntegrityError, MalformedError, UnreachableError
+from envparity.oci.entries import Deflated
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -35,6 +38,10 @@ MOST_TIMES_LARGER = 100
 """Real wheels inflate to at most a dozen times their size; deflate can reach 1,032 times."""
 
 _CHUNK_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 18
+"""A member of so many bytes is inflated at once: most files of a wheel are, and a stream of each costs more."""
+
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -67,9 +74,40 @@ class Member:
             expected: the name of a hash algorithm and the digest that the bytes must have.
 
         Raises:
-            IntegrityError: while reading, at the end: the bytes have another size, digest or CRC than was declared.
+            IntegrityError: here or while reading, at the end: the bytes have another size, digest or CRC than was
+                declared.
         """
+        if self._is_small:
+            return io.BytesIO(_whole(self, expected)[0])
         return cast(BinaryIO, io.BufferedReader(_Inflating(self, expected), _CHUNK_BYTES))
+
+    @property
+    def _is_small(self) -> bool:
+        return max(self.size_bytes, self.stored_bytes) <= _SMALL_BYTES
+
+    def pieces(self, expected: tuple[str, bytes] | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """The inflated bytes beside the stored ones, piece by piece; checked as `open` has it."""
+        if self._is_small:
+            yield _whole(self, expected)
+            return
+        with closing(_Inflating(self, expected)) as inflating:
+            yield from inflating.pieces()
+
+
+@dataclass(frozen=True, slots=True)
+class Content(Deflated):
+    """The content of a member that is deflated; `expected` as `Member.open` has it."""
+
+    member: Member
+    expected: tuple[str, bytes] | None = None
+
+    def __call__(self) -> BinaryIO:
+        """The inflated bytes."""
+        return self.member.open(self.expected)
+
+    def pieces(self) -> Iterator[tuple[bytes, bytes]]:
+        """The same beside the stored bytes."""
+        return self.member.pieces(self.expected)
 
 
 def members(archive: Path, shown: str = "") -> tuple[Member, ...]:
@@ -308,35 +346,90 @@ def _no_file_is_a_folder(files: Iterable[str], names: set[str], shown: str) -> N
             raise MalformedError(f"`{shown}` holds `{name}` as a file and as a folder")
 
 
+def _whole(member: Member, expected: tuple[str, bytes] | None) -> tuple[bytes, bytes]:
+    """The bytes of a small member, with the declared size and digest; and those that are stored."""
+    import hashlib
+
+    from isal import isal_zlib
+
+    handle = os.open(member.archive, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = stored = os.pread(handle, member.stored_bytes, member.start)
+    finally:
+        os.close(handle)
+    if len(data) < member.stored_bytes:
+        raise _wrong(member, "is shorter than the archive declares")
+    if member.deflated:
+        inflate = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflate.decompress(data, member.size_bytes + 1)
+        except cast(type[Exception], isal_zlib.error) as error:
+            raise _wrong(member, f"cannot be inflated: {error}") from error
+        if len(data) <= member.size_bytes and not inflate.eof:
+            data += inflate.decompress(inflate.unconsumed_tail, 1)
+        if len(data) == member.size_bytes and (not inflate.eof or inflate.unused_data):
+            raise _wrong(member, "is followed by bytes that belong to nothing")
+    if len(data) != member.size_bytes:
+        raise _wrong(member, f"is {'longer' if len(data) > member.size_bytes else 'shorter'} than the archive declares")
+    if expected:
+        if hashlib.new(expected[0], data).digest() != expected[1]:
+            raise _wrong(member, f"does not have the {expected[0]} that RECORD promises")
+    elif zlib.crc32(data) != member.crc:
+        raise _wrong(member, "does not have the CRC that the archive declares")
+    return data, stored
+
+
+def _wrong(member: Member, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"`{member.name}` in `{member.archive.name}` {what}",
+        hint="the archive is damaged or was altered; do not use it",
+    )
+
+
 class _Inflating(io.RawIOBase):
     """The bytes of one member; at their end they have the declared size and digest, or reading fails."""
 
     def __init__(self, member: Member, expected: tuple[str, bytes] | None) -> None:
         import hashlib
 
+        from isal import isal_zlib  # its stubs say that `error` is an instance
+
         self._member = member
         self._stream = member.archive.open("rb")
         self._stream.seek(member.start)
         self._packed_left = member.stored_bytes
         self._left = member.size_bytes
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.deflated else None
-        self._tail = b""
+        self._broken = cast(type[Exception], isal_zlib.error)
+        self._inflate = isal_zlib.decompressobj(-zlib.MAX_WBITS) if member.deflated else None
+        self._taken: list[bytes] = []
         self._crc = 0
         self._expected = expected
         self._hash: _Hash | None = hashlib.new(expected[0]) if expected else None
-        self._checked = False
+        self._is_checked = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        if not view:
-            return 0
-        chunk = self._next(len(view))
+        chunk = self._checked(len(view)) if view else b""
+        self._taken.clear()
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+    def pieces(self) -> Iterator[tuple[bytes, bytes]]:
+        while chunk := self._checked(_PIECE_BYTES):
+            yield chunk, b"".join(self._taken)
+            self._taken.clear()
+        if self._taken:
+            yield b"", b"".join(self._taken)
+
+    def _checked(self, most: int) -> bytes:
+        """At most so many of the inflated bytes, none only at the end; the last of them only where all are right."""
+        chunk = self._next(most)
         if not chunk:
             self._check()
-            return 0
+            return b""
         if len(chunk) > self._left:
             raise self._wrong("is longer than the archive declares")
         self._left -= len(chunk)
@@ -344,37 +437,39 @@ class _Inflating(io.RawIOBase):
             self._hash.update(chunk)
         else:
             self._crc = zlib.crc32(chunk, self._crc)
-        view[: len(chunk)] = chunk
         if not self._left:
             # Checked here too, since a reader who counts bytes never asks for the end.
             if self._next(1):
                 raise self._wrong("is longer than the archive declares")
             self._check()
-        return len(chunk)
+        return chunk
 
     def _next(self, most: int) -> bytes:
         """At most `most` inflated bytes; none only at the end."""
         if self._inflate is None:
-            chunk = self._stream.read(min(most, self._packed_left))
-            self._packed_left -= len(chunk)
-            return chunk
+            return self._stored(most)
         while not self._inflate.eof:
             packed = self._inflate.unconsumed_tail
             if not packed:
-                packed = self._stream.read(min(_CHUNK_BYTES, self._packed_left))
-                self._packed_left -= len(packed)
+                packed = self._stored(_CHUNK_BYTES)
             try:
                 chunk = self._inflate.decompress(packed, most)
-            except zlib.error as error:
+            except self._broken as error:
                 raise self._wrong(f"cannot be inflated: {error}") from error
             if chunk or not packed:
                 return chunk
         return b""
 
+    def _stored(self, most: int) -> bytes:
+        packed = self._stream.read(min(most, self._packed_left))
+        self._packed_left -= len(packed)
+        self._taken.append(packed)
+        return packed
+
     def _check(self) -> None:
-        if self._checked:
+        if self._is_checked:
             return
-        self._checked = True
+        self._is_checked = True
         if self._left:
             raise self._wrong("is shorter than the archive declares")
         if self._packed_left or (self._inflate is not None and (not self._inflate.eof or self._inflate.unused_data)):
@@ -386,10 +481,7 @@ class _Inflating(io.RawIOBase):
             raise self._wrong("does not have the CRC that the archive declares")
 
     def _wrong(self, what: str) -> IntegrityError:
-        return IntegrityError(
-            f"`{self._member.name}` in `{self._member.archive.name}` {what}",
-            hint="the archive is damaged or was altered; do not use it",
-        )
+        return _wrong(self._member, what)
 
     def close(self) -> None:
         if not self.closed:

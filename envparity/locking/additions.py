@@ -7,8 +7,9 @@ chain that leads there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,11 +21,18 @@ from envparity.locking import contents
 from envparity.locking.asked import Asked
 from envparity.locking.wheels import Wheels
 from envparity.resolvers import fitting, resolve, states
-from envparity.resolvers.logins import Logins
-from envparity.resolvers.pinned import Place, find_pinned
+from envparity.resolvers.for_place import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.resolvers.resolve import Pin, Request, parsed
-from envparity.values import Added, Artifact, Basis, Distribution, Environment, LockedDistribution
+from envparity.values import (
+    Added,
+    Artifact,
+    Basis,
+    BroughtDistribution,
+    Distribution,
+    Environment,
+    LockedDistribution,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ def require_unasked(asked: Asked) -> None:
     Raises:
         UnsupportedError: one was asked for.
     """
-    for options, flag in ((asked.added, "--add"), (asked.updated, "--update"), (asked.dev_exclude, "--dev-exclude")):
+    of_resolver = ((asked.added, "--add"), (asked.updated, "--update"), (asked.serve, "--serve"))
+    for options, flag in (*of_resolver, (asked.dev_exclude, "--dev-exclude")):
         if options:
             raise UnsupportedError(
                 f"`{flag}` of a file that another tool resolved is not supported",
@@ -70,6 +79,8 @@ def planned(
     *,
     asked: Asked,
     before: Mapping[str, Added] | None = None,
+    alike: Mapping[str, str] = MappingProxyType({}),
+    fixed: Collection[str] = (),
 ) -> Plan:
     """
     The pins of what is asked for, beside these.
@@ -78,6 +89,8 @@ def planned(
         chosen: everything that is locked. One without `requires` is asked of the index.
         place: what the wheels are for.
         before: those of `chosen` that had been added or moved before.
+        alike: name -> version of what another platform of the same lock gets: it is that version here too.
+        fixed: names of those of `chosen` that `--update` does not move either.
 
     Raises:
         ConflictError: something would have to move that nobody named.
@@ -85,12 +98,14 @@ def planned(
     """
     if not asked.added and not asked.updated:
         return NOTHING
+    from envparity.resolvers.logins import Logins
+
     versions = {item.name: item.version for item in chosen}
     updates = _updates(asked.updated, versions)
     added = [parsed(text) for text in asked.added]
     held = {name: version for name, version in versions.items() if name not in updates}
     limits = tuple(_limits(chosen, updates, versions, markers))
-    _require_allowed(updates, limits, versions)
+    _require_allowed(updates, limits, fixed)
     wanted = (*map(str, added), *updates.values())
     logins = Logins(asked.environ, asked.indexes.named)
     request = Request(
@@ -98,14 +113,18 @@ def planned(
         python_version=place.python_version,
         platform_tags=fitting.platforms(place.machine, place.glibc),
         constraints=held,
-        limits=tuple(limit.text for limit in limits),
+        limits=(*(limit.text for limit in limits), *(f"{name}=={version}" for name, version in alike.items())),
         installed=[item for item in chosen if item.name in held and item.basis is Basis.INSTALLED],
         indexes=tuple(logins.address(index.url) for index in asked.indexes.order),
+        pinned={name: logins.address(index.url) for name, index in asked.indexes.pinned.items()},
     )
     try:
         pins = resolve.resolve(request, environ=asked.environ, resolver=asked.resolver)
     except ConflictError as error:
-        raise _explained(error, updates, limits, versions) from error
+        found = _explained(error, limits, versions, fixed)
+        if asked.serve not in {"", "fastapi"}:
+            found.hint += "; or `--serve fastapi`, which needs less"
+        raise found from error
     known = before or {}
     new = tuple(pin for pin in pins if pin.name not in held and pin.version != versions.get(pin.name))
     roots = {resolve.name_of(text): text for text in wanted}
@@ -117,10 +136,17 @@ def planned(
 
 
 def joined(
-    wheels: Wheels, plan: Plan, place: Place, *, asked: Asked, fetcher: Fetcher, artifacts: Iterable[Artifact]
+    wheels: Wheels,
+    plan: Plan,
+    place: Place,
+    *,
+    asked: Asked,
+    fetcher: Fetcher,
+    artifacts: Iterable[Artifact],
+    there: Iterable[BroughtDistribution] = (),
 ) -> Wheels:
     """
-    The same with the wheels of the plan.
+    The same with the wheels of the plan. `there` is what conda packages bring beside them.
 
     Raises:
         RefusedError: one has no wheel that fits. UnreachableError, IntegrityError: of what is fetched.
@@ -153,12 +179,41 @@ def joined(
         known = msgspec.structs.replace(item, state="updated" if how.before else "added", import_names=names, added=how)
         new.append(contents.with_short_names(known, needs[item.name].modules, artifacts))
     kept = [item for item in wheels.distributions if item.name not in plan.names]
+    _require_apart(new, [*kept, *there])
     return Wheels(
         distributions=tuple(sorted([*kept, *new], key=lambda item: item.name)),
         sonames=wheels.sonames.union(*(found.sonames for found in needs.values())),
         floors=wheels.floors | {item.wheel.name: needs[item.name].glibc_floor for item in locked},
         made=wheels.made,
     )
+
+
+def _require_apart(new: Iterable[LockedDistribution], kept: Sequence[LockedDistribution | BroughtDistribution]) -> None:
+    """
+    Refuse what brings the library of something that stays, built otherwise: both write the same files.
+
+    Raises:
+        RefusedError: with what asked for it.
+    """
+    from envparity.compare import families
+
+    details = [
+        f"{item.name} {item.version} ({_asked(item)}) and {other.name} {other.version}: both are `{name}`"
+        for item in new
+        for other in kept
+        for name in sorted({*item.import_names} & {*other.import_names})[:1]
+        if item.name != other.name and families.first_of(item.name) == families.first_of(other.name)
+    ]
+    if details:
+        raise RefusedError(
+            "what is added cannot lie beside what trained the model",
+            hint="do without it (another `--serve`); or train with what it requires, and take a new snapshot",
+            details=tuple(details),
+        )
+
+
+def _asked(item: LockedDistribution) -> str:
+    return f"for {', '.join(item.added.asked_by)}" if item.added is not None else "added"
 
 
 def moved(environment: Environment, locked: Iterable[LockedDistribution]) -> Environment:
@@ -217,7 +272,7 @@ def _limits(
                 yield _Limit(name, specifier, f"{item.name} {item.version}")
 
 
-def _require_allowed(updates: Mapping[str, str], limits: Iterable[_Limit], versions: Mapping[str, str]) -> None:
+def _require_allowed(updates: Mapping[str, str], limits: Iterable[_Limit], fixed: Collection[str]) -> None:
     """What one version was asked of, and something that stays does not take: the chain is known without a resolver."""
     details = []
     owners = []
@@ -229,14 +284,14 @@ def _require_allowed(updates: Mapping[str, str], limits: Iterable[_Limit], versi
     if details:
         raise ConflictError(
             f"{', '.join(f'`{text}`' for text in updates.values())} cannot be had without moving what is locked",
-            hint=_hint(owners),
+            hint=_hint(owners, fixed),
             details=tuple(sorted(details)),
             moved=tuple(owners),
         )
 
 
 def _explained(
-    error: ConflictError, updates: Mapping[str, str], limits: Sequence[_Limit], versions: Mapping[str, str]
+    error: ConflictError, limits: Sequence[_Limit], versions: Mapping[str, str], fixed: Collection[str]
 ) -> ConflictError:
     """The same, with what keeps the version that was to move, and the command that moves the rest too."""
     kept = [
@@ -244,11 +299,15 @@ def _explained(
         for limit in limits
     ]
     details = (*error.details, *sorted(kept))
-    return ConflictError(error.message, hint=_hint(error.moved) or error.hint, details=details, moved=error.moved)
+    return ConflictError(
+        error.message, hint=_hint(error.moved, fixed) or error.hint, details=details, moved=error.moved
+    )
 
 
-def _hint(moved: Sequence[str]) -> str:
+def _hint(moved: Sequence[str], fixed: Collection[str]) -> str:
     names = " ".join(f"--update {name}" for name in sorted(set(moved)))
+    if fixed and set(moved) & set(fixed):
+        return f"ask for another version; {', '.join(sorted(set(moved) & set(fixed)))} can be moved by conda alone"
     return f"ask for another version, or move these on purpose too: {names}" if names else ""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from envparity.resolvers import states
 from envparity.resolvers.indexes import Indexes
-from envparity.values import Python
+from envparity.values import Environment, Python
 
 
 def _nobody(proofs: object) -> None:
@@ -15,6 +16,12 @@ def _nobody(proofs: object) -> None:
 
 
 _PYPI_ALONE = Indexes()
+_OF_IMAGES = ("registry:", "oci:")
+
+
+def is_image(base: str) -> bool:
+    """Whether a base is the reference of an image, and no release that is assembled."""
+    return base.startswith(_OF_IMAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +42,13 @@ class Asked:
         keep: names of distributions that are used although nothing shows it.
         add_os: further packages of the base, by name, each with what it depends on.
         bundle: lay every wheel and package beside the lock.
+        bytecode: what images of it hold beside the sources, as `Lock.bytecode` has it.
         environ: what a build backend, where one is needed, is started with.
         interpreter_in: the image, or container, out of which an interpreter is captured that does not lie here.
 
         dev_exclude: what only development needs: names, or a `pyproject.toml` and one of its groups.
         added: requirements of what goes beside, and did not train the model.
+        serve: the server that an image of it will start; what that needs is added too.
         updated: names, or `NAME==VERSION`, of what is moved on purpose.
         resolver: what resolves these two, one of `resolvers.resolve.RESOLVERS`.
 
@@ -49,6 +58,7 @@ class Asked:
     Of a source that only says what should be installed:
 
         extras, groups: the parts of it that are asked for.
+        of_platform: the source as it is read for each of several platforms, by their names.
         without: names of distributions that are left out.
         interpreter: the Python that is captured, in the place of the base's own.
     """
@@ -64,15 +74,18 @@ class Asked:
     keep: Collection[str] = ()
     add_os: Collection[str] = ()
     bundle: bool = False
+    bytecode: Literal["none", "unchecked-hash"] = "unchecked-hash"
     environ: Mapping[str, str] = field(default_factory=dict)
     interpreter_in: str = ""
     dev_exclude: Collection[str] = ()
     added: Collection[str] = ()
+    serve: str = ""
     updated: Collection[str] = ()
     resolver: str = "uv"
     platforms: Sequence[str] = ()
     python_version: str = ""
     extras: Collection[str] = ()
     groups: Collection[str] = ()
+    of_platform: Mapping[str, Environment] = field(default_factory=dict)
     without: Collection[str] = ()
     interpreter: Python | None = None

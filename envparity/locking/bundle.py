@@ -8,7 +8,7 @@ import msgspec
 
 from envparity.errors import RefusedError
 from envparity.fetch import Fetcher, Wanted
-from envparity.image.supply import Mirrors, conda_wanted, package_wanted
+from envparity.image.supply import Mirrors, conda_wanted
 from envparity.lockfile import Recovered
 from envparity.values import Lock
 
@@ -22,7 +22,7 @@ def bundled(recovered: Recovered, *, fetcher: Fetcher, mirrors: Mirrors) -> Reco
         RefusedError: two of the files have one name. UnreachableError, IntegrityError: of what is fetched.
     """
     wanted: dict[str, Wanted] = {}
-    for name, item in _files(recovered.lock, mirrors):
+    for name, item in _files(recovered.lock, mirrors, fetcher):
         if name in recovered.artifacts or wanted.setdefault(name, item).sha256 != item.sha256:
             raise RefusedError(
                 f"two files of the lock are called `{name}`, and both cannot lie in one folder",
@@ -34,13 +34,15 @@ def bundled(recovered: Recovered, *, fetcher: Fetcher, mirrors: Mirrors) -> Reco
     return dataclasses.replace(recovered, lock=lock, artifacts=artifacts)
 
 
-def _files(lock: Lock, mirrors: Mirrors) -> list[tuple[str, Wanted]]:
+def _files(lock: Lock, mirrors: Mirrors, fetcher: Fetcher) -> list[tuple[str, Wanted]]:
     wheels = [
         (wheel.name, Wanted(wheel.name, (wheel.url,), wheel.sha256, wheel.size_bytes))
         for item in lock.distributions
         if item.repacked is None
         for wheel in item.wheels
     ]
-    packages = [(item.beside, package_wanted(item, mirrors)) for target in lock.targets for item in target.os_packages]
+    packages = [
+        (item.beside, mirrors(target, item, fetcher.mirrors)) for target in lock.targets for item in target.os_packages
+    ]
     conda = [(item.beside, conda_wanted(item)) for target in lock.targets for item in target.conda_packages]
     return [*wheels, *packages, *conda]

@@ -7,20 +7,19 @@ place of one of conda's is pip's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from envparity.errors import RefusedError, UnsupportedError
 from envparity.fetch import Fetcher
-from envparity.image import conda
-from envparity.image.plan import PREFIX
 from envparity.image.supply import conda_wanted
 from envparity.locking.asked import Asked
-from envparity.resolvers import conda as channels
-from envparity.resolvers import debian, interpreter, states
+from envparity.resolvers import archives, debian, interpreter, package_lists, states
 from envparity.resolvers.problems import Problem
 from envparity.values import (
     BroughtDistribution,
@@ -32,7 +31,12 @@ from envparity.values import (
     OsPackage,
     Python,
     glibc_key,
+    python_xy,
 )
+
+if TYPE_CHECKING:
+    from envparity.image import conda
+    from envparity.locking.targets import Goal
 
 
 @dataclass(frozen=True)
@@ -59,27 +63,38 @@ def installed(environment: Environment, python: Python) -> tuple[CondaPackage, .
     return packages if is_own else ()
 
 
-def require_unasked(asked: Asked) -> None:
+def require_unmoved(asked: Asked, brought: Iterable[Distribution]) -> None:
     """
-    Refuse what a resolver of distributions would decide: it does not know what conda brought.
+    Refuse to move (`--update`) what a conda package brings: a wheel in its place is another build of everything in it.
 
     Raises:
         UnsupportedError: something of that kind was asked for.
     """
-    for options, flag in ((asked.added, "--add"), (asked.updated, "--update")):
-        if options:
-            raise UnsupportedError(
-                f"`{flag}` is not supported yet for a conda environment",
-                hint="install it there, by conda or pip, and take a new snapshot",
-            )
+    names = {item.name for item in brought}
+    if not names or not asked.updated:
+        return
+    from envparity.resolvers import resolve
+
+    moved = sorted(names & {resolve.name_of(text) for text in asked.updated})
+    if moved:
+        raise UnsupportedError(
+            f"`--update {moved[0]}` is for what pip installed, and a conda package brings `{moved[0]}`",
+            hint="move it where the model is trained, by conda, and take a new snapshot",
+        )
 
 
-def without_brought(
-    distributions: Iterable[Distribution], packages: Iterable[CondaPackage]
-) -> tuple[Distribution, ...]:
-    """The distributions that no conda package brings: those of pip, editable ones, what lies on the path otherwise."""
+def divided(
+    distributions: Iterable[Distribution], packages: Collection[CondaPackage]
+) -> tuple[tuple[Distribution, ...], tuple[Distribution, ...]]:
+    """
+    The distributions that no conda package brings (those of pip, editable ones, what lies on the path otherwise), and
+    those that one does.
+    """
     brought = {(name, _plain(version)) for item in packages for name, version in item.distributions}
-    return tuple(item for item in distributions if not _is_brought(item, brought))
+    found: tuple[list[Distribution], list[Distribution]] = ([], [])
+    for item in distributions:
+        found[bool(packages) and _is_brought(item, brought)].append(item)
+    return tuple(found[0]), tuple(found[1])
 
 
 def _is_brought(item: Distribution, brought: set[tuple[str, str]]) -> bool:
@@ -93,10 +108,18 @@ def _plain(version: str) -> str:
 
 
 def recovered(
-    environment: Environment, packages: tuple[CondaPackage, ...], *, asked: Asked, fetcher: Fetcher, workplace: Path
+    environment: Environment,
+    packages: tuple[CondaPackage, ...],
+    *,
+    asked: Asked,
+    fetcher: Fetcher,
+    workplace: Path,
+    declared: bool = False,
+    states_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Conda:
     """
-    The file of each package in its channel.
+    The file of each package in its channel. Of those that a file pins (`declared`) nothing was seen anywhere: which
+    distributions they bring is read from the files themselves. `states_of` are the states of some of these by name.
 
     Raises:
         RefusedError: of one or more there is none, or its state is below what was asked for; all of them are listed.
@@ -105,29 +128,106 @@ def recovered(
     """
     if not packages:
         return Conda()
-    found = channels.locked(packages, channels.channels(packages, workplace / "channels"))
+    from envparity.resolvers import conda as channels
+    from envparity.resolvers.logins import Logins
+
+    logins = Logins(asked.environ, asked.indexes.named)
+    found = channels.locked(packages, channels.channels(packages, workplace / "channels", logins))
     problems = [item for item in found if isinstance(item, Problem)]
     if problems:
         asked.explain(states.proofs(found))
         counted = "1 conda package" if len(problems) == 1 else f"{len(problems)} conda packages"
         raise RefusedError(
             f"{counted} cannot be locked",
-            hint="settle each of them where the model is trained, and take the snapshot again",
+            hint="make the file again with the tool that it comes from"
+            if declared
+            else "settle each of them where the model is trained, and take the snapshot again",
             details=tuple(map(str, problems)),
         )
     matched = sorted((item for item in found if isinstance(item, LockedCondaPackage)), key=lambda item: item.name)
+    if declared:
+        matched = [msgspec.structs.replace(item, state=states_of.get(item.name, "declared")) for item in matched]
     states.require(states.proofs(matched), asked.require, asked.explain)
     files = fetcher.blobs([conda_wanted(item) for item in matched], "conda packages")
     natives = [_native(fetcher, item, file) for item, file in zip(matched, files, strict=True)]
     provided = frozenset[str]().union(*(native.provided for native in natives))
     importable = {item.name: item.import_names for item in environment.distributions or () if item.importable}
+    known = [_with_names(item, importable) for item in matched]
+    if not declared:
+        known = [_without_removed(item, environment.distributions or ()) for item in known]
+    else:
+        known = [_with_inside(fetcher, item, file) for item, file in zip(matched, files, strict=True)]
     return Conda(
-        packages=tuple(_with_names(item, importable) for item in matched),
+        packages=tuple(known),
         virtual=tuple(sorted(_virtual(item) for item in environment.conda_packages or () if item.virtual)),
         sonames=frozenset[str]().union(*(native.needed for native in natives)) - provided,
         provided=provided,
         glibc_floor=max((native.glibc_floor for native in natives), key=glibc_key),
     )
+
+
+def for_goal(
+    environment: Environment,
+    packages: tuple[CondaPackage, ...],
+    goal: Goal,
+    *,
+    asked: Asked,
+    fetcher: Fetcher,
+    workplace: Path,
+) -> tuple[Conda, Goal]:
+    """
+    The packages of a snapshot for one platform: its own, or where it was not made on that, the builds of the same
+    versions there, and the goal with what could not be kept. What pip replaced stays replaced.
+
+    Raises:
+        What `conda_builds.elsewhere` and `recovered` raise.
+    """
+    if goal.own or not packages:
+        return recovered(environment, packages, asked=asked, fetcher=fetcher, workplace=workplace), goal
+    from envparity.locking import conda_builds
+
+    place = goal.place
+    found = conda_builds.elsewhere(
+        environment, packages, platform=goal.platform, machine=place.machine, glibc=place.glibc, asked=asked
+    )
+    bare = msgspec.structs.replace(environment, conda_packages=(), distributions=())
+    locked = recovered(
+        bare,
+        found.packages,
+        asked=asked,
+        fetcher=fetcher,
+        workplace=workplace / goal.architecture,
+        declared=True,
+        states_of=found.states,
+    )
+    known = [_without_removed(item, environment.distributions or ()) for item in locked.packages]
+    told = replace(goal, substituted=(*goal.substituted, *found.substituted), left_out=found.left_out)
+    return replace(locked, packages=tuple(known), virtual=found.virtual), told
+
+
+def with_replaced(found: Conda, names: Collection[str]) -> Conda:
+    """The same, where pip puts others in the place of these distributions."""
+    return replace(found, packages=tuple(_divided(item, lambda one: one.name not in names) for item in found.packages))
+
+
+def _without_removed(item: LockedCondaPackage, distributions: Iterable[Distribution]) -> LockedCondaPackage:
+    """With what pip replaced or removed told apart: metadata that conda has written, and that does not lie there."""
+    installed = list(distributions)
+
+    def stays(one: BroughtDistribution) -> bool:
+        brought = {(one.name, _plain(one.version))}
+        return any(
+            (each.name, _plain(each.version)) in brought and (each.vendored_in or _is_brought(each, brought))
+            for each in installed
+        )
+
+    return _divided(item, stays)
+
+
+def _divided(item: LockedCondaPackage, stays: Callable[[BroughtDistribution], bool]) -> LockedCondaPackage:
+    kept = tuple(one for one in item.distributions if stays(one))
+    gone = tuple(one for one in item.distributions if one not in kept)
+    return msgspec.structs.replace(item, distributions=kept, replaced=gone)
 
 
 def decided(
@@ -147,17 +247,19 @@ def decided(
     Raises:
         RefusedError: the base is too old for a conda package. And what `debian.resolve_base` raises.
     """
-    index = debian.read_index(base, fetcher, architecture=architecture)
+    from envparity.image.plan import PREFIX
+
+    index = package_lists.read_index(base, fetcher, architecture=architecture)
     if glibc_key(found.glibc_floor) > glibc_key(index.release.glibc):
         raise RefusedError(
             f"the conda packages need glibc {found.glibc_floor}, and {base} has {index.release.glibc}",
-            hint=f"name a newer base with --base: {', '.join(debian.BASES)}",
+            hint=f"name a newer base with --base: {', '.join(archives.BASES)}",
         )
     needed = (sonames | found.sonames) - found.provided
     own = debian.resolve_base(base, index=index, installed=os_packages, needed_sonames=needed, add=add)
-    xy = ".".join(python.version.split(".")[:2])
+    xy = python_xy(python.version)
     kind = LockedInterpreter(kind="conda", version=python.version, executable=f"/{PREFIX}/bin/python{xy}")
-    return interpreter.Decided(kind, own.os_packages, own.substituted, own.left_out)
+    return interpreter.Decided(kind, own.os_packages, own.substituted, own.left_out, index.suites(own.os_packages))
 
 
 def _virtual(item: CondaPackage) -> str:
@@ -172,8 +274,22 @@ def _with_names(item: LockedCondaPackage, importable: dict[str, tuple[str, ...]]
     return msgspec.structs.replace(item, distributions=brought)
 
 
+def _with_inside(fetcher: Fetcher, item: LockedCondaPackage, file: Path) -> LockedCondaPackage:
+    """With the distributions whose metadata lies in its file; noted by its digest."""
+    from envparity.image import conda
+
+    key = f"conda-brought-1-{item.sha256}"
+    found = fetcher.cache.note(key, tuple[BroughtDistribution, ...])
+    if found is None:
+        found = conda.brought(file, item.file_name)
+        fetcher.cache.write_note(key, found)
+    return msgspec.structs.replace(item, distributions=found)
+
+
 def _native(fetcher: Fetcher, item: LockedCondaPackage, file: Path) -> conda.Native:
     """What its native files need; noted by its digest, since it follows from its bytes."""
+    from envparity.image import conda
+
     key = f"conda-native-1-{item.sha256}"
     noted = fetcher.cache.note(key, tuple[tuple[str, ...], tuple[str, ...], str])
     if noted is not None:

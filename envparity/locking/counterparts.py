@@ -23,8 +23,8 @@ from envparity.locking.targets import Goal
 from envparity.locking.wheels import Wheels
 from envparity.network import printable
 from envparity.resolvers import fitting, index, states
+from envparity.resolvers.for_place import find_pinned
 from envparity.resolvers.matching import tags_of
-from envparity.resolvers.pinned import find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.values import Artifact, Distribution, Environment, LeftOut, LockedDistribution
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from envparity import closure, markers
 from envparity.errors import RefusedError, UsageError
 from envparity.files import read_bytes
-from envparity.sources import Options, pyproject
 from envparity.values import Distribution, Environment, LeftOut
 
 REASON = "only development needs it"
@@ -102,6 +101,8 @@ def _named(excluded: Iterable[str], chosen: Sequence[Distribution]) -> _Named:
 
 def _of_project(path: Path, group: str, names: Collection[str], found: _Named) -> None:
     from packaging.utils import canonicalize_name
+
+    from envparity.sources import Options, pyproject  # they bring the readers of every kind of file
 
     declared = pyproject.parse(read_bytes(path, limit=16 << 20, what="pyproject.toml"), str(path), Options())
     groups: dict[str, set[str]] = {}

@@ -13,7 +13,8 @@ from envparity.image import wheel_end, wheels
 from envparity.image.supply import wheel_wanted
 from envparity.resolvers import index, repack, states
 from envparity.resolvers.indexes import Indexes
-from envparity.values import Distribution, LockedDistribution, Python
+from envparity.values import Distribution, LockedDistribution, Python, python_xy
+from envparity.words import listed
 
 
 def changed_since(chosen: list[Distribution], indexes: Indexes) -> tuple[index.Problem, ...]:
@@ -23,7 +24,8 @@ def changed_since(chosen: list[Distribution], indexes: Indexes) -> tuple[index.P
         index.Problem(
             item.name,
             item.version,
-            f"{len(paths)} of its files were changed after it was installed: {_some(paths)}",
+            f"{len(paths)} of its files were changed after it was installed:"
+            f" {listed((f'`{path}`' for path in paths), 5)}",
             "install it again, train again, and take the snapshot with --verify-files",
             "modified",
             index.reinstall(item.name, item.version, indexes.of(item.name)[0].url),
@@ -31,14 +33,6 @@ def changed_since(chosen: list[Distribution], indexes: Indexes) -> tuple[index.P
         for item, paths in changed
         if paths
     )
-
-
-def _some(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(f"`{path}`" for path in paths[:_SHOWN]) + more
-
-
-_SHOWN = 5
 
 
 def settled(
@@ -118,7 +112,7 @@ def packed(
     items: list[Distribution], taken_at: str, python: Python, workplace: Path, environ: Mapping[str, str]
 ) -> tuple[states.Found, ...]:
     """Wheels of what no index serves, each looked through as `build` will."""
-    xy = ".".join(python.version.split(".")[:2])
+    xy = python_xy(python.version)
 
     def sound(item: states.Found) -> states.Found:
         if not isinstance(item, LockedDistribution):

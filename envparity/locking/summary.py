@@ -18,6 +18,7 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
     """
     several = len(lock.targets) > 1
     what, how, chosen = _of_all(lock, verbose)
+    how += _unseen(lock, environment)
     targets: list[str] = []
     for target in lock.targets:
         header, replaced, named, left_out = _of_target(lock, target, verbose, environment)
@@ -27,6 +28,8 @@ def summary(lock: Lock, *, verbose: bool = False, environment: Environment | Non
         lines = [count, *what, *how, *chosen, *targets]
     else:
         lines = [*header, *what, *replaced, *how, *named, *chosen, *left_out]
+    lines += _code(lock)
+    lines += [f"  images serve by {lock.serve}, unless `build --serve` says otherwise"] if lock.serve else []
     wrapped = textwrap.TextWrapper(80, subsequent_indent="    ", break_on_hyphens=False)
     return [part for line in lines for part in wrapped.wrap(line)]
 
@@ -52,12 +55,37 @@ def _of_all(lock: Lock, verbose: bool) -> tuple[list[str], list[str], list[str]]
         for item in target.conda_packages
         if item.state == "matched"
     ]
-    declared = sum(item.state == "declared" for item in lock.distributions)
+    declared = sum(item.state == "declared" for item in states.of_lock(lock))
     if declared:
         known.append(f"  declared: {declared} as the source pins them; nothing proves that they trained the model")
     resolved = [f"{item.name} {item.version}" for item in lock.distributions if item.state == "resolved"]
     chosen = [f"  resolved: {len(resolved)} that the source does not pin: {', '.join(resolved)}"] if resolved else []
     return lines, known, chosen
+
+
+def _unseen(lock: Lock, environment: Environment | None) -> list[str]:
+    """
+    Of how many that are locked as published nobody has looked at the installed files: RECORD says the same of a module
+    that was edited by hand.
+    """
+    if environment is None or environment.origin.kind != "live":
+        return []
+    nobody = {item.name for item in environment.distributions or () if item.importable and item.modified is None}
+    unseen = [it.name for it in lock.distributions if it.state in {"matched", "proven"} and it.name in nobody]
+    if not unseen:
+        return []
+    which = unseen[0] if len(unseen) == 1 else f"{len(unseen)} distributions"
+    return [f"  not known: whether files of {which} were edited by hand; `snapshot --verify-files` tells"]
+
+
+def _code(lock: Lock) -> list[str]:
+    """Which code images will name as theirs."""
+    code = lock.code
+    if code is None:
+        return []
+    commit = f"commit {code.commit[:12]}" if code.commit else ""
+    changed = "with changes on top" if code.dirty else ""
+    return [f"  code: {', '.join(filter(None, (code.url, commit, changed)))}"]
 
 
 def _of_target(
@@ -67,9 +95,12 @@ def _of_target(
     interpreter, here = target.interpreter, platforms.selected(lock, target.platform).distributions
     which = f"{target.platform}: " if len(lock.targets) > 1 else ""
     header = [
-        f"{which}{states.counted(len(here))}, {len(target.os_packages)} OS packages of {target.base},"
+        f"{which}{states.counted(len(here))}, {_packages(target)},"
         f" Python {interpreter.version} ({_KINDS.get(interpreter.kind, interpreter.kind)})"
     ]
+    if target.image is not None:
+        size_bytes = sum(layer.size_bytes for layer in target.image.layers)
+        header.append(f"  base: {target.image.digest}, {len(target.image.layers)} layers of {size_bytes / 1e6:,.1f} MB")
     if target.conda_packages:
         header.insert(0, f"{len(target.conda_packages)} conda packages of {', '.join(_channels(target))}, and")
     lines = [
@@ -77,7 +108,12 @@ def _of_target(
         for item in target.substituted
         if item.kind in {"python", "base"}
     ]
-    replaced = [item for item in target.substituted if item.kind not in {"python", "base"}]
+    lines += [
+        f"  substituted: {item.name} {item.before} -> {item.after} (conda): {item.reason}"
+        for item in target.substituted
+        if item.kind == "conda-package"
+    ]
+    replaced = [item for item in target.substituted if item.kind not in {"python", "base", "conda-package"}]
     if replaced:
         lines.append(f"  substituted: {len(replaced)} OS packages that are not there in the snapshot's version")
     telling = [item for item in replaced if verbose or item.name.startswith(_TELLING)]
@@ -89,6 +125,12 @@ def _of_target(
             " trained the model"
         )
         lines += [f"    {item.name} {item.version}: {item.wheel.name}" for item in counterparts if verbose]
+    lines += _of_conda(target, verbose)
+    lines += [
+        f"  left out: {one.name} {one.version} of the conda package {item.name}: pip replaced or removed it"
+        for item in target.conda_packages
+        for one in item.replaced
+    ]
     named = [f"  added: {name} and what it depends on" for name in target.added_os]
     unused = [item for item in target.left_out if item.reason == used.REASON]
     named += _unused(unused, environment)
@@ -102,6 +144,35 @@ def _of_target(
         if item not in unused and (verbose or item not in packages)
     ]
     return header, lines, named, rest
+
+
+def _of_conda(target: Target, verbose: bool) -> list[str]:
+    """The conda packages that nobody trained with, or that rattler chose."""
+    by_state = {
+        state: [item for item in target.conda_packages if item.state == state] for state in ("counterpart", "resolved")
+    }
+    lines = []
+    for state, items in by_state.items():
+        told = {
+            "counterpart": f"counterparts: {len(items)} conda packages of the same versions for {target.platform},"
+            " which are not what trained the model",
+            "resolved": f"resolved: {len(items)} conda packages that nobody pins:"
+            f" {', '.join(f'{item.name} {item.version}' for item in items)}",
+        }
+        lines += [f"  {told[state]}"] if items else []
+        if state == "counterpart" and verbose:
+            lines += [f"    {item.name} {item.version}: {item.file_name}" for item in items]
+    return lines
+
+
+def _packages(target: Target) -> str:
+    """How many packages of the operating system there are, and of which base."""
+    count = f"{len(target.os_packages)} OS packages"
+    if target.image is None:
+        return f"{count} of {target.base}"
+    name = target.base.partition("@")[0] if target.lies_in_registry else "an image beside the lock"
+    on_top = f"{count} on top of the " if target.os_packages else ""
+    return f"{on_top}{len(target.image.packages)}{'' if on_top else ' OS packages'} of {name}"
 
 
 def _unused(items: list[LeftOut], environment: Environment | None) -> list[str]:

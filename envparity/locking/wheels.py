@@ -66,6 +66,14 @@ def recovered(
     """
     named, everything = repack.ask(asked.repacked, chosen)
     sought = [item for item in chosen if item.name not in named]
+    installed = {item.name: item for item in chosen}
+    told: dict[str, Native] = {}
+
+    def tell(item: LockedDistribution) -> None:
+        found = contents.tell(item, fetcher, installed[item.name])
+        if found is not None:
+            told[item.wheel.sha256] = found
+
     found: tuple[states.Found, ...] = index.find_wheels(
         sought,
         client=fetcher.client,
@@ -75,6 +83,7 @@ def recovered(
         prove=lambda item: proof.record_of(fetcher, item),
         progress=fetcher.progress,
         pages=fetcher.pages,
+        meanwhile=tell,
     )
     recorded = {item.name: item.record_sha256 for item in chosen}
     # What is to be packed where the index has another file of the same name, only its RECORD can tell.
@@ -84,7 +93,8 @@ def recovered(
     matched = proof.settled((*proof.changed_since(sought, asked.indexes), *found), asked.explain, everything)
     if prove:
         states.require(states.proofs(matched), asked.require, asked.explain)
-    left = [item for item in chosen if item.name not in {found.name for found in matched}]
+    names = {item.name for item in matched}
+    left = [item for item in chosen if item.name not in names]
     packed = proof.packed(left, environment.origin.taken_at, python, workplace, asked.environ)
     distributions = proof.settled((*matched, *packed), asked.explain)
     states.require(states.proofs(distributions), asked.require, asked.explain)
@@ -92,8 +102,9 @@ def recovered(
     needs, fetched = contents.of_all(
         distributions,
         fetcher=fetcher,
-        installed={item.name: item for item in chosen},
+        installed=installed,
         places={item.name: made[item.wheel.name] for item in distributions if item.wheel.name in made},
+        told=told,
     )
     proof.refuse_others(distributions, fetched, recorded, asked.explain)
     return Wheels.of(distributions, needs, artifacts=environment.artifacts or (), made=made)

@@ -25,6 +25,7 @@ from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.extent import Extent
 from envparity.oci.image import BuiltImage, Image, load_image, read_blob
 from envparity.oci.layout import choose, descriptor_of, manifests, require_blob, require_platform
+from envparity.oci.pack import Remade, Where, place_of
 from envparity.oci.spec import (
     CONFIG_LIMIT,
     DOCKER_CONFIG,
@@ -385,12 +386,15 @@ def _members(image: BuiltImage, name: str) -> Collection[Entry]:
     return entries.values()
 
 
-def _checked(descriptor: Descriptor, blob: Path) -> Callable[[], BinaryIO]:
+def _checked(descriptor: Descriptor, blob: Where) -> Callable[[], BinaryIO]:
     """Open a blob that raises IntegrityError at its end when it is not what was promised."""
 
-    def opened() -> BinaryIO:
-        with blob.open("rb") as stream:
+    def checked() -> BinaryIO:
+        if isinstance(blob, Remade):  # which checks itself while it is read
+            return blob.open()
+        place = place_of(blob)
+        with place.open("rb") as stream:
             require_blob(stream, descriptor)
-        return blob.open("rb")
+        return place.open("rb")
 
-    return opened
+    return checked

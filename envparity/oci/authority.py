@@ -15,13 +15,13 @@ import ipaddress
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from envparity.errors import IntegrityError, MalformedError, UnreachableError
-from envparity.network import Client, address_fault, is_loopback, printable
-from envparity.oci.credentials import DOCKER_HUB, Login
+from envparity.network import Client, Response, address_fault, is_loopback, printable
+from envparity.oci.credentials import DOCKER_HUB, IDENTITY, Login
 
 _TOKEN_LIMIT = 1 << 20
 _TOKEN_WITHIN_S = 30.0
@@ -48,10 +48,24 @@ class Authority:
         self._client = client
         self._base = base
         self._scopes = [scope]
+        self._reads: list[str] = []
+        self._dropped: set[str] = set()
         self._writes = writes
         self._find_login = login
         self._lock = threading.Lock()
         self._header = ""
+
+    def also_reads(self, repository: str) -> None:
+        """
+        Ask for the right to read another repository too, which mounting a blob from there takes: many registries begin
+        an upload where it is missing, and never say what they lacked. Where the place of tokens refuses, it is dropped.
+        """
+        with self._lock:
+            scope = f"repository:{repository}:pull"
+            if scope not in self._reads and scope not in self._dropped:
+                self._reads.append(scope)
+                if self._header.startswith("Bearer "):
+                    self._header = ""
 
     @property
     def header(self) -> str:
@@ -75,8 +89,10 @@ class Authority:
             challenges = _challenges(challenge)
             login = self._find_login()
             if "bearer" in challenges and not used.startswith("Bearer "):
-                self._header = "Bearer " + self._token(challenges["bearer"], login)
+                self._header = "Bearer " + self._granted(challenges["bearer"], login)
                 return True
+            if login is not None and login.user == IDENTITY:
+                return False  # it can be exchanged for a token, and is no password
             if "basic" in challenges and "bearer" not in challenges and login is not None and not used:
                 self._header = login.basic
                 return True
@@ -88,27 +104,39 @@ class Authority:
             if self._header == used and used.startswith("Bearer "):
                 self._header = ""
 
+    def _granted(self, challenge: dict[str, str], login: Login | None) -> str:
+        try:
+            return self._token(challenge, login)
+        except UnreachableError:
+            if not self._reads:
+                raise
+            self._dropped.update(self._reads)
+            self._reads.clear()
+            return self._token(challenge, login)
+
     def _token(self, challenge: dict[str, str], login: Login | None) -> str:
         realm = challenge.get("realm", "")
         _require_realm(realm, self._base, secret=login is not None)
         asked = [pair for pair in parse_qsl(urlsplit(realm).query) if pair[0] not in {"scope", "service"}]
         given = challenge.get("scope", "").split()
         if self._writes:
-            begun = [scope.rpartition(":")[0] for scope in self._scopes]
-            self._scopes += [scope for scope in given if scope.rpartition(":")[0] not in begun]
-            given = self._scopes[:_MOST_SCOPES]
+            self._scopes += _others(given, self._scopes)
+            given = [*self._scopes, *_others(self._reads, self._scopes)][:_MOST_SCOPES]
         asked += [("scope", scope) for scope in given or self._scopes]
         if challenge.get("service"):
             asked.append(("service", challenge["service"]))
-        address = urlsplit(realm)._replace(query=urlencode(asked), fragment="").geturl()
-        answer = self._client.get(
-            address,
-            accept="application/json",
-            limit=_TOKEN_LIMIT,
-            headers={"authorization": login.basic} if login is not None else None,
-            good=frozenset({200, 401, 403}),
-            within_s=_TOKEN_WITHIN_S,
-        )
+        if login is not None and login.user == IDENTITY:
+            answer = self._exchanged(realm, asked, login)
+        else:
+            address = urlsplit(realm)._replace(query=urlencode(asked), fragment="").geturl()
+            answer = self._client.get(
+                address,
+                accept="application/json",
+                limit=_TOKEN_LIMIT,
+                headers={"authorization": login.basic} if login is not None else None,
+                good=frozenset({200, 401, 403}),
+                within_s=_TOKEN_WITHIN_S,
+            )
         host = urlsplit(self._base).netloc
         if answer.status != 200:
             raise _refused(host, login)
@@ -124,6 +152,31 @@ class Authority:
             raise MalformedError(f"{printable(realm)} answers without a token for {host}")
         return token
 
+    def _exchanged(self, realm: str, asked: list[tuple[str, str]], login: Login) -> Response:
+        """
+        What an identity token is exchanged for
+        (https://distribution.github.io/distribution/spec/auth/oauth/): it goes in the body of a request, in no address.
+        """
+        scopes = " ".join(value for name, value in asked if name == "scope")
+        more = [pair for pair in asked if pair[0] != "scope"]
+        form = [*more, ("scope", scopes), ("grant_type", "refresh_token"), ("client_id", "envparity")]
+        data = urlencode([*form, ("refresh_token", login.secret)]).encode()
+        return self._client.send(
+            "POST",
+            urlsplit(realm)._replace(query="", fragment="").geturl(),
+            good=frozenset({200, 400, 401, 403}),
+            headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
+            body=lambda: iter((data,)),
+            size_bytes=len(data),
+            limit=_TOKEN_LIMIT,
+        )
+
+
+def _others(scopes: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The scopes of repositories that no known one is for."""
+    begun = {scope.rpartition(":")[0] for scope in known}
+    return [scope for scope in scopes if scope.rpartition(":")[0] not in begun]
+
 
 def refused(base: str, login: Login | None) -> UnreachableError:
     """The error for a registry that wants other credentials than there are."""
@@ -135,9 +188,8 @@ def _refused(host: str, login: Login | None) -> UnreachableError:
         return UnreachableError(
             f"{host} wants credentials, and there are none for it", hint=f"log in first: `docker login {host}`"
         )
-    return UnreachableError(
-        f"{host} refuses the login of `{login.user}`", hint=f"check its rights, or log in again: `docker login {host}`"
-    )
+    who = "its identity token" if login.user == IDENTITY else f"the login of `{login.user}`"
+    return UnreachableError(f"{host} refuses {who}", hint=f"check its rights, or log in again: `docker login {host}`")
 
 
 def _challenges(header: str) -> dict[str, dict[str, str]]:

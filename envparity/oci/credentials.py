@@ -1,25 +1,25 @@
 """
-Who we are to a registry: what `docker login` left in its `config.json`, or what a credential helper answers.
+Who we are to a registry: what `docker login` or `podman login` left in its file, or what a credential helper answers.
 
-The file: https://docs.docker.com/reference/cli/docker/login/; the helpers' protocol:
+Docker's file: https://docs.docker.com/reference/cli/docker/login/; the helpers' protocol:
 https://github.com/docker/docker-credential-helpers. A helper is the user's own program, and is started only where the
 user's file names it.
 """
 
 from __future__ import annotations
 
-__all__ = ["Login", "login_for"]
+__all__ = ["IDENTITY", "Login", "login_for"]
 
 import base64
 import binascii
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from envparity.errors import MalformedError, UnreachableError, UnsupportedError
+from envparity.errors import MalformedError, UnreachableError
 from envparity.files import read_bytes
 from envparity.network import Login
 from envparity.process import Command, run
@@ -36,24 +36,52 @@ _HELPER_NAMES = (
 _HELPER_PREFIXES = ("AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "IDENTITY_")
 
 
-def login_for(host: str, environ: Mapping[str, str]) -> Login | None:
+IDENTITY = "<token>"
+"""The user of an identity token, as helpers answer it: its secret is exchanged, and is no password."""
+
+
+def login_for(host: str, environ: Mapping[str, str], repository: str = "") -> Login | None:
     """
-    The login that the user's own configuration has for a registry's `host[:port]`; None where it has none.
+    The login that the user's own configuration has for a registry's `host[:port]`; None where it has none. That of an
+    identity token has the user `IDENTITY`.
 
     Args:
-        environ: DOCKER_CONFIG or HOME say where the configuration lies, PATH where a helper does.
+        environ: REGISTRY_AUTH_FILE, DOCKER_CONFIG, HOME and XDG_RUNTIME_DIR say where the configuration lies, PATH
+            where a helper does.
+        repository: what is asked for there; a login of podman may be for a part of a registry alone.
 
     Raises:
         MalformedError: the configuration is not what `docker login` writes. UnreachableError: its helper fails.
-        UnsupportedError: an identity token, which only an OAuth2 exchange could use.
     """
-    place = _place(environ)
-    if place is None:
-        return None
+    found = (_login_in(place, host, repository if ours else "", environ) for place, ours in _places(environ))
+    return next((login for login in found if login is not None), None)
+
+
+def _places(environ: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
+    """
+    The files that may have a login, and whether each is podman's, whose keys may name repositories
+    (https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md).
+    """
+    home, runtime = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR", "")
+    settings = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
+    docker = environ.get("DOCKER_CONFIG") or (f"{home}/.docker" if home else "")
+    named = (
+        (environ.get("REGISTRY_AUTH_FILE", ""), True),
+        (f"{docker}/config.json" if docker else "", False),
+        (f"{runtime}/containers/auth.json" if runtime else "", True),
+        (f"{settings}/containers/auth.json" if settings else "", True),
+    )
+    return ((Path(name), of_podman) for name, of_podman in named if name and Path(name).is_file())
+
+
+def _login_in(place: Path, host: str, repository: str, environ: Mapping[str, str]) -> Login | None:
     config = _config(place)
-    names = (
+    names: tuple[str, ...] = (
         _HUB_NAMES if host == DOCKER_HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
     )
+    own = "docker.io" if host == DOCKER_HUB else host
+    parts = repository.split("/") if repository else []
+    names = (*("/".join([own, *parts[:count]]) for count in range(len(parts), 0, -1)), *names)
     helpers = config.get("credHelpers", {})
     helper = next((helpers[name] for name in names if name in helpers), None)
     for name in names:
@@ -61,13 +89,8 @@ def login_for(host: str, environ: Mapping[str, str]) -> Login | None:
         if isinstance(entry, dict) and (entry.get("identitytoken") or entry.get("auth")) and helper is None:
             return _of_entry(entry, host, place)
     helper = helper or config.get("credsStore")
-    return _of_helper(str(helper), names[0], host, place, environ) if helper else None
-
-
-def _place(environ: Mapping[str, str]) -> Path | None:
-    folder = environ.get("DOCKER_CONFIG") or (f"{environ['HOME']}/.docker" if environ.get("HOME") else "")
-    place = Path(folder, "config.json")
-    return place if folder and place.is_file() else None
+    server = _HUB_NAMES[0] if host == DOCKER_HUB else host
+    return _of_helper(str(helper), server, host, place, environ) if helper else None
 
 
 def _config(place: Path) -> dict[str, Any]:
@@ -83,10 +106,7 @@ def _config(place: Path) -> dict[str, Any]:
 
 def _of_entry(entry: Mapping[str, Any], host: str, place: Path) -> Login:
     if entry.get("identitytoken"):
-        raise UnsupportedError(
-            f"the login for {host} in `{place}` is an identity token, which is not supported yet",
-            hint=f"log in with a user name and an access token: `docker login {host}`",
-        )
+        return Login(IDENTITY, str(entry["identitytoken"]))
     try:
         text = base64.b64decode(str(entry["auth"]), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
@@ -121,9 +141,4 @@ def _of_helper(helper: str, server: str, host: str, place: Path, environ: Mappin
         user, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError(f"`docker-credential-{helper}` does not answer as a credential helper does") from error
-    if user == "<token>":
-        raise UnsupportedError(
-            f"the login for {host} is an identity token, which is not supported yet",
-            hint=f"log in with a user name and an access token: `docker login {host}`",
-        )
     return Login(user, secret) if user or secret else None

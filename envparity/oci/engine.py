@@ -191,6 +191,10 @@ def _as_ours(error: Exception, host: str, timeout_s: float) -> EnvparityError:
         return UnreachableError(
             f"nobody answers at {host}: the connection is refused", hint="start the engine, or set DOCKER_HOST"
         )
+    if "invalid bind address" in said.lower():  # the SDK's word for what it cannot take apart
+        return UsageError(
+            f"DOCKER_HOST is `{shown(host)}`, which is no address of an engine", hint=f"such as {DEFAULT_HOST}"
+        )
     if isinstance(error, ValueError):
         return _no_engine(host, "it does not speak JSON")
     return UnreachableError(f"cannot reach the engine at {host}: {shown(said)}", hint="is it running? `docker version`")

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-__all__ = ["Entry", "Kind", "content_sha256", "normal", "shown"]
+__all__ = ["Deflated", "Entry", "Kind", "content_sha256", "normal", "shown"]
 
 import hashlib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from envparity.errors import MalformedError
 
 Kind = Literal["file", "folder", "link", "hardlink", "other"]
+
+
+class Deflated(ABC):
+    """The content of a file that lies as a raw deflate stream (RFC 1951) in an archive."""
+
+    @abstractmethod
+    def __call__(self) -> BinaryIO:
+        """Open it inflated, as any content."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[tuple[bytes, bytes]]:
+        """
+        What it inflates to beside the bytes of the stream, piece by piece, each side in its order. Raises at its end
+        where the two do not belong to each other.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["Extent"]
+__all__ = ["Extent", "Placed"]
 
 import io
 import os
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from envparity.errors import IntegrityError
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Bytes that are read by their place."""
+
+    size_bytes: int
+
+    def at(self, position: int, size: int, /) -> bytes:
+        """At most `size` bytes from a position on; none at the end alone."""
 
 
 class Extent(io.RawIOBase):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["BuiltImage", "Image", "Layer", "Place", "assemble", "load_image", "read_blob"]
+__all__ = [
+    "BuiltImage",
+    "BuiltIndex",
+    "Image",
+    "Layer",
+    "Place",
+    "assemble",
+    "at_hand",
+    "load_image",
+    "read_blob",
+    "together",
+]
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from envparity.codec import canonical
@@ -17,19 +28,21 @@ from envparity.oci.spec import (
     CONFIG_TYPES,
     MANIFEST_LIMIT,
     OCI_CONFIG,
+    OCI_INDEX,
     OCI_MANIFEST,
     Config,
     Descriptor,
     Manifest,
     digest_of,
     parse_config,
+    parse_index,
     parse_manifest,
     parse_platform,
     split_digest,
 )
 
 if TYPE_CHECKING:
-    from envparity.oci.pack import BuiltLayer
+    from envparity.oci.pack import BuiltLayer, Where
 
 CREATED = "1970-01-01T00:00:01Z"
 """The second of every member's time, and no other: the same lock gives the same image at any time."""
@@ -57,7 +70,7 @@ class Layer:
 class Image:
     """
     An image that was found in a place. Its manifest and config have been checked against their digests; its layers are
-    checked while they are read.
+    checked while they are read. `within` is the digest of the index that its reference led to, where one did.
     """
 
     reference: str
@@ -67,6 +80,7 @@ class Image:
     manifest_bytes: bytes
     config_bytes: bytes
     place: Place
+    within: str = ""
 
     @property
     def name(self) -> str:
@@ -78,6 +92,12 @@ class Image:
     def platform(self) -> str:
         """`linux/amd64`."""
         return "/".join(part for part in (self.config.os, self.config.architecture, self.config.variant) if part)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its config."""
+        runtime = self.config.config
+        return dict((runtime.labels if runtime else None) or {})
 
     @property
     def variables(self) -> dict[str, str]:
@@ -111,7 +131,7 @@ class BuiltImage:
 
     config_bytes: bytes
     manifest_bytes: bytes
-    layers: tuple[tuple[Descriptor, Path], ...]
+    layers: tuple[tuple[Descriptor, Where], ...]
     platform: str
 
     @property
@@ -120,9 +140,56 @@ class BuiltImage:
         return digest_of(self.manifest_bytes)
 
     @property
+    def line(self) -> dict[str, object]:
+        """How an index names it."""
+        platform = parse_platform(self.platform)
+        named = {"architecture": platform.architecture, "os": platform.os}
+        if platform.variant:
+            named["variant"] = platform.variant
+        return {
+            "mediaType": OCI_MANIFEST,
+            "digest": self.digest,
+            "size": len(self.manifest_bytes),
+            "platform": named,
+        }
+
+    @property
     def config_digest(self) -> str:
         """What Docker calls the image ID."""
         return digest_of(self.config_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIndex:
+    """Images of one lock for several platforms, and the index by which an engine finds its own."""
+
+    index_bytes: bytes
+    images: tuple[BuiltImage, ...]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the index: the name of all of them."""
+        return digest_of(self.index_bytes)
+
+
+def together(images: Sequence[BuiltImage]) -> BuiltIndex:
+    """
+    An index of images (https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md), in their order. It
+    says of itself what all of them say. Equal arguments give equal bytes.
+    """
+    parsed = (parse_manifest(image.manifest_bytes, what="manifest of the new image") for image in images)
+    said: list[Mapping[str, str]] = [manifest.annotations or {} for manifest in parsed]
+    document: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [image.line for image in images],
+    }
+    shared = {key: value for key, value in said[0].items() if all(each.get(key) == value for each in said)}
+    if shared:
+        document["annotations"] = shared
+    index_bytes = canonical(document)
+    parse_index(index_bytes, what="index of the new images")
+    return BuiltIndex(index_bytes, tuple(images))
 
 
 def assemble(
@@ -132,6 +199,7 @@ def assemble(
     platform: str = "linux/amd64",
     *,
     created: str = CREATED,
+    beneath: Sequence[Mapping[str, object]] = (),
 ) -> BuiltImage:
     """
     Make config and manifest for some layers. Equal arguments give equal bytes.
@@ -142,6 +210,7 @@ def assemble(
             `Labels`, `ExposedPorts`, `Healthcheck`; what is empty is left out.
         annotations: of the manifest.
         platform: `linux/amd64`.
+        beneath: the history of an image whose layers are the lowest, line by line; these have no history of their own.
     """
     target = parse_platform(platform)
     document: dict[str, object] = {
@@ -151,7 +220,10 @@ def assemble(
         "config": {key: value for key, value in config.items() if value not in (None, "", [], (), {})},
         "rootfs": {"type": "layers", "diff_ids": [layer.packed.diff_id for layer in layers]},
         # "Each array item describes one layer" (config.md): scanners and `docker history` count on it.
-        "history": [{"created": created, "created_by": layer.history} for layer in layers],
+        "history": [
+            *(dict(line) for line in beneath),
+            *({"created": created, "created_by": layer.history} for layer in layers if layer.history),
+        ],
     }
     if target.variant:
         document["variant"] = target.variant
@@ -172,6 +244,34 @@ def assemble(
     parsed = parse_manifest(manifest_bytes, what="manifest of the new image")
     paths = (layer.path for layer in layers)
     return BuiltImage(config_bytes, manifest_bytes, tuple(zip(parsed.layers, paths, strict=True)), platform)
+
+
+@dataclass(frozen=True, slots=True)
+class _AtHand:
+    """The blobs of an image that was made here; whoever made them knows their digests."""
+
+    image: BuiltImage
+
+    far = True
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        documents = {digest_of(data): data for data in (self.image.manifest_bytes, self.image.config_bytes)}
+        if digest in documents:
+            return io.BytesIO(documents[digest])
+        for descriptor, where in self.image.layers:
+            if descriptor.digest == digest:
+                if callable(where):  # to be fetched, which nobody does for a look
+                    raise FileNotFoundError(f"the blob {digest} is not on this machine")
+                from envparity.oci.pack import opened  # whoever only reads an image needs nothing that packs
+
+                return opened(where)
+        raise IntegrityError(f"the new image has no blob {digest}")
+
+
+def at_hand(built: BuiltImage, reference: str) -> Image:
+    """An image that was made here as one that was found, to be read before it lies anywhere."""
+    descriptor = Descriptor(media_type=OCI_MANIFEST, digest=built.digest, size_bytes=len(built.manifest_bytes))
+    return load_image(_AtHand(built), reference, descriptor)
 
 
 def read_blob(place: Place, descriptor: Descriptor, *, limit: int, what: str) -> bytes:

@@ -5,7 +5,7 @@ OCI image layouts: a folder with `oci-layout`, `index.json` and blobs named by t
 
 from __future__ import annotations
 
-__all__ = ["Layout", "choose", "manifests", "open_layout", "write_layout"]
+__all__ = ["Layout", "add_documents", "choose", "manifests", "open_layout", "write_index", "write_layout"]
 
 import contextlib
 import errno
@@ -13,24 +13,33 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from envparity import files
 from envparity.codec import canonical
-from envparity.errors import IntegrityError, MalformedError, UnreachableError, UnsupportedError, UsageError
+from envparity.errors import (
+    EnvparityError,
+    IntegrityError,
+    MalformedError,
+    UnreachableError,
+    UnsupportedError,
+    UsageError,
+)
 from envparity.oci.entries import shown
 from envparity.oci.extent import Extent
-from envparity.oci.image import BuiltImage, Image, Place, load_image, read_blob
+from envparity.oci.image import BuiltImage, BuiltIndex, Image, Place, load_image, read_blob
+from envparity.oci.pack import Remade, Where, opened
 from envparity.oci.spec import (
+    CONFIG_TYPES,
     INDEX_TYPES,
     MANIFEST_LIMIT,
     MANIFEST_TYPES,
     NOTHING,
     OCI_INDEX,
-    OCI_MANIFEST,
     REF_NAME,
     Descriptor,
     Index,
@@ -38,6 +47,7 @@ from envparity.oci.spec import (
     digest_of,
     parse_index,
     parse_layout,
+    parse_manifest,
     parse_platform,
 )
 
@@ -134,8 +144,9 @@ def manifests(place: Place, index: Index, *, what: str, depth: int = 0) -> Itera
     """
     Every image manifest below an index, with the tag that it or an index above it carries.
 
-    Entries of unknown platform are attestations about another entry, not images, and are passed over, as is what is
-    neither manifest nor index. Nested indexes are followed `NEST_LIMIT` deep; a cycle cannot be made of digests.
+    Entries of unknown platform, and of the type of an artifact, are about another entry, not images, and are passed
+    over, as is what is neither manifest nor index. Nested indexes are followed `NEST_LIMIT` deep; a cycle cannot be
+    made of digests.
 
     Raises:
         MalformedError: nested too deep, or an index is no index. IntegrityError: a nested index is damaged.
@@ -149,7 +160,7 @@ def manifests(place: Place, index: Index, *, what: str, depth: int = 0) -> Itera
             nested = parse_index(data, what=f"index {descriptor.digest[:19]}")
             for inner, found in manifests(place, nested, what=what, depth=depth + 1):
                 yield tag or inner, found
-        elif descriptor.media_type in MANIFEST_TYPES and not is_attestation(descriptor):
+        elif descriptor.media_type in MANIFEST_TYPES and not is_attestation(descriptor) and not is_artifact(descriptor):
             yield tag, descriptor
 
 
@@ -157,6 +168,11 @@ def is_attestation(descriptor: Descriptor) -> bool:
     """Whether this entry is what BuildKit stores about another one."""
     platform = descriptor.platform
     return platform is not None and platform.os == "unknown" and platform.architecture == "unknown"
+
+
+def is_artifact(descriptor: Descriptor) -> bool:
+    """Whether this entry says that it is something else than an image: an SBOM, a signature, a chart."""
+    return descriptor.artifact_type is not None and descriptor.artifact_type not in CONFIG_TYPES
 
 
 def choose(
@@ -248,37 +264,74 @@ def write_layout(path: str | Path, image: BuiltImage, tag: str = "") -> str:
 
     Blobs come first and are checked while they are copied; `index.json` comes last, by rename, under a lock among
     processes. So other tags stay, the tag moves at once, and a run that dies leaves at most blobs that nobody names.
+    Documents about the image that had the tag leave the index with it, unless something else there names it.
 
     Raises:
         UsageError: the folder holds something else, or the tag cannot be one.
         IntegrityError: a blob is not what its descriptor says.
         DiskFullError, UnreachableError: it cannot be written.
     """
+    _write(Path(path), (image,), (), image.line, tag)
+    return image.digest
+
+
+def write_index(path: str | Path, index: BuiltIndex, tag: str = "") -> str:
+    """The same of images for several platforms, under one tag. Returns the digest of their index."""
+    line: dict[str, object] = {"mediaType": OCI_INDEX, "digest": index.digest, "size": len(index.index_bytes)}
+    _write(Path(path), index.images, (index.index_bytes,), line, tag)
+    return index.digest
+
+
+def _write(
+    folder: Path, images: Sequence[BuiltImage], documents: Sequence[bytes], line: dict[str, object], tag: str
+) -> None:
     if tag and not _REF_NAME.fullmatch(tag):
         raise UsageError(
             f"`{shown(tag)}` cannot be a tag", hint="letters and digits, with single . _ - : / @ + between"
         )
-    folder = Path(path)
     _require_layout_or_nothing(folder)
     for part in ("blobs", "blobs/sha256", "index.json", "oci-layout"):
         _require_no_link(folder / part)
     made = files.make_folder(folder / "blobs" / "sha256")
+    files.remove_abandoned(folder)
     try:
-        for descriptor, blob in image.layers:
+        for descriptor, blob in (layer for image in images for layer in image.layers):
             _store_file(folder, descriptor, blob)
-        _store(folder, image.config_bytes)
-        _store(folder, image.manifest_bytes)
+        for data in (*(data for image in images for data in (image.config_bytes, image.manifest_bytes)), *documents):
+            _store(folder, data)
         with files.locked(_lock_of(folder)):
             if not (folder / "oci-layout").exists():
                 files.write_bytes(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-            files.write_bytes(folder / "index.json", _next_index(folder, image, tag))
+            files.write_bytes(folder / "index.json", _next_index(folder, line, tag))
     except BaseException:
         # Of a layout that was not begun nothing stays; blobs of one that others write to are not ours to remove.
         for place in (made, made.parent, folder):
             with contextlib.suppress(OSError):
                 place.rmdir()
         raise
-    return image.digest
+
+
+def add_documents(path: str | Path, about: str, blobs: Iterable[bytes], lines: Iterable[dict[str, object]]) -> None:
+    """
+    Put small blobs into a layout that is there, then lines that name some of them into its index. A line whose digest
+    is named already is not written twice; and none is where nothing names the manifest that they are about any more,
+    because another writer has moved its tag.
+
+    Raises:
+        IntegrityError: a link is in the way. DiskFullError, UnreachableError: it cannot be written.
+    """
+    folder = Path(path)
+    for part in ("blobs", "blobs/sha256", "index.json"):
+        _require_no_link(folder / part)
+    for data in blobs:
+        _store(folder, data)
+    with files.locked(_lock_of(folder)):
+        document = _index_document(folder)
+        named = _named_in(folder, document)
+        added = [line for line in lines if line["digest"] not in named] if about in named else []
+        if added:
+            document["manifests"] = [*_lines(document), *added]
+            files.write_bytes(folder / "index.json", canonical(document))
 
 
 def _lock_of(folder: Path) -> Path:
@@ -289,20 +342,12 @@ def _lock_of(folder: Path) -> Path:
 
 
 def descriptor_of(image: BuiltImage, tag: str = "") -> dict[str, object]:
-    """The line of an index that names this image."""
-    platform = parse_platform(image.platform)
-    named = {"architecture": platform.architecture, "os": platform.os}
-    if platform.variant:
-        named["variant"] = platform.variant
-    line: dict[str, object] = {
-        "mediaType": OCI_MANIFEST,
-        "digest": image.digest,
-        "size": len(image.manifest_bytes),
-        "platform": named,
-    }
-    if tag:
-        line["annotations"] = {REF_NAME: tag}
-    return line
+    """The line of a layout's index that names this image."""
+    return _named(image.line, tag)
+
+
+def _named(line: dict[str, object], tag: str) -> dict[str, object]:
+    return line | ({"annotations": {REF_NAME: tag}} if tag else {})
 
 
 def _require_layout_or_nothing(folder: Path) -> None:
@@ -320,19 +365,67 @@ def _require_layout_or_nothing(folder: Path) -> None:
         raise UsageError(f"`{folder}` holds something else than an OCI layout", hint="name an empty or a new folder")
 
 
-def _next_index(folder: Path, image: BuiltImage, tag: str) -> bytes:
-    """The index with this image in it. What others wrote into it stays as it is, field by field."""
+def _next_index(folder: Path, line: dict[str, object], tag: str) -> bytes:
+    """The layout's index with this line in it. What others wrote into it stays as it is, field by field."""
+    document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    if (folder / "index.json").exists():
+        document = _index_document(folder)
+    before = _lines(document)
+    kept = [each for each in before if not _replaced(each, line, tag)]
+    document["manifests"] = [*kept, _named(line, tag)]
+    if any(each["digest"] != line["digest"] for each in before if each not in kept):
+        gone = _named_in(folder, {**document, "manifests": before}) - _named_in(folder, document)
+        document["manifests"] = [*_not_about(folder, kept, gone), _named(line, tag)]
+    return canonical(document)
+
+
+def _named_in(folder: Path, document: dict[str, object]) -> set[str]:
+    """The digest of every manifest that an index leads to. A nested index that cannot be read leads to nothing."""
+    place, found = Layout(folder), set[str]()
+    waiting = [(parse_index(canonical(document), what="index"), 0)]
+    while waiting:
+        index, depth = waiting.pop()
+        found.update(line.digest for line in index.manifests)
+        for line in index.manifests if depth < NEST_LIMIT else ():
+            if line.media_type in INDEX_TYPES:
+                with contextlib.suppress(EnvparityError):
+                    data = read_blob(place, line, limit=MANIFEST_LIMIT, what="a nested index")
+                    waiting.append((parse_index(data, what="nested index"), depth + 1))
+    return found
+
+
+def _not_about(folder: Path, lines: Sequence[dict[str, object]], gone: set[str]) -> list[dict[str, object]]:
+    """These lines, less the artifacts without a tag that are about a manifest which nothing names any more."""
+    place, kept = Layout(folder), list(lines)
+    while True:
+        about = {str(line["digest"]) for line in kept if _subject(place, line) in gone}
+        if not about:
+            return kept
+        gone = about  # and what is about those: a signature of an SBOM
+        kept = [line for line in kept if line["digest"] not in about]
+
+
+def _subject(place: Layout, line: dict[str, object]) -> str:
+    """The digest of what an artifact without a tag is about; "" of any other line."""
+    (described,) = parse_index(canonical({"schemaVersion": 2, "manifests": [line]}), what="line").manifests
+    tagged = (described.annotations or NOTHING).get(REF_NAME)
+    if tagged or described.media_type not in MANIFEST_TYPES or not is_artifact(described):
+        return ""
+    try:
+        data = read_blob(place, described, limit=MANIFEST_LIMIT, what=f"the manifest {described.digest[:19]}")
+        subject = parse_manifest(data, what=f"manifest {described.digest[:19]}").subject
+    except EnvparityError:
+        return ""  # damaged: left for `check` to tell
+    return subject.digest if subject is not None else ""
+
+
+def _index_document(folder: Path) -> dict[str, object]:
     import json
 
-    document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX}
-    lines: list[object] = []
-    if (folder / "index.json").exists():
-        layout = Layout(folder)
-        layout.index()
-        document = json.loads(layout.document("index.json"))
-        lines = [line for line in _lines(document) if not _replaced(line, image, tag)]
-    document["manifests"] = [*lines, descriptor_of(image, tag)]
-    return canonical(document)
+    layout = Layout(folder)
+    layout.index()
+    document: dict[str, object] = json.loads(layout.document("index.json"))
+    return document
 
 
 def _lines(document: dict[str, object]) -> list[dict[str, object]]:
@@ -340,26 +433,30 @@ def _lines(document: dict[str, object]) -> list[dict[str, object]]:
     return list(lines) if isinstance(lines, list) else []
 
 
-def _replaced(line: dict[str, object], image: BuiltImage, tag: str) -> bool:
-    annotations = line.get("annotations")
+def _replaced(there: dict[str, object], line: dict[str, object], tag: str) -> bool:
+    annotations = there.get("annotations")
     name = annotations.get(REF_NAME, "") if isinstance(annotations, dict) else ""
-    return name == tag and (bool(tag) or line.get("digest") == image.digest)
+    return name == tag and (bool(tag) or there.get("digest") == line["digest"])
 
 
 def _store(folder: Path, data: bytes) -> None:
     path = folder / blob_path(digest_of(data))
     _require_no_link(path)
     if not (path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data):
-        files.write_bytes(path, data)
+        files.write_bytes(path, data, inside=folder)
 
 
-def _store_file(folder: Path, descriptor: Descriptor, source: Path) -> None:
+def _store_file(folder: Path, descriptor: Descriptor, source: Where) -> None:
     path = folder / blob_path(descriptor.digest)
     _require_no_link(path)
     if path.is_file() and path.stat().st_size == descriptor.size_bytes and _sha256(path) == descriptor.digest:
         return
-    with source.open("rb") as stream, files.replacing(path) as sink:
-        copy_blob(stream, sink, descriptor)
+    # Of what is not finished nothing lies among the blobs, where others (`umoci gc`) take each name for a digest.
+    with opened(source) as stream, files.replacing(path, inside=folder) as sink:
+        if isinstance(source, Remade):  # which checks itself while it is read
+            shutil.copyfileobj(stream, sink, COPY_CHUNK)
+        else:
+            copy_blob(stream, sink, descriptor)
 
 
 def _require_no_link(path: Path) -> None:

@@ -72,10 +72,8 @@ class CachedLayers:
             data = msgspec.msgpack.encode(_Record(table.nodes, table.twice, table.codec, table.size_bytes, kept))
         except UnicodeEncodeError:
             return  # a name that is no text; MessagePack cannot carry it
-        sha256 = hashlib.sha256(data).hexdigest()
         try:
-            self._cache.adopt([data], sha256=sha256, size_bytes=len(data), what="the table of a layer")
-            self._cache.write_note(self._key(layer), _Note(sha256, len(data)))
+            self._cache.write_note(self._key(layer), _Note(self._cache.keep(data), len(data)))
         except EnvparityError:
             return
 

@@ -9,6 +9,8 @@ __all__ = [
     "is_on_disk",
     "open_image",
     "parse_reference",
+    "registry_name",
+    "require_here",
     "write_image",
     "writing",
 ]
@@ -17,15 +19,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from envparity.errors import UsageError
 from envparity.oci.access import Access
 from envparity.oci.archive import is_name, open_archive, write_archive
 from envparity.oci.entries import shown
-from envparity.oci.image import BuiltImage, Image
-from envparity.oci.layout import open_layout, write_layout
+from envparity.oci.image import BuiltImage, BuiltIndex, Image
+from envparity.oci.layout import open_layout, write_index, write_layout
+from envparity.oci.pack import Where
 from envparity.oci.spec import Descriptor, split_digest
+
+if TYPE_CHECKING:
+    from envparity.oci.registry import RegistryName
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +83,24 @@ class Writer(Protocol):
     take them meanwhile; `finish` writes what is left, and the image has its name after it and not before.
     """
 
-    def layer(self, descriptor: Descriptor, path: Path) -> None:
+    def tagged(self) -> str:
+        """The digest of what has the image's name there for certain; "" where that is not known."""
+        ...
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the place has this blob for certain; then its file is never opened."""
+        ...
+
+    def layer(self, descriptor: Descriptor, path: Where) -> None:
         """Take one layer, which lies in a file that stays until the end."""
         ...
 
     def finish(self, image: BuiltImage) -> str:
         """Write the rest. Returns the digest of the manifest there."""
+        ...
+
+    def finish_index(self, index: BuiltIndex) -> str:
+        """Write the rest of images for several platforms. Returns the digest of their index there."""
         ...
 
 
@@ -90,18 +109,35 @@ class _AtOnce:
     """A place that takes an image when it is whole."""
 
     write: Callable[[BuiltImage], str]
+    write_index: Callable[[BuiltIndex], str] | None = None
 
-    def layer(self, descriptor: Descriptor, path: Path) -> None:
+    def tagged(self) -> str:
+        """It is written anew."""
+        return ""
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """What lies there is read at the end, and not before."""
+        return False
+
+    def layer(self, descriptor: Descriptor, path: Where) -> None:
         """Wait for the rest."""
 
     def finish(self, image: BuiltImage) -> str:
         """Write all of it."""
         return self.write(image)
 
+    def finish_index(self, index: BuiltIndex) -> str:
+        """Write all of them."""
+        assert self.write_index is not None  # `check_destination` asks whether a place takes several
+        return self.write_index(index)
+
 
 @contextmanager
 def _layout(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
-    yield _AtOnce(lambda image: write_layout(reference.path, image, reference.tag or _tag_of(name)))
+    tag = reference.tag or _tag_of(name)
+    yield _AtOnce(
+        lambda image: write_layout(reference.path, image, tag), lambda index: write_index(reference.path, index, tag)
+    )
 
 
 def _tag_of(name: str) -> str:
@@ -116,18 +152,24 @@ def _archive(reference: ImageReference, name: str, access: Access) -> Iterator[W
 
 @contextmanager
 def _registry(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
-    from envparity.oci.registry import parse_name
     from envparity.oci.upload import Upload
 
-    with Upload(parse_name(f"{reference.path}:{reference.tag or _tag_of(name)}"), access) as upload:
+    with Upload(registry_name(reference, name), access) as upload:
         yield upload
+
+
+def registry_name(reference: ImageReference, name: str = "") -> RegistryName:
+    """What a registry calls an image that is, or will be, there; `name` has the tag where the reference has none."""
+    from envparity.oci.registry import parse_name
+
+    return parse_name(f"{reference.path}:{reference.tag or _tag_of(name)}", reference.digest)
 
 
 @contextmanager
 def _engine(reference: ImageReference, name: str, access: Access) -> Iterator[Writer]:
     from envparity.oci.engine import load_image
 
-    tagged = f"{reference.path}:{reference.tag or 'latest'}"
+    tagged = f"{reference.path}:{reference.tag or _tag_of(name)}"
     yield _AtOnce(lambda image: load_image(tagged, image, access))
 
 
@@ -138,12 +180,13 @@ class Scheme:
     open: Callable[[ImageReference, str, Access], Image]
     write: Callable[[ImageReference, str, Access], AbstractContextManager[Writer]]
     on_disk: bool = True
+    takes_several: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
-    "oci": Scheme(_open_layout, _layout),
+    "oci": Scheme(_open_layout, _layout, takes_several=True),
     "docker-archive": Scheme(_open_archive, _archive),
-    "registry": Scheme(_open_registry, _registry, on_disk=False),
+    "registry": Scheme(_open_registry, _registry, on_disk=False, takes_several=True),
     "docker": Scheme(_open_engine, _engine, on_disk=False),
 }
 
@@ -202,14 +245,20 @@ def open_image(reference: str, *, platform: str = "", access: Access | None = No
     return SCHEMES[parsed.scheme].open(parsed, platform, access or Access())
 
 
-def check_destination(reference: str, name: str = "") -> ImageReference:
+def check_destination(reference: str, name: str = "", *, several: bool = False) -> ImageReference:
     """
-    Refuse a place where no image can be written under this name, before the work of making one.
+    Refuse a place where no image can be written under this name, before the work of making one; or, of `several`
+    platforms, no index of them.
 
     Raises:
         UsageError: a digest, a tag or name that no engine takes, a folder where a file is due or the reverse.
     """
     parsed = parse_reference(reference)
+    if several and not SCHEMES[parsed.scheme].takes_several:
+        raise UsageError(
+            f"`{shown(reference)}` holds the image of one platform, and several are asked for",
+            hint="write to `oci:DIR` or `registry:HOST/NAME:TAG`, or name one `--platform`",
+        )
     if parsed.digest:
         raise UsageError(f"`{shown(reference)}` names a digest, which only an image that exists has")
     if name and not is_name(name):
@@ -253,6 +302,26 @@ def write_image(reference: str, image: BuiltImage, name: str = "", access: Acces
     """Write an image to a place at once (see `writing`), and return the digest of its manifest there."""
     with writing(reference, name, access) as writer:
         return writer.finish(image)
+
+
+def require_here(reference: str) -> None:
+    """
+    Refuse a registry that is not on this machine, for whoever asked that no certificate is verified (`--insecure`).
+
+    Raises:
+        UsageError: the reference names such a registry.
+    """
+    from envparity.network import is_loopback
+
+    parsed = parse_reference(reference)
+    if parsed.scheme != "registry" or is_loopback(urlsplit(f"//{registry_name(parsed).host}").hostname or ""):
+        return
+    raise UsageError(
+        f"`--insecure` is for a registry on this machine, and `{shown(reference)}` is not: whoever stands in between"
+        " could read the password and change the image",
+        hint="name the authority of its certificate, in SSL_CERT_FILE or as /etc/docker/certs.d/HOST/ca.crt; or ask"
+        " through a tunnel: `ssh -L 5000:localhost:5000 HOST`, and `registry:localhost:5000/…`",
+    )
 
 
 def is_on_disk(reference: str) -> bool:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -115,7 +115,7 @@ def open_registry(name: RegistryName, reference: str, platform: str, access: Acc
     place.keep(image.manifest.config.digest, image.config_bytes)
     if platform:
         require_platform(image, platform)
-    return image
+    return replace(image, within=top.digest) if top.media_type in INDEX_TYPES else image
 
 
 class Registry:
@@ -198,7 +198,16 @@ class Registry:
                 break
         raise refused(self._base, self._login)
 
-    def _whole(self, path: str, accept: str, limit: int) -> Response:
+    def answer(self, path: str, accept: str, *, also: frozenset[int] = frozenset()) -> Response:
+        """
+        A small answer about this repository: 200 or 404, or one of the statuses that the caller can make something of.
+
+        Raises:
+            UnreachableError: no answer, another status, or no right to it.
+        """
+        return self._whole(path, accept, MANIFEST_LIMIT, also)
+
+    def _whole(self, path: str, accept: str, limit: int, also: frozenset[int] = frozenset()) -> Response:
         for _ in range(_MOST_LOGINS):
             used = self._authority.header
             answer = self._client.get(
@@ -206,7 +215,7 @@ class Registry:
                 accept=accept,
                 limit=limit,
                 headers={"authorization": used} if used else None,
-                good=_FORBIDDEN,
+                good=_FORBIDDEN | also,
                 within_s=self._access.patience_s,
             )
             if answer.status not in {401, 403}:
@@ -261,6 +270,18 @@ class Registry:
                 break
         raise refused(self._base, self._login)
 
+    def also_reads(self, repository: str) -> None:
+        """Where a token is needed, ask for one with which another repository of this registry can be read too."""
+        self._authority.also_reads(repository)
+
+    def told(self, text: str) -> str:
+        """A text of the registry as it may be shown: it may repeat what it was sent, and that is our login."""
+        login = self._login
+        secrets = [self._authority.header, *((login.secret, login.basic) if login is not None else ())]
+        for secret in filter(None, (part for each in secrets for part in (each, each.partition(" ")[2]))):
+            text = text.replace(secret, "***")
+        return text
+
     @property
     def base(self) -> str:
         """The registry's address: `https://host[:port]`."""
@@ -295,7 +316,7 @@ class Registry:
 
     @cached_property
     def _login(self) -> Login | None:
-        return login_for(self.name.host, self._access.environ)
+        return login_for(self.name.host, self._access.environ, self.name.name)
 
     @cached_property
     def _authority(self) -> Authority:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-__all__ = ["CHUNK", "Found", "LayerTable", "Memory", "Node", "layer_name", "one_of", "read_table", "wanted"]
+__all__ = [
+    "CHUNK",
+    "Found",
+    "LayerTable",
+    "Memory",
+    "Node",
+    "layer_name",
+    "one_of",
+    "placed_table",
+    "read_table",
+    "wanted",
+]
 
 import fnmatch
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
 import msgspec
 
 from envparity.errors import MalformedError
 from envparity.oci.entries import Kind, shown
-from envparity.oci.extent import Extent
+from envparity.oci.extent import Extent, Placed
 from envparity.oci.image import Image, Layer
 from envparity.oci.tar import LIMITS, Limits, RawEntry, read_layer
 from envparity.oci.unpack import LayerStream
 
 CHUNK = 1 << 18
+_NONE: Mapping[tuple[int, int], str] = {}
 KEEP_FILE_BYTES = 16 << 20
 
 WANTED = (
@@ -177,7 +189,7 @@ def read_table(
         IntegrityError, MalformedError: as `read_layer` and the stream itself say.
     """
     if extent is not None:
-        nodes, kept = _members(cast(BinaryIO, extent), index, name, keep, take, hashed, limits)
+        nodes, kept = _members(extent, index, name, keep, take, hashed, limits)
         return LayerTable(nodes, _twice(nodes), stream.codec, extent.size_bytes), kept
     # Three small reads a member would otherwise go down through every layer of streams, and be hashed one by one.
     ahead = io.BufferedReader(stream, CHUNK)
@@ -193,14 +205,31 @@ def read_table(
     return LayerTable(nodes, _twice(nodes), stream.codec, stream.size_bytes), kept
 
 
+def placed_table(
+    tar: Placed,
+    name: str,
+    codec: str,
+    keep: Callable[[str], bool],
+    hashed: Callable[[str], bool],
+    digests: Mapping[tuple[int, int], str],
+) -> Found:
+    """
+    The same of the tar of the first layer that is here by itself. `codec` says what it is stored as, `digests` those of
+    contents that need not be hashed again, by their place and size.
+    """
+    nodes, kept = _members(tar, 0, name, keep, lambda size: True, hashed, LIMITS, digests)
+    return LayerTable(nodes, _twice(nodes), codec, tar.size_bytes), kept
+
+
 def _members(
-    tar: BinaryIO,
+    tar: BinaryIO | Placed,
     index: int,
     name: str,
     keep: Callable[[str], bool],
     take: Callable[[int], bool],
     hashed: Callable[[str], bool],
     limits: Limits,
+    digests: Mapping[tuple[int, int], str] = _NONE,
 ) -> tuple[tuple[Node, ...], dict[int, bytes]]:
     nodes: list[Node] = []
     kept: dict[int, bytes] = {}
@@ -210,7 +239,9 @@ def _members(
         if raw.kind == "file":
             keeping = raw.size_bytes <= KEEP_FILE_BYTES and keep(path) and take(raw.size_bytes)
             if keeping or hashed(path):
-                sha256, content = _hashed(raw, keeping)
+                sha256, content = digests.get((raw.offset, raw.size_bytes), ""), b""
+                if keeping or not sha256:
+                    sha256, content = _hashed(raw, keeping)
                 if keeping:
                     kept[member] = content
         nodes.append(

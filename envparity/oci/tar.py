@@ -9,25 +9,41 @@ otherwise, and where parsers read one header differently it refuses to choose.
 
 from __future__ import annotations
 
-__all__ = ["LIMITS", "Limits", "Member", "RawEntry", "read_layer", "write_layer"]
+__all__ = [
+    "END",
+    "LIMITS",
+    "Limits",
+    "Member",
+    "RawEntry",
+    "Sink",
+    "Taking",
+    "header_of",
+    "read_layer",
+    "write_layer",
+    "write_member",
+]
 
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from types import MappingProxyType
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 from zlib import adler32
 
 import msgspec
 
 from envparity.errors import IntegrityError, MalformedError, RefusedError
-from envparity.oci.entries import Entry, Kind, normal, shown
-from envparity.oci.extent import Extent
+from envparity.oci.entries import Deflated, Entry, Kind, normal, shown
+from envparity.oci.extent import Placed
 
 BLOCK = 512
 CHUNK = 1 << 18
 _ZERO = bytes(BLOCK)
+
+END = _ZERO * 2
+"""\"At the end of the archive file there shall be two 512-byte blocks filled with binary zeros\" (POSIX)."""
 
 _USTAR_TYPE: dict[str, bytes] = {"file": b"0", "hardlink": b"1", "link": b"2", "folder": b"5"}
 # The records of POSIX that are read elsewhere or say nothing about what a file is.
@@ -51,7 +67,22 @@ _KIND: dict[bytes, Kind] = {
 class Sink(Protocol):
     """Anything that bytes can be written to."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write them."""
+
+
+@runtime_checkable
+class Taking(Protocol):
+    """A sink that takes the content of a file as the deflate stream that it is elsewhere."""
+
+    def write(self, data: bytes, /) -> object:
+        """As any sink."""
+
+    def takes(self, size_bytes: int, /) -> bool:
+        """Whether it takes a content of this size so."""
+
+    def take(self, pieces: Iterator[tuple[bytes, bytes]], /) -> object:
+        """Take one, as `Deflated.pieces` gives it."""
 
 
 def write_layer(
@@ -76,6 +107,7 @@ def write_layer(
         IntegrityError: a file has not as many bytes as its entry says.
     """
     folders = folders or {}
+    taking = sink if isinstance(sink, Taking) else None
     ordered = sorted(entries, key=lambda entry: (entry.kind == "hardlink", _encoded(entry.path)))
     given: dict[str, Entry] = {}
     for entry in ordered:
@@ -87,8 +119,12 @@ def write_layer(
             )
         given[entry.path] = entry
     written: set[str] = set()
+    seen = ""
     for entry in ordered:
-        for parent in _parents(entry.path):
+        above = entry.path.rpartition("/")[0]
+        parents = _parents(entry.path) if above != seen else ()
+        seen = above
+        for parent in parents:
             if parent in given:
                 _must_be_folder(given[parent], entry.path)
             elif parent not in written:
@@ -100,28 +136,44 @@ def write_layer(
             raise RefusedError(
                 f"the hard link `{shown(entry.path)}` repeats `{shown(entry.target)}`, which is no file of this layer"
             )
-        _write_member(sink, entry, mtime)
-    # "At the end of the archive file there shall be two 512-byte blocks filled with binary zeros."
-    sink.write(_ZERO * 2)
+        _write_member(sink, entry, mtime, taking)
+    sink.write(END)
+
+
+def write_member(sink: Sink, entry: Entry, *, mtime: int, xattrs: Iterable[tuple[str, bytes]]) -> None:
+    """
+    Write one member as it was somewhere else, with its time, and `xattrs` as a RawEntry has them. Whoever calls this
+    sees to the order, to parents and to the end.
+
+    Raises:
+        As `write_layer`.
+    """
+    _may_be_written(entry)
+    _write_member(sink, entry, mtime, None, {_record_of(name): value for name, value in xattrs})
+
+
+def _record_of(name: str) -> str:
+    """The PAX record of an extended attribute, as GNU tar and Docker write it; of anything else its own name."""
+    return f"SCHILY.xattr.{name}" if name.startswith(("security.", "system.", "trusted.", "user.")) else name
 
 
 def _may_be_written(entry: Entry) -> None:
-    where = shown(entry.path)
-    if entry.path:
-        clean = normal(entry.path)
-        if clean != entry.path:
-            raise RefusedError(f"the path `{where}` is not in its normal form `{shown(clean)}`")
+    path = entry.path
+    if path:
+        clean = normal(path)
+        if clean != path:
+            raise RefusedError(f"the path `{shown(path)}` is not in its normal form `{shown(clean)}`")
     elif entry.kind != "folder":
         raise RefusedError("the root of an image can only be a folder")
     if entry.kind == "other":
-        raise RefusedError(f"`{where}` is a device, FIFO or socket; an image gets none")
+        raise RefusedError(f"`{shown(path)}` is a device, FIFO or socket; an image gets none")
     # "Files that are present in the file system and whose name begins with .wh. cannot be represented" (layer.md).
-    if any(part.startswith(".wh.") for part in entry.path.split("/")):
-        raise RefusedError(f"the name `{where}` begins with `.wh.`, which a layer reads as a deletion")
+    if path.startswith(".wh.") or "/.wh." in path:
+        raise RefusedError(f"the name `{shown(path)}` begins with `.wh.`, which a layer reads as a deletion")
     if entry.kind in {"link", "hardlink"} and (not entry.target or "\0" in entry.target):
-        raise RefusedError(f"the link `{where}` has no target, or one with a NUL byte")
+        raise RefusedError(f"the link `{shown(path)}` has no target, or one with a NUL byte")
     if entry.mode & ~0o7777 or entry.mode < 0 or entry.uid < 0 or entry.gid < 0 or entry.size_bytes < 0:
-        raise RefusedError(f"mode, owner or size of `{where}` is out of range")
+        raise RefusedError(f"mode, owner or size of `{shown(path)}` is out of range")
 
 
 def _described(entry: Entry) -> str:
@@ -146,17 +198,28 @@ def _parents(path: str) -> Iterator[str]:
         at = path.find("/", at + 1)
 
 
-def _write_member(sink: Sink, entry: Entry, mtime: int) -> None:
+def _write_member(
+    sink: Sink, entry: Entry, mtime: int, taking: Taking | None = None, more: Mapping[str, bytes] = MappingProxyType({})
+) -> None:
     size = 0
     if entry.kind == "file":
         size = len(entry.content) if isinstance(entry.content, bytes) else entry.size_bytes
-    sink.write(_header(entry, size, mtime))
+    sink.write(_header(entry, size, mtime, more))
     if entry.kind != "file":
         return
     written = 0
+
+    def counted(pieces: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        nonlocal written
+        for data, stored in pieces:
+            written += len(data)
+            yield data, stored
+
     if isinstance(entry.content, bytes):
         sink.write(entry.content)
         written = len(entry.content)
+    elif taking is not None and isinstance(entry.content, Deflated) and taking.takes(size):
+        taking.take(counted(entry.content.pieces()))
     elif entry.content is not None:
         with closing(entry.content()) as stream:
             while chunk := stream.read(CHUNK):
@@ -165,14 +228,14 @@ def _write_member(sink: Sink, entry: Entry, mtime: int) -> None:
                     break
                 sink.write(chunk)
     if written != size:
-        more = "more than " if written > size else ""
-        raise IntegrityError(f"`{shown(entry.path)}` should have {size} bytes and has {more}{min(written, size)}")
+        above = "more than " if written > size else ""
+        raise IntegrityError(f"`{shown(entry.path)}` should have {size} bytes and has {above}{min(written, size)}")
     sink.write(bytes(-size % BLOCK))
 
 
-def _header(entry: Entry, size: int, mtime: int) -> bytes:
-    """The header block, after the PAX member that carries what does not fit into it."""
-    records: dict[str, bytes] = {}
+def _header(entry: Entry, size: int, mtime: int, more: Mapping[str, bytes]) -> bytes:
+    """The header block, after the PAX member that carries `more` and what does not fit into it."""
+    records: dict[str, bytes] = dict(more)
     path = _encoded(entry.path) + (b"/" if entry.kind == "folder" else b"")
     if not entry.path:
         path = b"./"
@@ -183,7 +246,7 @@ def _header(entry: Entry, size: int, mtime: int) -> bytes:
     target = _encoded(entry.target)
     if len(target) > 100 or not target.isascii():
         records["linkpath"] = target
-    if any(not _is_utf8(value) for value in records.values()):
+    if any(not _is_utf8(value) for key, value in records.items() if key not in more):
         # POSIX: "hdrcharset … BINARY: the values are not converted". It comes first, since it governs what follows.
         records = {"hdrcharset": b"BINARY", **records}
     numbers = {"uid": entry.uid, "gid": entry.gid, "size": size, "mtime": mtime}
@@ -219,7 +282,15 @@ def _ustar(kind: bytes, name: bytes, prefix: bytes, target: bytes, mode: int, nu
             bytes(12),
         )
     )
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    return block[:148] + b"%06o\0 " % _sum(block) + block[156:]
+
+
+def _sum(block: bytes) -> int:
+    """
+    The sum of the bytes of a block. The low half of an Adler-32 is one more than that, modulo 65521 (RFC 1950, 8.2): of
+    half a block it is exact.
+    """
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
 
 
 def _split_name(path: bytes) -> tuple[bytes, bytes | None]:
@@ -351,7 +422,31 @@ class _Pending:
         return self.records is not None or self.long_name is not None or self.long_target is not None
 
 
-def read_layer(stream: BinaryIO, *, layer: str = "layer", limits: Limits = LIMITS) -> Iterator[RawEntry]:
+def header_of(data: bytes) -> tuple[int, str]:
+    """
+    Of a header as `write_layer` writes it: the size of the content that follows, and the path; "" where an extended
+    header has it.
+    """
+    block = data[-BLOCK:]
+    size = int(block[124:135], 8) if block[156:157] == _USTAR_TYPE["file"] else 0
+    records = _records_before(data) if data[156:157] == b"x" else {}
+    size = int(records.get(b"size", size))  # from 8 GiB on
+    return size, "" if b"path" in records else "/" + block_name(block).decode("utf-8", "surrogateescape")
+
+
+def _records_before(data: bytes) -> dict[bytes, bytes]:
+    """The extended header that comes before a header, as `write_layer` writes both."""
+    found = {}
+    at, end = BLOCK, BLOCK + int(data[124:135], 8)
+    while at < end:
+        length = int(data[at : data.index(b" ", at)])
+        key, _, value = data[at : at + length - 1].partition(b" ")[2].partition(b"=")
+        found[key] = value
+        at += length
+    return found
+
+
+def read_layer(stream: BinaryIO | Placed, *, layer: str = "layer", limits: Limits = LIMITS) -> Iterator[RawEntry]:
     """
     Read the members of a layer, one after the other, in bounded memory. Nothing is ever written.
 
@@ -359,14 +454,14 @@ def read_layer(stream: BinaryIO, *, layer: str = "layer", limits: Limits = LIMIT
     describe, global headers with paths, sparse maps), the layer is refused.
 
     Args:
-        stream: the uncompressed tar; what it raises is passed on. Of an `Extent`, content that nobody asks for is not
-            read at all.
+        stream: the uncompressed tar; what it raises is passed on. Of what is read by its place, content that nobody
+            asks for is not read at all.
         layer: how errors name it, such as `image@sha256:… layer 3/7`.
 
     Raises:
         MalformedError: the layer is cut, damaged, over a limit, or not a tar.
     """
-    source = _Seeking(stream, layer, limits) if isinstance(stream, Extent) else _Source(stream, layer, limits)
+    source = _Seeking(stream, layer, limits) if isinstance(stream, Placed) else _Source(stream, layer, limits)
     pending = _Pending()
     count = 0
     while block := source.block():
@@ -436,7 +531,7 @@ class _Source:
 
     def check(self, block: bytes) -> None:
         """Check a header by its sum."""
-        total = sum(block) - sum(block[148:156]) + 8 * 32
+        total = _sum(block) - sum(block[148:156]) + 8 * 32
         claimed = self.number(block[148:156], "the checksum")
         # Old writers summed the bytes as signed numbers.
         if claimed != total and claimed != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
@@ -516,7 +611,7 @@ class _Source:
 class _Seeking(_Source):
     """A layer that lies as it is in a file whose size is known: what is passed over is not read."""
 
-    def __init__(self, extent: Extent, layer: str, limits: Limits) -> None:
+    def __init__(self, extent: Placed, layer: str, limits: Limits) -> None:
         super().__init__(cast(BinaryIO, extent), layer, limits)
         self._extent = extent
 
@@ -548,8 +643,7 @@ def _plain(source: _Source, block: bytes) -> RawEntry | None:
     if found is None or block[345]:
         return None
     mode, uid, gid, size, mtime, claimed, kind = found.groups()
-    # The low half of an Adler-32 is one more than the sum of the bytes, modulo 65521: of half a block it is exact.
-    total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(block[148:156]) + 8 * 32
+    total = _sum(block) - sum(block[148:156]) + 8 * 32
     name = block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")
     path = name.removesuffix("/")
     # A name whose normal form is itself.

@@ -9,7 +9,7 @@ and a push that was stopped goes on where it was when it is started again.
 
 from __future__ import annotations
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "remember"]
 
 import hashlib
 import json
@@ -22,14 +22,16 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, urljoin, urlsplit
 
+from envparity.cache import Cache
 from envparity.errors import EnvparityError, IntegrityError, RegistryRefusedError, UnreachableError
 from envparity.files import translated
 from envparity.network import Response, address_fault, is_loopback, origin, printable
 from envparity.oci.access import Access
 from envparity.oci.entries import shown
-from envparity.oci.image import BuiltImage
+from envparity.oci.image import BuiltImage, BuiltIndex
+from envparity.oci.pack import Where, opened
 from envparity.oci.registry import Registry, RegistryName
-from envparity.oci.spec import OCI_MANIFEST, Descriptor
+from envparity.oci.spec import OCI_INDEX, OCI_MANIFEST, Descriptor, digest_of
 
 CHUNK_BYTES = 32 << 20
 """The size of a piece, for a registry or a proxy before it that takes no blob in one."""
@@ -64,6 +66,13 @@ class Upload:
         self._chunk_bytes = chunk_bytes
         self._workers: AbstractContextManager[ThreadPoolExecutor] = access.client.workers(_AT_ONCE)
         self._begun: dict[str, Future[None]] = {}
+        self._held: set[str] = set()
+        self._closed: set[str] = set()
+
+    @property
+    def registry(self) -> Registry:
+        """The repository that is written to, to read what is there."""
+        return self._registry
 
     def __enter__(self) -> Upload:
         self._pool = self._workers.__enter__()
@@ -74,9 +83,27 @@ class Upload:
     ) -> None:
         self._workers.__exit__(kind, error, trace)
 
-    def layer(self, descriptor: Descriptor, path: Path) -> None:
+    def tagged(self) -> str:
+        """The digest of the manifest that the registry has under the tag; "" where it has none."""
+        good = frozenset({200, *_REFUSALS, *_ELSEWHERE})
+        accept = {"accept": OCI_MANIFEST}
+        answer = self._registry.send("GET", f"manifests/{self._name.tag}", good=good, headers=accept)
+        return digest_of(answer.body) if answer.status == 200 else ""
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the registry says that it has this blob in this repository; then it is not sent."""
+        good = frozenset({200, 404, 405, *_ELSEWHERE})
+        found = self._registry.send("HEAD", f"blobs/{descriptor.digest}", good=good)
+        # Whoever sends us elsewhere for a blob has it.
+        if found.status not in {200, *_ELSEWHERE}:
+            return False
+        self._remember(descriptor.digest)
+        self._held.add(descriptor.digest)
+        return True
+
+    def layer(self, descriptor: Descriptor, path: Where) -> None:
         """Begin to send a layer that lies in a file. What becomes of it is told by `finish`."""
-        if descriptor.digest not in self._begun:
+        if descriptor.digest not in self._begun and descriptor.digest not in self._held:
             body = _of_file(path)
             self._begun[descriptor.digest] = self._pool.submit(self._blob, descriptor, body)
 
@@ -90,42 +117,59 @@ class Upload:
         """
         for descriptor, path in image.layers:
             self.layer(descriptor, path)
-        config = Descriptor(media_type=_OCTETS, digest=image.config_digest, size_bytes=len(image.config_bytes))
-        if config.digest not in self._begun:
-            body = _of_bytes(image.config_bytes)
-            self._begun[config.digest] = self._pool.submit(self._blob, config, body)
+        self.document(image.config_bytes)
+        self.settle()
+        self.manifest(image.manifest_bytes, self._name.tag, what=f"the image as `{shown(self._name.tag)}`")
+        return image.digest
+
+    def finish_index(self, index: BuiltIndex) -> str:
+        """The same of images for several platforms: each by its digest, then their index under the tag."""
+        for image in index.images:
+            for descriptor, path in image.layers:
+                self.layer(descriptor, path)
+            self.document(image.config_bytes)
+        self.settle()
+        for image in index.images:
+            self.manifest(image.manifest_bytes, image.digest, what=f"the image for {image.platform}")
+        what = f"the images as `{shown(self._name.tag)}`"
+        self.manifest(index.index_bytes, self._name.tag, what=what, media_type=OCI_INDEX)
+        return index.digest
+
+    def document(self, data: bytes) -> None:
+        """Begin to send a small blob."""
+        descriptor = Descriptor(media_type=_OCTETS, digest=digest_of(data), size_bytes=len(data))
+        if descriptor.digest not in self._begun:
+            self._begun[descriptor.digest] = self._pool.submit(self._blob, descriptor, _of_bytes(data))
+
+    def settle(self) -> None:
+        """Wait until every blob that was begun is there. Raises what `finish` does."""
         failed = [error for future in self._begun.values() if (error := future.exception()) is not None]
         if failed:
             raise next((error for error in failed if isinstance(error, IntegrityError)), failed[0])
-        return self._tagged(image)
 
-    def _tagged(self, image: BuiltImage) -> str:
-        """Store the manifest, whose blobs are all there, under the tag."""
-        data, digest = image.manifest_bytes, image.digest
+    def manifest(self, data: bytes, reference: str, *, what: str, media_type: str = OCI_MANIFEST) -> Response:
+        """Store a manifest or an index, whose parts are all there, under a tag or its own digest."""
+        digest = digest_of(data)
         answer = self._registry.send(
             "PUT",
-            f"manifests/{self._name.tag}",
+            f"manifests/{reference}",
             good=frozenset({201, 200, 202, *_REFUSALS}),
-            headers={"content-type": OCI_MANIFEST},
+            headers={"content-type": media_type},
             body=lambda: iter((data,)),
             size_bytes=len(data),
         )
         if answer.status not in {200, 201, 202}:
-            raise self._refused(answer, f"the image as `{shown(self._name.tag)}`")
+            raise self._refused(answer, what)
         said = answer.headers.get(_DIGEST_HEADER, digest)
         if said != digest:
             raise IntegrityError(
                 f"{self._name.host} says that it stored {shown(said)}, and {digest} was sent",
                 hint="do not use what lies there; push again",
             )
-        return digest
+        return answer
 
     def _blob(self, descriptor: Descriptor, body: Body) -> None:
-        good = frozenset({200, 404, 405, *_ELSEWHERE})
-        found = self._registry.send("HEAD", f"blobs/{descriptor.digest}", good=good)
-        # Whoever sends us elsewhere for a blob has it.
-        if found.status in {200, *_ELSEWHERE}:
-            self._remember(descriptor.digest)
+        if self.holds(descriptor):
             return
         location = self._mounted(descriptor)
         if location == "":
@@ -157,12 +201,14 @@ class Upload:
         instead (both are what the specification allows); None where nothing was tried.
         """
         for repository in self._known(descriptor.digest):
-            if repository == self._name.name:
+            if repository == self._name.name or repository in self._closed:
                 continue
+            self._registry.also_reads(repository)
             path = f"blobs/uploads/?mount={quote(descriptor.digest)}&from={quote(repository, safe='')}"
             try:
                 answer = self._registry.send("POST", path, good=frozenset({201, 202, *_REFUSALS}))
             except UnreachableError:  # no right to that repository; whether there is one to this shows next
+                self._closed.add(repository)
                 continue
             if answer.status == 201:
                 return ""
@@ -220,6 +266,9 @@ class Upload:
                 return False
             if answer.status not in {201, 202, 204}:
                 raise self._refused(answer, f"a piece of {count:,} bytes of {descriptor.digest[:19]}", final=True)
+            held = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", answer.headers.get("range", ""))
+            if held is not None and int(held[1]) + 1 == offset:
+                return False  # it has what it had before this piece
             place = self._location(answer, place)
             offset += count
         answer = self._put(_closing(place, descriptor.digest), body, descriptor.size_bytes, 0)
@@ -285,9 +334,9 @@ class Upload:
         return url
 
     def _refused(self, answer: Response, what: str, *, final: bool = False) -> EnvparityError:
-        code, message = _reason(answer.body)
+        code, message = (self._registry.told(part) for part in _reason(answer.body))
         hint = _HINTS.get(code) or _STATUS_HINTS.get(answer.status, "")
-        told = f": {message}" if message else ""
+        told = f": {message[:200]}" if message else ""
         if code == "DIGEST_INVALID":
             return IntegrityError(
                 f"what reaches {self._name.host} is not what was sent: {what} ({told.removeprefix(': ')})",
@@ -297,38 +346,47 @@ class Upload:
         return kind(f"{self._name.host} does not take {what} ({answer.status}{told})", hint=hint)
 
     def _known(self, digest: str) -> list[str]:
-        found = self._cache.note(self._key(digest), list[str]) if self._cache is not None else None
-        return [name for name in found or () if isinstance(name, str)][:_MOST_REPOSITORIES]
+        return _holders(self._cache, self._name.host, digest) if self._cache is not None else []
 
     def _remember(self, digest: str) -> None:
-        if self._cache is None:
-            return
-        known = self._known(digest)
-        if self._name.name not in known:
-            with suppress(EnvparityError):  # of a full disk: it is only asked for again then
-                self._cache.write_note(self._key(digest), [self._name.name, *known][:_MOST_REPOSITORIES])
+        if self._cache is not None:
+            remember(self._cache, self._name, digest)
 
-    def _key(self, digest: str) -> str:
-        return f"held-{hashlib.sha256(f'{self._name.host} {digest}'.encode()).hexdigest()}"
+
+def remember(cache: Cache, name: RegistryName, digest: str) -> None:
+    """Note that a repository has a blob, so that another one of the same registry can have it mounted from there."""
+    known = _holders(cache, name.host, digest)
+    if name.name not in known:
+        with suppress(EnvparityError):  # of a full disk: it is only asked for again then
+            cache.write_note(_key(name.host, digest), [name.name, *known][:_MOST_REPOSITORIES])
+
+
+def _holders(cache: Cache, host: str, digest: str) -> list[str]:
+    found = cache.note(_key(host, digest), list[str])
+    return [name for name in found or () if isinstance(name, str)][:_MOST_REPOSITORIES]
+
+
+def _key(host: str, digest: str) -> str:
+    return f"held-{hashlib.sha256(f'{host} {digest}'.encode()).hexdigest()}"
 
 
 Body = Callable[[int, int], Iterator[bytes]]
 """The bytes of a blob from an offset on, so many of them, from the first one each time that it is called."""
 
 
-def _of_file(path: Path) -> Body:
+def _of_file(where: Where) -> Body:
     def pieces(offset: int, count: int) -> Iterator[bytes]:
+        name = str(where) if isinstance(where, Path) else "a layer"
         try:
-            with path.open("rb") as stream:
-                stream.seek(offset)
+            with opened(where, offset) as stream:
                 while count:
                     piece = stream.read(min(_PIECE, count))
                     if not piece:
-                        raise IntegrityError(f"`{path}` is shorter than it was", hint="build again")
+                        raise IntegrityError(f"`{name}` is shorter than it was", hint="build again")
                     count -= len(piece)
                     yield piece
         except OSError as error:
-            raise translated(error, f"read the layer `{path}`") from error
+            raise translated(error, f"read the layer `{name}`") from error
 
     return pieces
 
@@ -350,7 +408,7 @@ def _reason(body: bytes) -> tuple[str, str]:
         code, message = str(first.get("code", "")), str(first.get("message", ""))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "", ""
-    return code, shown(" ".join(filter(None, (code, message[:200]))))
+    return code, shown(" ".join(filter(None, (code, message[:2000]))))
 
 
 _HINTS = {

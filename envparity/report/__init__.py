@@ -34,6 +34,8 @@ FORMATS: dict[str, dict[str, str]] = {
     "many": {"text": "many:text", "json": "many:json"},
     "verdict": {"text": "verdict:text", "json": "verdict:json"},
     "environment": {"text": "environment:text", "json": "environment:json"},
+    "attached": {"text": "attached:text", "json": "attached:json"},
+    "plan": {"text": "plan:text", "json": "plan:json"},
     "proofs": {"text": "proofs:text", "json": "proofs:json"},
     "rules": {"text": "rules:several", "json": "rules:json"},
     "rule": {"text": "rules:one", "json": "rules:json"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from envparity.report.text import Style, counted, listed
+from envparity.report.text import Style
 from envparity.values import Distribution, Environment
+from envparity.words import counted, listed
 
 _FIRST = 10
 _STACK = "Accelerators"

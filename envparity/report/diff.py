@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from envparity.report.outcome import Outcome, judged, matters, of_policy, outcome, remedy, status, verdict
-from envparity.report.text import NAME, Style, bounded, counted, finding_block, finding_line, listed, set_aside, subject
+from envparity.report.text import NAME, Style, bounded, finding_block, finding_line, set_aside, subject
 from envparity.report.unknown import unknown_lines
 from envparity.report.words import things
 from envparity.values import Change, Finding, Gap, Report, Severity
+from envparity.words import counted, listed
 
 if TYPE_CHECKING:
     from envparity.report.document import DiffDocument, FindingObject, GapObject

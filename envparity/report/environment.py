@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from envparity import codec
 from envparity.compare import effective
 from envparity.report.details import details
-from envparity.report.text import Style, counted, listed
+from envparity.report.text import Style
 from envparity.report.unknown import unknown_lines
 from envparity.values import Environment
+from envparity.words import counted, listed
 
 _FIRST = 20
 

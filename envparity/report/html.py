@@ -35,10 +35,11 @@ from envparity.report.outcome import (
     ways,
 )
 from envparity.report.scope import after_the_pins, next_step, passing, read_from, silences
-from envparity.report.text import Style, change, counted, link, name, sentence, subject
+from envparity.report.text import Style, change, link, name, sentence, subject
 from envparity.report.unknown import unknown
 from envparity.report.words import section, things
 from envparity.values import Change, Finding, Report, Severity
+from envparity.words import counted
 
 MOST_PAGES = 50
 MOST_IN_FULL = 100

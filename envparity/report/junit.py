@@ -11,8 +11,9 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from envparity.report.outcome import decided, effect, judged, of_policy, owner, remedy, status, unjudged
-from envparity.report.text import Style, change, counted, link, name, sentence, subject
+from envparity.report.text import Style, change, link, name, sentence, subject
 from envparity.values import Change, Finding, Report
+from envparity.words import counted
 
 MOST_CASES = 5_000
 _STYLE = Style()

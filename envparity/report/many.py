@@ -8,8 +8,9 @@ import msgspec
 
 from envparity.errors import ExitStatus
 from envparity.report.diff import encoded, finding_object
-from envparity.report.text import Style, change, counted, subject
+from envparity.report.text import Style, change, subject
 from envparity.values import Severity, Standing
+from envparity.words import counted
 
 _WORDS = {ExitStatus.OK: "OK", ExitStatus.FINDINGS: "DIFFERENT", ExitStatus.UNFINISHED: "INCOMPLETE"}
 _FIRST = 40

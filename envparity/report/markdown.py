@@ -26,9 +26,10 @@ from envparity.report.outcome import (
     unjudged,
     verdict,
 )
-from envparity.report.text import Style, bounded, change, counted, link, name, sentence, subject
+from envparity.report.text import Style, bounded, change, link, name, sentence, subject
 from envparity.report.unknown import unknown
 from envparity.values import Finding, Report
+from envparity.words import counted
 
 LIMIT = 65_536
 _LEAST = 3_000

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from envparity.errors import ExitStatus
 from envparity.report import diff
-from envparity.report.text import Style, cells, counted, subject
+from envparity.report.text import Style, cells, subject
 from envparity.values import Change, Finding, Report, Severity
+from envparity.words import counted
 
 _NARROWEST = 13
 _NARROW = 6

@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from envparity.errors import ExitStatus
-from envparity.report.text import NAME, bounded, counted, listed
+from envparity.report.text import NAME, bounded
 from envparity.values import Change, Effect, Finding, Report, Severity
+from envparity.words import counted, listed
 
 
 class Outcome(StrEnum):

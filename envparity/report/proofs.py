@@ -39,6 +39,7 @@ def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = 
         if not verbose and (state == "proven" or (state == "matched" and len(items) > 1)):
             listed = ", ".join(_named(item) for item in items)
             lines += _headed(state, style.wrapped(listed, first=f"{known:<{_LABEL}}", indent=" " * _LABEL), style)
+            lines += [line for item in items for line in _yanked(item, style, _named(item))]
             for reason, remedy in dict.fromkeys((item.reason, item.remedy) for item in items):
                 lines += style.wrapped(bounded(reason), first="  ", indent="  ") if reason else []
                 lines += style.wrapped(bounded(remedy), first="  settle", indent=" " * _LABEL) if remedy else []
@@ -48,12 +49,26 @@ def text(found: Sequence[Proof], style: Style | None = None, *, verbose: bool = 
             lines += _headed(state, style.wrapped(_named(item), first=f"{label:<{_LABEL}}", indent=" " * _LABEL), style)
             if item.file:
                 lines += style.wrapped(bounded(item.file), first="  file", indent=" " * _LABEL)
+            lines += _yanked(item, style)
+            if item.attested and verbose:
+                lines += style.wrapped(bounded(item.attested), first="  attested", indent=" " * _LABEL)
             if item.reason:
                 lines += style.wrapped(bounded(item.reason), first="  ", indent="  ")
             if item.remedy:
                 lines += style.wrapped(bounded(item.remedy), first="  settle", indent=" " * _LABEL)
             lines += _command(item.command, style)
+    attested = sum(bool(item.attested) for item in found)
+    if attested:
+        told = f"attested: {attested} of {len(found)} have attestations on their index (PEP 740), not checked here"
+        lines += style.wrapped(told, indent="  ")
     return "\n".join(lines) + "\n"
+
+
+def _yanked(item: Proof, style: Style, named: str = "") -> list[str]:
+    """That its author took the file back, and why; it trained the model all the same."""
+    if not item.yanked:
+        return []
+    return style.wrapped(bounded(f"{named}: " * bool(named) + item.yanked), first="  yanked", indent=" " * _LABEL)
 
 
 def _command(command: str, style: Style) -> Iterator[str]:

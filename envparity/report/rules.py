@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from envparity.report.diff import encoded
-from envparity.report.text import Style, counted
+from envparity.report.text import Style
 from envparity.values import Severity
+from envparity.words import counted
 
 Told = Mapping[str, Any]
 

@@ -14,8 +14,9 @@ from envparity import __version__
 from envparity.report import words
 from envparity.report.diff import encoded
 from envparity.report.outcome import Outcome, decided, effect, judged, of_policy, outcome, remedy
-from envparity.report.text import Style, change, counted, link, name, sentence, subject
+from envparity.report.text import Style, change, link, name, sentence, subject
 from envparity.values import Finding, Report, Severity
+from envparity.words import counted
 
 MOST_RESULTS = 5_000
 """Code scanning shows no more of one run."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from envparity.report.outcome import Outcome, outcome, unjudged
-from envparity.report.text import NAME, Style, bounded, listed, subject
+from envparity.report.text import NAME, Style, bounded, subject
 from envparity.report.words import ORDER, section, things
 from envparity.values import Origin, Report
+from envparity.words import listed
 
 _STYLE = Style()
 _WHOLE = ("python", "system", "cpu", "accelerators", "os_packages", "native_libraries", "distributions")

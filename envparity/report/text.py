@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from envparity.report.words import section
@@ -234,18 +234,6 @@ def finding_line(finding: Finding, style: Style) -> str:
     name = f"{finding.severity:<8}"
     line = style.clipped(f"  {name}{head}  {style.plain(bounded(finding.reason))}")
     return f"  {style.severity(finding.severity, name)}{line[10:]}" if style.colour else line
-
-
-def listed(names: Iterable[str], limit: int = 4) -> str:
-    """`a, b, c and 39 more`."""
-    found = list(names)
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(found[:limit]) + more
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 finding`, `2 findings`."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def set_aside(finding: Finding, style: Style) -> Iterator[str]:

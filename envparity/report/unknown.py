@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from envparity.report.text import NAME, Style, bounded, listed, subject
+from envparity.report.text import NAME, Style, bounded, subject
 from envparity.report.words import section as words
 from envparity.report.words import things
 from envparity.values import Change, Difference, Finding, Gap, GapKind
+from envparity.words import listed
 
 _LONG = 40
 

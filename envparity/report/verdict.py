@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from envparity.report.diff import encoded, finding_object, gaps
-from envparity.report.text import Style, counted, finding_block, finding_line
+from envparity.report.text import Style, finding_block, finding_line
 from envparity.report.unknown import unknown_lines
 from envparity.values import Change, Severity, Verdict
+from envparity.words import counted
 
 
 def text(verdict: Verdict, style: Style | None = None, *, verbose: bool = False) -> str:

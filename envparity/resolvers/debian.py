@@ -2,89 +2,39 @@
 The packages of a base image, from a Debian or Ubuntu archive: by name, exact version, signed index and sha256.
 
 Nothing is installed here and no maintainer script is run. The formats: https://wiki.debian.org/DebianRepository/Format
-and Debian Policy, 5 and 7. What ships as data: `data/archives.toml` (releases, seeds, keys), `data/sonames.toml`.
+and Debian Policy, 5 and 7. What it is told of: `archives` (the table of releases), `package_lists` (what they hold).
 
 The answer is a function of the archive's state and of the request: sorted, and free of the order of any input.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "BASES",
-    "Index",
-    "Release",
-    "ResolvedBase",
-    "Suite",
-    "base_python_version",
-    "bringing",
-    "checked_release",
-    "default_base",
-    "offered_python",
-    "package_urls",
-    "read_index",
-    "release",
-    "resolve_base",
-]
+__all__ = ["ResolvedBase", "resolve_base", "resolve_on_top"]
 
-import difflib
 import hashlib
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import cache, cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from types import MappingProxyType
 
 import msgspec
 
 from envparity import resources
 from envparity.errors import (
     DiskFullError,
-    IntegrityError,
     MalformedError,
     RefusedError,
-    UnreachableError,
     UnsupportedError,
     UsageError,
 )
-from envparity.fetch import Fetcher, Wanted
-from envparity.values import LeftOut, LockedOsPackage, OsPackage, Substituted, System
+from envparity.fetch import Fetcher
+from envparity.resolvers.archives import Release, is_of_driver, not_followed, sonames_of
+from envparity.resolvers.package_lists import Candidate, Index, read_index, version_of
+from envparity.values import LeftOut, LockedOsPackage, OsPackage, Substituted
 
-if TYPE_CHECKING:
-    from debian.debian_support import NativeVersion
-
-_INDEX_LIMIT = 512 << 20
 _MOST_PASSES = 20
-
-
-@dataclass(frozen=True)
-class Suite:
-    """One suite of an archive (`bookworm-security`), and the components that are read of it."""
-
-    archive: str
-    name: str
-    components: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Release:
-    """One row of the table of bases: where it comes from and what every image of it begins with."""
-
-    base: str
-    id: str
-    version_id: str
-    codename: str
-    glibc: str
-    python_version: str
-    suites: tuple[Suite, ...]
-    seeds: tuple[str, ...]
-    python: tuple[str, ...]
-    python_parts: tuple[str, ...]
-    architectures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -102,375 +52,6 @@ class ResolvedBase:
 
 
 @dataclass(frozen=True)
-class _Archive:
-    mirror: str
-    keys: str
-    fingerprints: tuple[str, ...]
-
-
-@cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(resources.data("archives.toml").decode())
-
-
-def _sonames(base: str) -> Mapping[str, str]:
-    table: dict[str, dict[str, str]] = tomllib.loads(resources.data("sonames.toml").decode())
-    return table[base]
-
-
-def _archive(name: str) -> _Archive:
-    row = _tables()["archives"][name]
-    return _Archive(row["mirror"], row["keys"], tuple(row["fingerprints"]))
-
-
-BASES: tuple[str, ...] = ("debian:bookworm", "debian:trixie", "ubuntu:jammy", "ubuntu:noble")
-"""The releases that can be assembled, in the order in which they are offered. A test holds them to the table."""
-
-
-def release(base: str) -> Release:
-    """
-    The row of a base by its name, as `--base` takes it.
-
-    Raises:
-        UnsupportedError: a base of the command-line contract that is not built yet (`registry:…`, `oci:…`, `scratch`).
-        UsageError: no such base.
-    """
-    row = _tables()["releases"].get(base)
-    if row is None:
-        if base == "scratch" or base.startswith(("registry:", "oci:")):
-            raise UnsupportedError(f"the base `{base}` is not supported yet", hint=f"take one of {', '.join(BASES)}")
-        raise UsageError(f"`{base}` is not a base", hint=f"take one of {', '.join(BASES)}")
-    suites = tuple(Suite(s["archive"], s["name"], tuple(s["components"])) for s in row["suites"])
-    lists = ("seeds", "python", "python_parts", "architectures")
-    fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in row.items()}
-    return Release(**fields | {"base": base, "suites": suites})
-
-
-def default_base(system: System | None) -> str:
-    """
-    The base that is the snapshot's own release.
-
-    Raises:
-        UnsupportedError: the snapshot was taken on another system, or does not say on which.
-    """
-    hint = f"name one with --base: {', '.join(BASES)}"
-    if system is None or not system.id:
-        raise UnsupportedError(
-            "the snapshot does not say which release it was taken on, so no base follows from it", hint=hint
-        )
-    for base in BASES:
-        row = release(base)
-        if (row.id, row.version_id) == (system.id, system.version_id):
-            return base
-    what = system.name or f"{system.id} {system.version_id}".strip()
-    raise UnsupportedError(f"a base of {what} is not supported yet", hint=hint)
-
-
-def bringing(base: str, sonames: Iterable[str]) -> frozenset[str]:
-    """The packages of a base that bring these shared libraries, as far as the table knows them."""
-    table = _sonames(base)
-    return frozenset(table[name] for name in sonames if name in table)
-
-
-def base_python_version(os_packages: Iterable[LockedOsPackage]) -> str:
-    """
-    The version of the interpreter that these packages bring, as `platform.python_version()` says it; empty for none.
-
-    It is that of `python3.X-minimal`, which holds the program. The metapackage `python3` has a version of its own,
-    which lags behind (Ubuntu 22.04: 3.10.6 over an interpreter 3.10.12).
-    """
-    for package in os_packages:
-        if re.fullmatch(r"python3\.\d+-minimal", package.name):
-            return _upstream(package.version)
-    return ""
-
-
-def _upstream(version: str) -> str:
-    # Policy, 5.6.12: [epoch:]upstream_version[-debian_revision]; `~` comes before everything: 3.13.0~rc1.
-    upstream = version.partition(":")[2] or version
-    return upstream.rpartition("-")[0].replace("~", "") or upstream
-
-
-def package_urls(package: LockedOsPackage, mirrors: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Where the file of a locked package may lie: the configured mirror of its archive, else the archive's own."""
-    return tuple(f"{mirror}/{package.pool_path}" for mirror in _mirrors(package.archive, mirrors))
-
-
-def mirror_of(archive: str) -> str:
-    """The address of an archive's own mirror."""
-    return _archive(archive).mirror
-
-
-def _mirrors(archive: str, mirrors: Mapping[str, str] | None) -> tuple[str, ...]:
-    own = _archive(archive).mirror
-    chosen = (mirrors or {}).get(archive, own).rstrip("/")
-    return (chosen,)
-
-
-# --- The index: signed, hashed, then read -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """One version of a package in one suite. `order` is that of the suites: the first of equals wins."""
-
-    suite: Suite
-    order: int
-    fields: Mapping[str, str] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.fields["Package"]
-
-    @property
-    def version(self) -> str:
-        return self.fields["Version"]
-
-    @cached_property
-    def rank(self) -> NativeVersion:
-        return _version(self.version)
-
-
-@dataclass(frozen=True)
-class Index:
-    """
-    What the suites of one release hold for one architecture, after every signature and hash was checked.
-
-    Only the stanzas that are asked for are parsed: an index has 63,000.
-    """
-
-    release: Release
-    architecture: str
-    stanzas: Mapping[str, tuple[tuple[int, bytes], ...]] = field(repr=False)
-    sha256s: tuple[str, ...] = ()
-    """Of the signed lists that it was read from; empty where it was made otherwise."""
-    _known: dict[str, tuple[_Candidate, ...]] = field(default_factory=dict, repr=False)
-
-    def candidates(self, name: str) -> tuple[_Candidate, ...]:
-        """Every version of a package, the highest first."""
-        if name not in self._known:
-            found = [
-                _Candidate(self.release.suites[order], order, _fields(stanza))
-                for order, stanza in self.stanzas.get(name, ())
-            ]
-            found.sort(key=lambda candidate: candidate.order)
-            found.sort(key=lambda candidate: candidate.rank, reverse=True)
-            self._known[name] = tuple(found)
-        return self._known[name]
-
-    @cached_property
-    def _providers(self) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, set[str]] = {}
-        for name, stanzas in self.stanzas.items():
-            for _, stanza in stanzas:
-                at = stanza.find(b"\nProvides: ")
-                if at >= 0:
-                    line = stanza[at + 11 : stanza.find(b"\n", at + 1) if b"\n" in stanza[at + 1 :] else None]
-                    for part in line.decode().split(","):
-                        found.setdefault(re.split(r"[ :(]", part.strip(), maxsplit=1)[0], set()).add(name)
-        return {name: tuple(sorted(names)) for name, names in found.items()}
-
-    def providers(self, name: str) -> tuple[str, ...]:
-        """The real packages that provide a virtual one, by name."""
-        return self._providers.get(name, ())
-
-
-def read_index(
-    base: str,
-    fetcher: Fetcher,
-    *,
-    architecture: str = "amd64",
-    mirrors: Mapping[str, str] | None = None,
-    now: datetime | None = None,
-) -> Index:
-    """
-    Fetch and check the index of a release.
-
-    1. `InRelease` of each suite has at least one valid signature by a key that ships with envparity; what is read
-       afterwards is what was signed, never the file around it.
-    2. It is the suite that was asked for (any suite of an archive is signed by the same keys), and `Valid-Until`,
-       where it stands, has not passed. It is fetched anew, but for one of a few minutes ago (`fetch.Pages`).
-    3. `Packages.xz` has the size and sha256 of the signed list; it is fetched by that hash, and so cached by it.
-
-    Raises:
-        UnreachableError: a mirror cannot be reached, or has no such suite.
-        IntegrityError: a signature, a date or a hash is not right; the message names the fingerprints that were wanted.
-        UnsupportedError: an architecture that the base is not assembled for.
-    """
-    row = release(base)
-    if architecture not in row.architectures:
-        raise UnsupportedError(
-            f"a base for `{architecture}` is not supported yet",
-            hint=f"{base} is assembled for {' and '.join(row.architectures)}",
-        )
-    now = now or datetime.now(UTC)
-    wanted: list[tuple[int, Wanted, int]] = []
-    for order, suite in enumerate(row.suites):
-        mirror = _mirrors(suite.archive, mirrors)[0]
-        address = f"{mirror}/dists/{suite.name}"
-        response = fetcher.pages.get(f"{address}/InRelease")
-        if response.status != 200:
-            raise UnreachableError(
-                f"{address}/InRelease does not exist (status {response.status})",
-                hint="is this a mirror of the archive?",
-            )
-        hashes = checked_release(response.body, suite, now)
-        for component in suite.components:
-            path = f"{component}/binary-{architecture}/Packages"
-            if path not in hashes or f"{path}.xz" not in hashes:
-                raise MalformedError(f"{address}/InRelease does not list {path}.xz")
-            sha256, size_bytes = hashes[f"{path}.xz"]
-            folder = f"{address}/{component}/binary-{architecture}"
-            urls = (f"{folder}/by-hash/SHA256/{sha256}", f"{folder}/Packages.xz")
-            title = f"package index of {suite.name}"
-            wanted.append((order, Wanted(title, urls, sha256, size_bytes), hashes[path][1]))
-    new = any(fetcher.cache.blob(item.sha256) is None for _, item, _ in wanted)
-    paths = fetcher.blobs([item for _, item, _ in wanted], title=f"package index of {base}")
-    lists = [(order, item.title, file, size) for (order, item, size), file in zip(wanted, paths, strict=True)]
-    stanzas = _Later(lists)
-    if new:
-        len(stanzas)  # no answer can be known of a list that is new, so it is unpacked where others may still wait
-    return Index(row, architecture, stanzas, tuple(item.sha256 for _, item, _ in wanted))
-
-
-class _Later(Mapping[str, tuple[tuple[int, bytes], ...]]):
-    """The stanzas by their package, unpacked when the first one is asked for: that takes longer than all the rest."""
-
-    def __init__(self, lists: Sequence[tuple[int, str, Path, int]]) -> None:
-        self._lists = lists
-
-    @cached_property
-    def _found(self) -> dict[str, tuple[tuple[int, bytes], ...]]:
-        stanzas: dict[str, list[tuple[int, bytes]]] = {}
-        for order, title, file, unpacked_bytes in self._lists:
-            for name, stanza in _stanzas(_unpacked(file.read_bytes(), unpacked_bytes, title), title):
-                stanzas.setdefault(name, []).append((order, stanza))
-        return {name: tuple(found) for name, found in stanzas.items()}
-
-    def __getitem__(self, name: str) -> tuple[tuple[int, bytes], ...]:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-
-def offered_python(index: Index) -> str:
-    """The version of the interpreter that a base brings where its own answers, as `base_python_version` says it."""
-    (newest, *_) = index.candidates(f"python{index.release.python_version}-minimal")
-    return _upstream(newest.version)
-
-
-def checked_release(data: bytes, suite: Suite, now: datetime) -> dict[str, tuple[str, int]]:
-    """
-    The files that a signed `InRelease` lists, with sha256 and size in bytes: steps 1 and 2 of `read_index`.
-
-    Raises:
-        IntegrityError: no valid signature by a key of the archive, another suite, or out of date.
-        MalformedError: signed, and without what has to stand in it.
-    """
-    text = _signed_text(data, suite)
-    fields = _fields(text)
-    names = {fields.get("Suite"), fields.get("Codename")}
-    if suite.name not in names:
-        raise IntegrityError(
-            f"InRelease of {suite.archive} {suite.name} is signed, but is that of {fields.get('Codename', 'no suite')}"
-        )
-    if "Valid-Until" in fields:
-        try:
-            until = parsedate_to_datetime(fields["Valid-Until"])
-        except ValueError as error:
-            raise MalformedError(f"InRelease of {suite.name} has no readable Valid-Until: {error}") from error
-        until = until if until.tzinfo else until.replace(tzinfo=UTC)
-        if until < now:
-            raise IntegrityError(
-                f"InRelease of {suite.archive} {suite.name} was valid until {fields['Valid-Until']}",
-                hint="the mirror is out of date (or this machine's clock is wrong): use another mirror",
-            )
-    hashes: dict[str, tuple[str, int]] = {}
-    for line in fields.get("SHA256", "").splitlines():
-        parts = line.split()
-        if len(parts) == 3 and re.fullmatch("[0-9a-f]{64}", parts[0]) and parts[1].isdecimal():
-            hashes[parts[2]] = (parts[0], int(parts[1]))
-    if not hashes:
-        raise MalformedError(f"InRelease of {suite.archive} {suite.name} lists no SHA256")
-    return hashes
-
-
-def _signed_text(data: bytes, suite: Suite) -> bytes:
-    from pysequoia import Cert, verify
-
-    archive = _archive(suite.archive)
-    fingerprints = {fingerprint.lower() for fingerprint in archive.fingerprints}
-    certificates = [
-        certificate
-        for certificate in Cert.split_bytes(resources.data(archive.keys))
-        if certificate.fingerprint in fingerprints
-    ]
-    wanted = ", ".join(archive.fingerprints)
-    problem = f"InRelease of {suite.archive} {suite.name} has no valid signature by any of {wanted}"
-    hint = "the mirror altered or replaced it (a login page of the network does so too): use another mirror"
-    try:
-        message = verify(bytes=data, store=lambda _: certificates)
-    except (RuntimeError, OSError, ValueError) as error:
-        # Its text carries a stack trace of the library from the second line on.
-        raise IntegrityError(f"{problem}: {str(error).partition(chr(10))[0]}", hint=hint) from error
-    if not any(signature.certificate in fingerprints for signature in message.valid_sigs):
-        raise IntegrityError(problem, hint=hint)
-    return message.bytes or b""
-
-
-def _unpacked(data: bytes, size_bytes: int, what: str) -> bytes:
-    import lzma
-
-    if size_bytes > _INDEX_LIMIT:
-        raise MalformedError(f"the {what} has {size_bytes:,} bytes unpacked; the limit is {_INDEX_LIMIT:,}")
-    try:
-        text = lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(data, max_length=size_bytes + 1)
-    except lzma.LZMAError as error:
-        raise MalformedError(f"the {what} is not a sound xz file: {error}") from error
-    if len(text) != size_bytes:
-        raise IntegrityError(f"the {what} does not unpack to the {size_bytes:,} bytes that its signed list says")
-    return text
-
-
-def _stanzas(text: bytes, what: str) -> Iterator[tuple[str, bytes]]:
-    for stanza in text.split(b"\n\n"):
-        if stanza.startswith(b"Package: "):
-            yield stanza[9 : stanza.index(b"\n")].decode("utf-8", "replace"), stanza
-        elif stanza.strip():
-            raise MalformedError(f"the {what} has a stanza that does not begin with its Package")
-
-
-def _fields(stanza: bytes) -> dict[str, str]:
-    """The fields of one stanza (Policy, 5.1); the lines of a long one are kept as lines."""
-    fields: dict[str, str] = {}
-    name = ""
-    for line in stanza.decode("utf-8", "replace").splitlines():
-        if line[:1] in {" ", "\t"} and name:
-            fields[name] += "\n" + line.strip()
-        else:
-            name, colon, value = line.partition(":")
-            if colon:
-                fields[name] = value.strip()
-    return fields
-
-
-def _version(text: str) -> NativeVersion:
-    from debian.debian_support import NativeVersion
-
-    try:
-        return NativeVersion(text)
-    except ValueError as error:
-        raise MalformedError(f"`{text}` is not a version of a Debian package") from error
-
-
-# --- The closure --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
 class _Relation:
     """`libc6 (>= 2.34)`; without a version, `operator` is empty."""
 
@@ -481,7 +62,7 @@ class _Relation:
     def admits(self, version: str) -> bool:
         if not self.operator:
             return True
-        left, right = _version(version), _version(self.version)
+        left, right = version_of(version), version_of(self.version)
         answers: dict[str, bool] = {
             "<<": left < right,
             "<=": left <= right,
@@ -523,9 +104,11 @@ class _Closure:
     seeds: frozenset[str]
     installed: Mapping[str, str]
     barred: frozenset[str]
+    nearest: bool
+    present: Mapping[str, str] = field(default_factory=dict)
     skipped: dict[str, set[str]] = field(default_factory=dict)
 
-    def settled(self) -> dict[str, _Candidate]:
+    def settled(self) -> dict[str, Candidate]:
         """
         Choose until every chosen version admits every other.
 
@@ -545,8 +128,8 @@ class _Closure:
 
     def _pass(
         self, demands: Mapping[str, list[tuple[_Relation, str]]]
-    ) -> tuple[dict[str, _Candidate], dict[str, list[tuple[_Relation, str]]]]:
-        chosen: dict[str, _Candidate] = {}
+    ) -> tuple[dict[str, Candidate], dict[str, list[tuple[_Relation, str]]]]:
+        chosen: dict[str, Candidate] = {}
         found: dict[str, list[tuple[_Relation, str]]] = {}
         queue = sorted(self.seeds)
         while queue:
@@ -562,7 +145,7 @@ class _Closure:
                         queue.append(relation.name)
         return chosen, found
 
-    def _choice(self, name: str, demands: Iterable[tuple[_Relation, str]]) -> _Candidate:
+    def _choice(self, name: str, demands: Iterable[tuple[_Relation, str]]) -> Candidate:
         candidates = self.index.candidates(name)
         if not candidates:
             raise RefusedError(
@@ -574,15 +157,48 @@ class _Closure:
         if not fitting:
             wishes = "; ".join(sorted(f"{owner} needs {relation}" for relation, owner in demands))
             raise RefusedError(f"no version of `{name}` in {self.index.release.base} is the right one: {wishes}")
-        same = (candidate for candidate in fitting if candidate.version == self.installed.get(name))
-        return next(same, fitting[0])
+        had = self.installed.get(name) or self._of_source.get(_source(fitting[0]))
+        if had is None:
+            return fitting[0]
+        same = next((candidate for candidate in fitting if candidate.version == had), None)
+        if same is not None or not self.nearest:
+            return same or fitting[0]
+        rank = version_of(had)
+        return next((candidate for candidate in reversed(fitting) if candidate.rank > rank), fitting[0])
+
+    @cached_property
+    def _of_source(self) -> Mapping[str, str]:
+        """The version of each source package that the snapshot has something of; of several the highest."""
+        found: dict[str, str] = {}
+        for name, version in self.installed.items():
+            for candidate in self.index.candidates(name)[:1]:
+                source = _source(candidate)
+                if source not in found or version_of(found[source]) < version_of(version):
+                    found[source] = version
+        return found
 
     def _alternative(self, group: tuple[_Relation, ...], owner: str) -> _Relation | None:
         """
         Which of several alternatives is taken: a seed, else what the snapshot has, else the first that exists.
 
-        `None` where the group is not followed, because one of its names stands on the list of those.
+        `None` where the group is not followed, because one of its names stands on the list of those, or because what
+        is `present` meets it.
         """
+        if any(self._is_met(relation) for relation in group):
+            return None
+        whole, group = group, tuple(relation for relation in group if relation.name not in self.present)
+        if not group:
+            here = ", ".join(f"{relation.name} {self.present[relation.name]}" for relation in whole)
+            raise RefusedError(
+                f"the base has {here}, and that is not enough: {owner} needs {' | '.join(map(str, whole))}",
+                hint="name a newer image of the same base, whose packages are up to date",
+            )
+        follows = self.index.release.follows
+        if follows:
+            first, group = group[0], tuple(each for each in group if re.fullmatch(follows, each.name))
+            if not group:
+                self.skipped.setdefault(first.name, set()).add(owner)
+                return None
         barred = next((relation.name for relation in group if relation.name in self.barred), None)
         if barred is not None:
             self.skipped.setdefault(barred, set()).add(owner)
@@ -607,6 +223,12 @@ class _Closure:
                     return relation
         return real[0]
 
+    def _is_met(self, relation: _Relation) -> bool:
+        here = self.present.get(relation.name)
+        if here is not None and relation.admits(here):
+            return True
+        return not relation.operator and any(name in self.present for name in self.index.providers(relation.name))
+
     def _provides(self, name: str, wanted: _Relation) -> bool:
         for candidate in self.index.candidates(name):
             for group in _relations(candidate.fields.get("Provides", ""), name):
@@ -617,6 +239,11 @@ class _Closure:
                     ):
                         return True
         return False
+
+
+def _source(candidate: Candidate) -> str:
+    """The name of the source package: `Source: glibc (2.36-9)`, or its own where that is the same."""
+    return candidate.fields.get("Source", candidate.name).partition(" ")[0]
 
 
 def resolve_base(
@@ -630,7 +257,6 @@ def resolve_base(
     needed_sonames: Iterable[str] = (),
     add: Iterable[str] = (),
     exclude: Iterable[str] = (),
-    mirrors: Mapping[str, str] | None = None,
 ) -> ResolvedBase:
     """
     Decide which packages make a base: the seeds of the release, what the libraries need, and their dependencies.
@@ -640,7 +266,9 @@ def resolve_base(
     2. Depends and Pre-Depends are followed, Recommends are not; names of the table's `not_followed` are not either,
        unless they are seeds themselves.
     3. Of each package the snapshot's exact version is taken where some suite has it and every other choice admits it;
-       else the highest, and that is a substitution.
+       else the nearest that is newer, or the highest where none is, and that is a substitution. Where the nearest
+       contradict each other, the highest is taken of all. What the snapshot does not have goes by the version of what
+       it has of the same source; else it is the highest.
 
     Args:
         fetcher: reads the index anew where no `index` (of the same base) is given. The answer is kept in its cache, by
@@ -658,7 +286,7 @@ def resolve_base(
     if index is None:
         if fetcher is None:
             raise UsageError("resolve_base needs a fetcher or an index")
-        index = read_index(base, fetcher, architecture=architecture, mirrors=mirrors)
+        index = read_index(base, fetcher, architecture=architecture)
     asked = _Asked(base, tuple(installed), with_python, frozenset(needed_sonames), frozenset(add), frozenset(exclude))
     if fetcher is None or not index.sha256s:
         return _resolved(index, asked)
@@ -671,7 +299,44 @@ def resolve_base(
     return known
 
 
-_RULES = 1
+def resolve_on_top(
+    index: Index,
+    *,
+    present: Mapping[str, str],
+    installed: Iterable[OsPackage] = (),
+    needed_sonames: Iterable[str] = (),
+    add: Iterable[str] = (),
+) -> ResolvedBase:
+    """
+    Decide which packages are put on top of a base that has some: those that bring `needed_sonames`, and `add`, with
+    what they depend on and the base does not have. By rules 2 and 3 of `resolve_base`.
+
+    Args:
+        present: the packages of the base, by name.
+        needed_sonames: libraries that nothing in the base brings.
+
+    Raises:
+        RefusedError: a package does not exist, or needs a newer one than the base has.
+    """
+    row = index.release
+    add = frozenset(add) - present.keys()
+    _require_known(index, add)
+    had = _Asked(row.base, tuple(installed), None, frozenset(), frozenset(), frozenset()).had(index.architecture)
+    table = sonames_of(row.base)
+    needed = sorted(set(needed_sonames))
+    unknown = tuple(soname for soname in needed if soname not in table and not is_of_driver(soname))
+    seeds = frozenset({*add, *(table[soname] for soname in needed if soname in table)})
+    barred = not_followed() - seeds
+    chosen = _settled(index, seeds, had, barred, present)[1] if seeds else {}
+    return ResolvedBase(
+        os_packages=tuple(_locked(chosen[name]) for name in sorted(chosen)),
+        substituted=tuple(_substituted(index, had, {name: item.version for name, item in chosen.items()})),
+        left_out=tuple(_left_out_libraries(needed, unknown, row.base)),
+        unknown_sonames=unknown,
+    )
+
+
+_RULES = 2
 """Of `_resolved`; raised whenever it decides otherwise, so that no answer of another release is taken for ours."""
 
 
@@ -717,31 +382,19 @@ def _resolved(index: Index, asked: _Asked) -> ResolvedBase:
                 hint="capture the snapshot's own interpreter",
             )
         seeds |= {*row.python, *(part for part in row.python_parts if part in had)}
-    table = _sonames(base)
-    driver = frozenset(_tables()["driver"]["sonames"])
+    table = sonames_of(base)
     needed = sorted(set(needed_sonames))
-    unknown = tuple(soname for soname in needed if soname not in table and soname not in driver)
+    unknown = tuple(soname for soname in needed if soname not in table and not is_of_driver(soname))
     seeds |= {table[soname] for soname in needed if soname in table}
     excluded = frozenset(exclude)
-    barred = (frozenset(_tables()["not_followed"]["names"]) - seeds) | excluded
-    closure = _Closure(index, frozenset(seeds - excluded), had, barred)
-    chosen = closure.settled()
+    barred = (not_followed() - seeds) | excluded
+    closure, chosen = _settled(index, frozenset(seeds - excluded), had, barred)
     return ResolvedBase(
         os_packages=tuple(_locked(chosen[name]) for name in sorted(chosen)),
-        substituted=tuple(
-            Substituted(
-                kind="os-package",
-                name=name,
-                before=had[name],
-                after=chosen[name].version,
-                reason=_reason(index, name, had[name], base),
-            )
-            for name in sorted(chosen)
-            if name in had and had[name] != chosen[name].version
-        ),
+        substituted=tuple(_substituted(index, had, {name: item.version for name, item in chosen.items()})),
         left_out=(
-            *_left_out_packages(had, chosen, {n: o for n, o in closure.skipped.items() if n not in excluded}),
-            *_left_out_libraries(needed, driver, unknown, base),
+            *_left_out_packages(had, chosen, {n: o for n, o in closure.skipped.items() if n not in excluded}, row),
+            *_left_out_libraries(needed, unknown, base),
         ),
         unknown_sonames=unknown,
     )
@@ -749,6 +402,8 @@ def _resolved(index: Index, asked: _Asked) -> ResolvedBase:
 
 def _require_known(index: Index, names: Iterable[str]) -> None:
     """Refuse names that somebody asked for and that are no packages of the release, all at once, each with the near."""
+    import difflib  # who asks for nothing that is not there does not wait for it
+
     details = []
     for name in sorted(set(names)):
         if index.candidates(name):
@@ -766,6 +421,32 @@ def _require_known(index: Index, names: Iterable[str]) -> None:
         )
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def _settled(
+    index: Index,
+    seeds: frozenset[str],
+    had: Mapping[str, str],
+    barred: frozenset[str],
+    present: Mapping[str, str] = _NOTHING,
+) -> tuple[_Closure, dict[str, Candidate]]:
+    """The closure by the nearest versions; or by the highest, where the nearest contradict each other."""
+    closure = _Closure(index, seeds, had, barred, nearest=True, present=present)
+    try:
+        return closure, closure.settled()
+    except RefusedError:
+        closure = _Closure(index, seeds, had, barred, nearest=False, present=present)
+        return closure, closure.settled()
+
+
+def _substituted(index: Index, had: Mapping[str, str], chosen: Mapping[str, str]) -> Iterator[Substituted]:
+    for name in sorted(chosen):
+        if name in had and had[name] != chosen[name]:
+            reason = _reason(index, name, had[name], index.release.base)
+            yield Substituted(kind="os-package", name=name, before=had[name], after=chosen[name], reason=reason)
+
+
 def _reason(index: Index, name: str, version: str, base: str) -> str:
     if any(candidate.version == version for candidate in index.candidates(name)):
         return f"another package of {base} needs a newer version of it"
@@ -773,13 +454,15 @@ def _reason(index: Index, name: str, version: str, base: str) -> str:
 
 
 def _left_out_packages(
-    had: Mapping[str, str], chosen: Mapping[str, _Candidate], skipped: Mapping[str, set[str]]
+    had: Mapping[str, str], chosen: Mapping[str, Candidate], skipped: Mapping[str, set[str]], row: Release
 ) -> Iterator[LeftOut]:
     """What the snapshot has and the image does not: named where a chosen package depends on it, else counted."""
     named = sorted(name for name in skipped if name in had and name not in chosen)
     for name in named:
         owners = ", ".join(sorted(skipped[name]))
         reason = f"only installation scripts (of {owners}) call it, and none runs in an image"
+        if row.follows:
+            reason = f"of what {owners} depends on, a base from scratch has the libraries alone"
         yield LeftOut(kind="os-package", name=name, version=had[name], reason=reason)
     count = len([name for name in had if name not in chosen and name not in named])
     if count:
@@ -791,17 +474,15 @@ def _left_out_packages(
         )
 
 
-def _left_out_libraries(
-    needed: Iterable[str], driver: frozenset[str], unknown: Iterable[str], base: str
-) -> Iterator[LeftOut]:
+def _left_out_libraries(needed: Iterable[str], unknown: Iterable[str], base: str) -> Iterator[LeftOut]:
     for soname in needed:
-        if soname in driver:
+        if is_of_driver(soname):
             yield LeftOut(kind="library", name=soname, reason="the driver of the machine that runs the image brings it")
     for soname in unknown:
         yield LeftOut(kind="library", name=soname, reason=f"no package of {base} that envparity knows brings it")
 
 
-def _locked(candidate: _Candidate) -> LockedOsPackage:
+def _locked(candidate: Candidate) -> LockedOsPackage:
     fields = candidate.fields
     path, sha256, size = fields.get("Filename", ""), fields.get("SHA256", ""), fields.get("Size", "")
     if not re.fullmatch(r"pool/[A-Za-z0-9+.~_:%/-]+\.deb", path) or ".." in path.split("/"):

@@ -24,10 +24,14 @@ __all__ = [
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import msgspec
 
 from envparity.collectors.urls import public_url
 from envparity.errors import IntegrityError
@@ -40,12 +44,17 @@ from envparity.resolvers.problems import OTHER_INDEX, PUBLISH, PYPI, SERVABLE, P
 from envparity.values import Distribution, LockedDistribution, LockedWheel
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from envparity.fetch import Pages
-    from envparity.network import Client
+    from envparity.network import Client, Response
+
+T = TypeVar("T")
 
 _PAGE_BYTES = 128 << 20
 _PAGE_WITHIN_S = 300.0
 _AT_ONCE = 16
+_TITLE = "finding wheels"
 _PYPI_ALONE = Indexes()
 
 
@@ -59,6 +68,7 @@ def find_wheels(
     prove: Callable[[LockedDistribution], str] | None = None,
     progress: Progress = SILENT,
     pages: Pages | None = None,
+    meanwhile: Callable[[LockedDistribution], None] = lambda item: None,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
     For each distribution, in their order, the wheel that it was installed from, or why there is none.
@@ -80,6 +90,7 @@ def find_wheels(
             own WHEEL file says; of those that fit the interpreter, the one with the installed RECORD is then the one.
         progress: told once a distribution.
         pages: where the index's pages are kept for some minutes; without it, each is asked for.
+        meanwhile: called with each that was found, while others are still waited for.
 
     Raises:
         UnsupportedError: an index answers with a later version of the interface.
@@ -89,6 +100,12 @@ def find_wheels(
     sought = Sought(client, python_version, indexes, pages)
 
     def find(distribution: Distribution) -> LockedDistribution | Problem:
+        found = sole(distribution)
+        if not isinstance(found, Problem):
+            meanwhile(found)
+        return found
+
+    def sole(distribution: Distribution) -> LockedDistribution | Problem:
         elsewhere = _at_address(distribution, client) or _never_on_an_index(distribution)
         if elsewhere is not None:
             return elsewhere
@@ -98,7 +115,22 @@ def find_wheels(
         candidates = _renamed(distribution, sought, platform_tags)
         return next((item for item in candidates if prove(item) == distribution.record_sha256), found)
 
-    return client.each(find, distributions, at_once=_AT_ONCE, title="finding wheels", progress=progress)
+    return sought.each(find, distributions, of_index=_is_of_index, at_once=_AT_ONCE, progress=progress)
+
+
+def _is_of_index(distribution: Distribution) -> bool:
+    """Whether an index is asked for it; of what is found elsewhere, or nowhere, none is."""
+    return not distribution.direct_url and _never_on_an_index(distribution) is None
+
+
+def version_of(distribution: Distribution) -> Version | None:
+    """The version as a value; none where PEP 440 does not allow it."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(distribution.version)
+    except InvalidVersion:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +163,87 @@ class Sought:
     python_version: str
     indexes: Indexes
     pages: Pages | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Filled by `locked`: the sha256 of the METADATA that an index serves beside a wheel, by that wheel's own."""
 
-    def listings(self, name: str) -> Iterator[Listing]:
-        """What each index that a project may come from lists of it, in their order; nothing of one that has none."""
+    def listings(self, name: str, version: Version | None = None) -> Iterator[Listing]:
+        """
+        What each index that a project may come from lists of it, in their order; nothing of one that has none. Of a
+        `version`, where one is named, and perhaps of some others.
+        """
         for index in self.indexes.of(name):
-            response = (self.pages or self.client).get(
-                urljoin(index.url, f"{name}/"), accept=simple.ACCEPT, limit=_PAGE_BYTES, within_s=_PAGE_WITHIN_S
-            )
-            if response.status == 200:
-                page = simple.page(response, name)
-                yield Listing(index, page, simple.joined(response.url, page.base))
+            url = urljoin(index.url, f"{name}/")
+            if self.pages is not None and version is not None:
+                page = self.pages.read(
+                    url,
+                    partial(_page, name, version),
+                    simple.Page,
+                    _part(name, version),
+                    accept=simple.ACCEPT,
+                    limit=_PAGE_BYTES,
+                    within_s=_PAGE_WITHIN_S,
+                )
+            else:
+                asked = self.pages or self.client
+                response = asked.get(url, accept=simple.ACCEPT, limit=_PAGE_BYTES, within_s=_PAGE_WITHIN_S)
+                page = _page(name, version, response) if response.status == 200 else None
+            if page is not None:
+                yield Listing(index, page, page.base)
+
+    def each(
+        self,
+        find: Callable[[Distribution], T],
+        distributions: Sequence[Distribution],
+        *,
+        of_index: Callable[[Distribution], bool],
+        at_once: int,
+        progress: Progress,
+    ) -> tuple[T, ...]:
+        """
+        What `find` says of each, in their order: first of those whose pages are known, then of those whose pages arrive
+        together, then of the rest, so many side by side. `of_index` tells for which of them an index is asked.
+        """
+        # Threads that wait for nobody only wait for one another.
+        waiting = {place: item for place, item in enumerate(distributions) if of_index(item)}
+        found = {place: find(item) for place, item in waiting.items() if self._is_known(item)}
+        asked = {place: item for place, item in enumerate(distributions) if place not in found}
+        arriving = self._arriving({place: item for place, item in waiting.items() if place not in found})
+        first = next(arriving, None)
+        if first is not None:
+            with progress.task(_TITLE, len(asked)) as advance:
+                for place in chain([first], arriving):
+                    found[place] = find(asked.pop(place))
+                    advance(1)
+        if asked:
+            others = self.client.each(find, tuple(asked.values()), at_once=at_once, title=_TITLE, progress=progress)
+            found |= dict(zip(asked, others, strict=True))
+        return tuple(found[place] for place in range(len(distributions)))
+
+    def _arriving(self, distributions: Mapping[int, Distribution]) -> Iterator[int]:
+        """Ask for the pages of many at once, and say of which they are here."""
+        if self.pages is not None:
+            sought = {place: self._urls(item.name) for place, item in distributions.items()}
+            yield from self.pages.arriving(sought, accept=simple.ACCEPT, limit=_PAGE_BYTES)
+
+    def _urls(self, name: str) -> list[str]:
+        return [urljoin(index.url, f"{name}/") for index in self.indexes.of(name)]
+
+    def _is_known(self, item: Distribution) -> bool:
+        """Whether nobody has to be asked for what the indexes list of its version."""
+        version = version_of(item)
+        if version is None or self.pages is None:
+            return False
+        part = _part(item.name, version)
+        return all(self.pages.is_known(url, part, accept=simple.ACCEPT) for url in self._urls(item.name))
+
+
+def _page(name: str, version: Version | None, response: Response) -> simple.Page:
+    page = simple.page(response, name, version)
+    return msgspec.structs.replace(page, base=simple.joined(response.url, page.base))
+
+
+def _part(name: str, version: Version) -> str:
+    return f"{name} {version} of a simple index, 1"
 
 
 def _at_address(distribution: Distribution, client: Client) -> LockedDistribution | None:
@@ -195,7 +298,7 @@ def _find(distribution: Distribution, sought: Sought) -> LockedDistribution | Pr
     """The one file that every index which has such a file agrees on."""
     problems: list[Problem] = []
     found: list[Candidates] = []
-    for listing in sought.listings(distribution.name):
+    for listing in sought.listings(distribution.name, version_of(distribution)):
         files = same_wheel(distribution, listing.page.files, listing.index.url)
         if isinstance(files, Problem):
             problems.append(files)
@@ -269,7 +372,7 @@ def _renamed(distribution: Distribution, sought: Sought, platform_tags: Sequence
     abi = f"cp{major}{minor}"
     fitting = {*cpython_tags((major, minor), abis=[abi], platforms=platform_tags)}
     fitting |= {*compatible_tags((major, minor), abi, platforms=platform_tags)}
-    for listing in sought.listings(distribution.name):
+    for listing in sought.listings(distribution.name, version):
         for file, build, tags in wheels_of(distribution.name, version, listing.page.files):
             if tags & fitting and build == build_of(distribution.wheel_build):
                 found = locked(distribution, file, listing, sought)
@@ -303,6 +406,8 @@ def locked(
             )
     except ValueError:
         requires_python = ""  # old projects wrote what PEP 440 refuses, and PEP 751 carries only what is valid
+    if file.metadata_sha256:
+        sought.metadata[sha256] = file.metadata_sha256
     counted = file.size if file.size is not None else size_bytes(url, file.filename, sha256, sought.client)
     wheel = LockedWheel(name=file.filename, url=public_url(urldefrag(url)[0]), size_bytes=counted, sha256=sha256)
     return LockedDistribution(

@@ -7,26 +7,32 @@ files can be absolute: `$ORIGIN` of a program is found through `/proc`, which a 
 
 from __future__ import annotations
 
-__all__ = ["Captured", "Decided", "capture", "fits_base", "glibc_floor", "is_here", "resolve"]
+__all__ = ["Captured", "Decided", "capture", "captured", "fits_base", "glibc_floor", "is_here", "resolve"]
 
 import hashlib
 import os
 import posixpath
 import re
+import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from envparity import elf
-from envparity.errors import RefusedError, UnsupportedError
+from envparity.cache import Cache
+from envparity.errors import DiskFullError, RefusedError, UnsupportedError
 from envparity.fetch import Fetcher
 from envparity.files import replacing, translated
 from envparity.oci.entries import Entry
 from envparity.oci.pack import current_packer, pack
 from envparity.oci.tar import write_layer
-from envparity.resolvers import debian
+from envparity.resolvers import archives, debian, package_lists, unchanged
 from envparity.values import (
     MACHINES,
     File,
@@ -34,10 +40,12 @@ from envparity.values import (
     LockedArtifact,
     LockedInterpreter,
     LockedOsPackage,
+    LockedSuite,
     OsPackage,
     Python,
     Substituted,
     glibc_key,
+    python_xy,
 )
 
 HOME = "opt/python"
@@ -85,6 +93,7 @@ class Decided:
     os_packages: tuple[LockedOsPackage, ...]
     substituted: tuple[Substituted, ...]
     left_out: tuple[LeftOut, ...]
+    suites: tuple[LockedSuite, ...] = ()
 
 
 def _as_it_lies(python: Python) -> Python:
@@ -101,7 +110,7 @@ def resolve(
     workplace: Path,
     fetcher: Fetcher,
     add: Iterable[str] = (),
-    index: debian.Index | None = None,
+    index: package_lists.Index | None = None,
     bring: Callable[[Python], Python] = _as_it_lies,
 ) -> Decided:
     """
@@ -123,35 +132,36 @@ def resolve(
     """
     _require_cpython(python)
     if index is None:
-        index = debian.read_index(base, fetcher, architecture=architecture)
-    xy = ".".join(python.version.split(".")[:2])
+        index = package_lists.read_index(base, fetcher, architecture=architecture)
+    xy = python_xy(python.version)
     needed = frozenset(sonames)
     installed = tuple(installed)
     if xy == index.release.python_version:
         own = debian.resolve_base(
             base, fetcher=fetcher, index=index, installed=installed, with_python=xy, needed_sonames=needed, add=add
         )
-        if fits_base(python, debian.base_python_version(own.os_packages)):
+        if fits_base(python, package_lists.base_python_version(own.os_packages)):
             found = LockedInterpreter(kind="base", version=python.version, executable=f"/usr/bin/python{xy}")
-            return Decided(found, own.os_packages, own.substituted, own.left_out)
-    captured = capture(bring(python), workplace, machine=MACHINES.get(architecture, architecture))
-    if glibc_key(captured.glibc_floor) > glibc_key(index.release.glibc):
+            return Decided(found, own.os_packages, own.substituted, own.left_out, index.suites(own.os_packages))
+    machine = MACHINES.get(architecture, architecture)
+    brought = captured(bring(python), workplace, machine=machine, cache=fetcher.cache)
+    if glibc_key(brought.glibc_floor) > glibc_key(index.release.glibc):
         raise RefusedError(
-            f"the interpreter needs glibc {captured.glibc_floor}, and {base} has {index.release.glibc}",
-            hint=f"name a newer base with --base: {', '.join(debian.BASES)}",
+            f"the interpreter needs glibc {brought.glibc_floor}, and {base} has {index.release.glibc}",
+            hint=f"name a newer base with --base: {', '.join(archives.BASES)}",
         )
     bare = debian.resolve_base(
         base,
         fetcher=fetcher,
         index=index,
         installed=installed,
-        needed_sonames=(needed | captured.sonames) - captured.provides,
+        needed_sonames=(needed | brought.sonames) - brought.provides,
         add=add,
     )
     found = LockedInterpreter(
-        kind="captured", version=python.version, executable=captured.executable, artifact=captured.artifact
+        kind="captured", version=python.version, executable=brought.executable, artifact=brought.artifact
     )
-    return Decided(found, bare.os_packages, bare.substituted, bare.left_out)
+    return Decided(found, bare.os_packages, bare.substituted, bare.left_out, index.suites(bare.os_packages))
 
 
 def fits_base(python: Python, base_python_version: str) -> bool:
@@ -194,6 +204,59 @@ class _Native:
     program: bool = False
 
 
+_RULES = 1
+"""Of `capture`; raised whenever it makes other bytes, so that no capture of another release is taken for ours."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A capture in the cache: the places where it looked for libraries, and the state of all that it read."""
+
+    captured: Captured
+    looked_for: tuple[str, ...]
+    state: str
+
+
+def captured(
+    python: Python, folder: Path, *, machine: str, cache: Cache, clock: Callable[[], int] = time.time_ns
+) -> Captured:
+    """
+    The same as `capture`; of files that have not changed since (`unchanged.state`), the one that was kept then.
+
+    Raises:
+        As `capture`. A cache that is full only makes it slower.
+    """
+    if Path(python.stdlib).is_relative_to(folder):  # brought here for this lock alone
+        return capture(python, folder, machine=machine)
+    of = [python.version, python.base_prefix, python.stdlib, python.executable, python.libpython, machine]
+    key = f"capture-{_RULES}-{hashlib.sha256(msgspec.json.encode([of, current_packer('gzip')])).hexdigest()}"
+    kept = cache.note(key, _Kept)
+    if kept is not None and kept.state == _state(python, kept.looked_for, clock()):
+        artifact = kept.captured.artifact
+        place = cache.checked_blob(artifact.sha256)
+        if place is not None:
+            shutil.copyfile(place, folder / artifact.name)
+            return kept.captured
+    began_ns = clock()
+    found, looked_for = _capture(python, folder, machine)
+    state = _state(python, looked_for, began_ns)
+    if state is not None:
+        with suppress(DiskFullError):
+            cache.keep((folder / found.artifact.name).read_bytes())
+            cache.write_note(key, _Kept(found, looked_for, state))
+    return found
+
+
+def _state(python: Python, looked_for: Iterable[str], before_ns: int) -> str | None:
+    """Of all files that a capture reads and of the places where it finds none; None where that cannot be told."""
+    named = [file.path for file in (python.executable, python.libpython) if file is not None]
+    try:
+        library = [str(source) for _, source in _library_files(Path(os.path.realpath(python.stdlib)), "")]
+    except OSError:
+        return None
+    return unchanged.state([*named, python.base_prefix, *library, *looked_for], before_ns=before_ns)
+
+
 def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Captured:
     """
     Write the snapshot's own interpreter as a reproducible `.tar.gz` into `folder`; its members lie below `opt/python`.
@@ -212,8 +275,13 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
         UnsupportedError: not CPython.
         UnreachableError, DiskFullError: of reading or writing.
     """
+    return _capture(python, folder, machine)[0]
+
+
+def _capture(python: Python, folder: Path, machine: str) -> tuple[Captured, tuple[str, ...]]:
+    """The same, with the places where it looked for libraries."""
     _require_cpython(python)
-    xy = ".".join(python.version.split(".")[:2])
+    xy = python_xy(python.version)
     prefix = Path(os.path.realpath(python.base_prefix))
     stdlib = Path(os.path.realpath(python.stdlib))
     if not python.base_prefix or not python.stdlib or not stdlib.is_relative_to(prefix):
@@ -230,7 +298,8 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
                 raise RefusedError(f"`{stdlib}` is not a whole standard library: it has no {landmark}")
         # 2
         executable = f"{HOME}/bin/python{xy}"
-        natives, libraries, sonames = _natives(files, program, executable, libpython, prefix)
+        looked_for: set[str] = set()
+        natives, libraries, sonames = _natives(files, program, executable, libpython, prefix, looked_for)
         if natives[0].needs.machine != machine:
             raise RefusedError(
                 f"`{program}` is a program for {natives[0].needs.machine}, and the image is for {machine}"
@@ -252,13 +321,14 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
         (folder / unnamed).replace(folder / name)
     except OSError as error:
         raise translated(error, f"capture the interpreter, at `{error.filename}`") from error
-    return Captured(
+    found = Captured(
         artifact=LockedArtifact(name=name, size_bytes=packed.size_bytes, sha256=packed.digest.removeprefix("sha256:")),
         executable=f"/{executable}",
         sonames=sonames,
         provides=frozenset(libraries),
         glibc_floor=max((native.needs.glibc_floor for native in natives), key=glibc_key),
     )
+    return found, tuple(sorted(looked_for))
 
 
 def _the_one(file: File | None, what: str) -> Path:
@@ -300,9 +370,17 @@ def _raise(error: OSError) -> None:
 
 
 def _natives(
-    files: dict[str, Path], program: Path, executable: str, libpython: Path | None, prefix: Path
+    files: dict[str, Path],
+    program: Path,
+    executable: str,
+    libpython: Path | None,
+    prefix: Path,
+    looked_for: set[str],
 ) -> tuple[list[_Native], dict[str, Path], frozenset[str]]:
-    """The program first, then every ELF file; the libraries that go along by soname; what the base has to bring."""
+    """
+    The program first, then every ELF file; the libraries that go along by soname; what the base has to bring.
+    `looked_for` gains the places where a library was looked for.
+    """
     queue = [_Native(program, executable, elf.needs(program), program=True)]
     for path, source in files.items():
         with source.open("rb") as stream:
@@ -319,7 +397,7 @@ def _natives(
                     f"`{native.source}` needs {soname}, and the snapshot does not say which one answered",
                     hint="take the snapshot again, where /proc can be read",
                 )
-            found = _own_library(native, soname, libpython, prefix)
+            found = _own_library(native, soname, libpython, prefix, looked_for)
             if found is None:
                 outside.add(soname)
             elif soname not in libraries:
@@ -330,7 +408,9 @@ def _natives(
     return natives, libraries, frozenset(outside - set(libraries))
 
 
-def _own_library(native: _Native, soname: str, libpython: Path | None, prefix: Path) -> Path | None:
+def _own_library(
+    native: _Native, soname: str, libpython: Path | None, prefix: Path, looked_for: set[str]
+) -> Path | None:
     """The file that answers to a soname from outside of the system's folders, or `None` where the system's does."""
     if libpython is not None and soname == libpython.name:
         return libpython
@@ -338,6 +418,7 @@ def _own_library(native: _Native, soname: str, libpython: Path | None, prefix: P
     folders = [Path(folder.replace("$ORIGIN", origin)) for folder in native.needs.runpath]
     for folder in (*folders, prefix / "lib"):
         place = folder / soname
+        looked_for.add(str(place))
         if folder.is_absolute() and place.is_file():
             real = Path(os.path.realpath(place))
             return None if _SYSTEM.fullmatch(str(real.parent)) else real

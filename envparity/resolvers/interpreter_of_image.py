@@ -9,16 +9,18 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from envparity.errors import RefusedError
 from envparity.fetch import Fetcher
 from envparity.files import translated
-from envparity.oci import places
-from envparity.oci.access import Access
-from envparity.oci.tree import ImageTree, merge
 from envparity.values import File, Python
+
+if TYPE_CHECKING:
+    from envparity.oci.access import Access
+    from envparity.oci.tree import ImageTree
 
 IMAGES = ("oci", "docker-archive", "docker", "registry", "container")
 """Schemes of sources whose interpreter lies in an image. That of a container is looked for in the image of it."""
@@ -40,6 +42,10 @@ def brought(python: Python, reference: str, folder: Path, *, fetcher: Fetcher, e
     Raises:
         RefusedError: it is not in the image. And what opening and reading an image raises.
     """
+    from envparity.oci import places
+    from envparity.oci.access import Access
+    from envparity.oci.tree import merge
+
     reach = Access(fetcher.client, fetcher.cache, environ)
     image = places.open_image(_image_of(reference, reach), access=reach)
     prefix = posixpath.normpath(python.base_prefix or "/")

@@ -1,11 +1,14 @@
 """
-Who we are to a package index: what its address, the environment, netrc or a keyring says, and to whom that may be told.
+Who we are to an index or a channel: what its address, the environment, netrc or a keyring says, and to whom that may be
+told.
 
 A login is bound to the origin (scheme, host, port) that its owner wrote it for, and goes nowhere else; in the clear it
 goes to this machine alone. Nothing of it is printed or written.
 
     1  a user and password in the address of an index (`--index`, PIP_INDEX_URL, UV_INDEX, …)
-    2  ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD (or uv's, UV_INDEX_NAME_…), of an index that is called NAME
+    2  ENVPARITY_INDEX_NAME_USERNAME and _PASSWORD (or uv's, UV_INDEX_NAME_…), of an index that is called NAME; of a
+       channel of conda, ENVPARITY_CHANNEL_NAME_URL, which may hold its token (`https://HOST/t/TOKEN/CHANNEL`), or
+       _USERNAME and _PASSWORD beside it
     3  the line `machine HOST` of netrc (https://www.gnu.org/software/inetutils/manual/html_node/The-_002enetrc-file.html)
     4  the keyring, only where the place has refused (https://keyring.readthedocs.io/)
 """
@@ -17,7 +20,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +49,24 @@ class _Bound:
     index: Index
     user: str = ""
     login: Login | None = None
+    stem: str = ""
+
+
+@dataclass(frozen=True)
+class _Tokened:
+    """A channel whose address holds a token: what stands before and after it."""
+
+    before: str
+    token: str = field(repr=False)
+    after: str
+
+    @property
+    def root(self) -> str:
+        """The address of the channel as a lock has it."""
+        return f"{self.before}/{self.after}"
+
+    def placed(self, url: str) -> str:
+        return f"{self.before}/t/{self.token}/{self.after}{url.removeprefix(self.root)}"
 
 
 class Logins:
@@ -60,6 +81,7 @@ class Logins:
     def __init__(self, environ: Mapping[str, str], named: Iterable[Index] = ()) -> None:
         self._environ = environ
         self._bound = tuple(_bound(environ, named))
+        self._tokens = tuple(_tokens(environ))
         self._asked: dict[str, Login | None] = {}
         self._asking = threading.Lock()
         self._netrc: dict[str, Login] | None = None
@@ -100,6 +122,17 @@ class Logins:
         user = f"{quote(login.user, safe='')}:{quote(login.secret, safe='')}"
         return parts._replace(netloc=f"{user}@{parts.netloc}").geturl()
 
+    def placed(self, url: str) -> str:
+        """
+        The address with the token of its channel in it, which is a secret then; as it is where there is none. What lies
+        beside the channel, or would travel in the clear, never gets it.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            return url
+        found = [item for item in self._tokens if url == item.root or url.startswith(f"{item.root}/")]
+        return max(found, key=lambda item: len(item.root)).placed(url) if found else url
+
     def hint(self, url: str) -> str:
         """What to set so that a place which refused lets us in."""
         parts = urlsplit(url)
@@ -107,6 +140,8 @@ class Logins:
             return "credentials are sent over https only: name the index by an https address"
         nearest = self._nearest(url)
         name = nearest.index.name if nearest is not None else ""
+        if re.search(r"\.(conda|tar\.bz2)$", parts.path) or (nearest is not None and nearest.stem):
+            return channel_hint(parts.hostname or "", name)
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
             name = ""
         stem = f"ENVPARITY_INDEX_{_variable(name) if name else 'NAME'}"
@@ -193,16 +228,44 @@ class Logins:
             return None
 
 
+def channel_hint(host: str, name: str = "") -> str:
+    """What to set so that a channel of conda lets us in."""
+    stem = f"ENVPARITY_CHANNEL_{_variable(name) if re.fullmatch(r'[A-Za-z0-9._-]+', name) else 'NAME'}"
+    return (
+        f"set {stem}_URL to its address, with its token (`https://{host}/t/TOKEN/CHANNEL`) or with {stem}_USERNAME and"
+        f" {stem}_PASSWORD beside it; or put `machine {host} login … password …` into netrc, or the password into the"
+        " keyring"
+    )
+
+
+def _tokens(environ: Mapping[str, str]) -> Iterator[_Tokened]:
+    """The channels whose addresses hold a token: `…/t/TOKEN/…`, as conda has it."""
+    for variable, value in sorted(environ.items()):
+        if re.fullmatch(r"ENVPARITY_CHANNEL_(.+)_URL", variable) and not address_fault(value):
+            found = re.fullmatch(r"(https?://[^?#]*?)/t/([^/?#]+)/([^?#]*?)/*", value)
+            if found and "@" not in found[1]:
+                yield _Tokened(found[1], found[2], found[3])
+
+
 def _bound(environ: Mapping[str, str], named: Iterable[Index]) -> Iterator[_Bound]:
     """Every index that the caller or the environment names, with its login where one goes by its name or address."""
     for index in (*named, *_of_environment(environ)):
-        user, secret = user_of(index.url)
         stems = [f"{maker}_INDEX_{_variable(index.name)}" for maker in ("ENVPARITY", "UV")]
-        for stem in stems:
-            if not secret and f"{stem}_PASSWORD" in environ:
-                user, secret = environ.get(f"{stem}_USERNAME", user), environ[f"{stem}_PASSWORD"]
-            user = user or environ.get(f"{stem}_USERNAME", "")
-        yield _Bound(index, user, Login(user, secret) if secret else None)
+        yield _login_of(environ, index, stems)
+    for variable, value in sorted(environ.items()):
+        match = re.fullmatch(r"ENVPARITY_CHANNEL_(.+)_URL", variable)
+        if match and not address_fault(value) and "/t/" not in urlsplit(value).path:
+            stem = f"ENVPARITY_CHANNEL_{match[1]}"
+            yield replace(_login_of(environ, Index.of(value, match[1]), [stem]), stem=stem)
+
+
+def _login_of(environ: Mapping[str, str], index: Index, stems: Iterable[str]) -> _Bound:
+    user, secret = user_of(index.url)
+    for stem in stems:
+        if not secret and f"{stem}_PASSWORD" in environ:
+            user, secret = environ.get(f"{stem}_USERNAME", user), environ[f"{stem}_PASSWORD"]
+        user = user or environ.get(f"{stem}_USERNAME", "")
+    return _Bound(index, user, Login(user, secret) if secret else None)
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[Index]:

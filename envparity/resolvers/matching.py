@@ -33,11 +33,13 @@ def same_wheel(distribution: Distribution, files: Sequence[IndexFile], root: str
     except ValueError:
         return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
     tags = tags_of(distribution.wheel_tags)
-    of_version = [(file, build, found) for file, build, found in wheels_of(name, wanted, files)]
-    same_tags = [(file, build) for file, build, found in of_version if found == tags]
+    same_tags = [
+        (file, build) for file, build, found in wheels_of(name, wanted, _spelled(tags, files)) if found == tags
+    ]
     same = tuple(file for file, build in same_tags if build == build_of(distribution.wheel_build))
     if same:
         return same
+    of_version = list(wheels_of(name, wanted, files))
     again = reinstall(name, version, root)
     if same_tags:
         other = ", ".join(f"`{file.filename}`" for file, _ in same_tags)
@@ -69,6 +71,26 @@ def tags_of(lines: Sequence[str]) -> frozenset[Tag]:
     from packaging.tags import parse_tag
 
     return frozenset(tag for line in lines if line.count("-") == 2 for tag in parse_tag(line))
+
+
+def _spelled(tags: frozenset[Tag], files: Sequence[IndexFile]) -> list[IndexFile]:
+    """
+    Those whose names spell just these tags, compressed or not ("python_tag … `.`-separated", PEP 425): to read the
+    whole of each name takes ten times as long.
+    """
+    platforms = {tag.platform for tag in tags}
+    abis, interpreters = {tag.abi for tag in tags}, {tag.interpreter for tag in tags}
+    found = []
+    for file in files:
+        ends = file.filename.removesuffix(".whl").lower().rsplit("-", 3)
+        if (
+            len(ends) == 4
+            and set(ends[3].split(".")) == platforms
+            and set(ends[2].split(".")) == abis
+            and set(ends[1].split(".")) == interpreters
+        ):
+            found.append(file)
+    return found
 
 
 def wheels_of(

@@ -30,7 +30,6 @@ from envparity.collectors.tree import LocalTree
 from envparity.collectors.verification import check_files
 from envparity.errors import UsageError
 from envparity.files import replacing, translated
-from envparity.resolvers import project
 from envparity.resolvers.index import Problem
 from envparity.values import Distribution, LockedDistribution, LockedWheel, Python, RecordRow, Repacked
 
@@ -343,6 +342,8 @@ def _file_name(item: Distribution) -> str:
 
 def _built(item: Distribution, folder: Path, python: Python, environ: Mapping[str, str]) -> LockedDistribution:
     """The wheel that a project's own backend makes, written anew in the one form."""
+    from envparity.resolvers import project  # it brings git and processes, which only this needs
+
     if item.record_sha256 is not None:
         _recorded(item)  # it is still installed here, as the snapshot saw it
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = ["RESOLVERS", "Pin", "Request", "allows", "exactly", "name_of", "parsed", "resolve"]
 
 import importlib.util
+import json
 import platform
 import re
 import shutil
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from envparity.errors import (
     ConflictError,
@@ -30,9 +32,8 @@ from envparity.errors import (
     plain,
 )
 from envparity.files import private_folder
-from envparity.network import address_fault, printable, without_logins
+from envparity.network import address_fault, printable, user_of, without_logins
 from envparity.process import Command, Completed, run
-from envparity.resolvers import conflicts, stubs
 from envparity.resolvers.index import PYPI
 from envparity.values import Distribution
 
@@ -68,6 +69,7 @@ class Request:
             versions: one that no index serves (built here, with a local version) can be required by what is added.
         indexes: the roots of the indexes; the first is the default one. A user and password in one are handed over in
             the environment of the process, which no other user can read.
+        pinned: name -> root of the one index that a distribution comes from; uv alone can be told that.
     """
 
     requirements: tuple[str, ...]
@@ -77,6 +79,7 @@ class Request:
     limits: tuple[str, ...] = ()
     installed: Sequence[Distribution] = ()
     indexes: tuple[str, ...] = (PYPI,)
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, order=True)
@@ -115,20 +118,29 @@ def resolve(request: Request, *, environ: Mapping[str, str], resolver: str = "uv
             ),
             tuple(map(_name, clashes)),
         )
-    for root in request.indexes:
+    for root in (*request.indexes, *request.pinned.values()):
         if fault := address_fault(root):
             raise UsageError(f"the index `{printable(root)}` cannot be asked: {fault}")
+    if request.pinned and resolver != "uv":
+        raise UnsupportedError(
+            f"{resolver} cannot be told the index of one distribution, as `--index-for` asks",
+            hint="take `--resolver uv`, or leave `--index-for` out",
+        )
     program = program_of(resolver, environ)
     with private_folder() as folder:
         (folder / "asked.in").write_text("".join(f"{item}\n" for item in asked))
+        if request.pinned:
+            (folder / "pyproject.toml").write_text(_project(asked, request))
         held = [f"{name}=={version}" for name, version in sorted(request.constraints.items()) if _valid(version)]
         (folder / "held.txt").write_text("".join(f"{line}\n" for line in [*held, *request.limits]))
+        from envparity.resolvers import stubs
+
         stubs.write(folder / "known", request.installed)
         command = (_uv if resolver == "uv" else _pip_tools)(program, request, _kept(environ), folder)
         done = run(command)
     if done.status:
         raise _failed(resolver, request, done, tuple(map(_name, asked)))
-    pins = _pins(done.stdout, resolver)
+    pins = _needed(_pins(done.stdout, resolver), frozenset(map(_name, asked)))
     _require_held(pins, request)
     return pins
 
@@ -238,10 +250,59 @@ def _kept(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if _KEPT.match(name)}
 
 
+def _project(asked: Sequence[Requirement], request: Request) -> str:
+    """
+    The same requirements as a project, since only of one uv takes the index of a distribution, and only of one that it
+    requires itself (https://docs.astral.sh/uv/concepts/indexes/#pinning-a-package-to-an-index).
+    """
+    known = {item.name for item in request.installed}
+    pinned = {name: root for name, root in sorted(request.pinned.items()) if name not in known}
+    also = [name for name in pinned if name not in set(map(_name, asked))]
+    lines = ["[project]", 'name = "asked"', 'version = "0"']
+    lines += [f"dependencies = {json.dumps([*map(str, asked), *also])}"]
+    for number, root in enumerate(dict.fromkeys(pinned.values())):
+        lines += ["[[tool.uv.index]]", f'name = "i{number}"', f"url = {json.dumps(_bare(root))}", "explicit = true"]
+    numbers = {root: number for number, root in enumerate(dict.fromkeys(pinned.values()))}
+    lines += ["[tool.uv.sources]", *(f'{name} = {{ index = "i{numbers[root]}" }}' for name, root in pinned.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _bare(root: str) -> str:
+    parts = urlsplit(root)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _needed(pins: tuple[Pin, ...], roots: frozenset[str]) -> tuple[Pin, ...]:
+    """Those that the requirements lead to: of a pinned distribution that nothing needs, no version is asked for."""
+    kept = {pin.name for pin in pins if pin.name in roots}
+    while more := {pin.name for pin in pins if pin.name not in kept and kept & set(pin.via)}:
+        kept |= more
+    return tuple(
+        Pin(pin.name, pin.version, pin.asked and pin.name in roots, pin.via) for pin in pins if pin.name in kept
+    )
+
+
 def _uv(program: Iterable[str], request: Request, env: Mapping[str, str], folder: Path) -> Command:
     default, *others = request.indexes
+    known = {item.name for item in request.installed}
+    roots = dict.fromkeys(root for name, root in sorted(request.pinned.items()) if name not in known)
+    logins = {
+        f"UV_INDEX_I{number}_{what}": word
+        for number, root in enumerate(roots)
+        for what, word in zip(("USERNAME", "PASSWORD"), user_of(root), strict=True)
+        if word
+    }
     argv = (
-        *(*program, "pip", "compile", "asked.in", "--constraint", "held.txt", "--find-links", "known"),
+        *(
+            *program,
+            "pip",
+            "compile",
+            "pyproject.toml" if request.pinned else "asked.in",
+            "--constraint",
+            "held.txt",
+            "--find-links",
+            "known",
+        ),
         *("--no-config", "--no-header", "--annotation-style", "line", "--only-binary", ":all:", "--no-progress"),
         *("--python-version", request.python_version, "--python-platform", _uv_platform(request.platform_tags)),
         # It asks some Python to be there, whichever is meant.
@@ -249,7 +310,7 @@ def _uv(program: Iterable[str], request: Request, env: Mapping[str, str], folder
     )
     places = {"UV_DEFAULT_INDEX": default, **({"UV_INDEX": " ".join(others)} if others else {})}
     # Ours asks with the authorities of the system first; uv is told to do so too.
-    return Command(argv, env={**env, **places, "UV_SYSTEM_CERTS": "true"}, cwd=folder, timeout_s=_TIMEOUT_S)
+    return Command(argv, env={**env, **places, **logins, "UV_SYSTEM_CERTS": "true"}, cwd=folder, timeout_s=_TIMEOUT_S)
 
 
 def _uv_platform(tags: Sequence[str]) -> str:
@@ -326,6 +387,7 @@ def _pins(answer: bytes, resolver: str) -> tuple[Pin, ...]:
                 hint="another release of it may write it otherwise; take another with --resolver",
             )
         via = [part.strip() for part in (found[3] or "").split(",") if part.strip()]
+        via = ["-r asked" if part.endswith("(pyproject.toml)") else part for part in via]
         named = {canonicalize_name(part.partition("[")[0]) for part in via if not part.startswith("-")}
         name = canonicalize_name(found[1])
         asked = any(part.startswith("-r ") for part in via)
@@ -363,6 +425,8 @@ def _failed(resolver: str, request: Request, done: Completed, roots: tuple[str, 
             f"{resolver} gave no answer (status {done.status}): {_last(done)}",
             hint="can the index be reached? Try again, or take another with --resolver",
         )
+    from envparity.resolvers import conflicts
+
     found = conflicts.wants(told)
     lines = conflicts.against(found, dict(request.constraints), roots)
     moved = tuple(name for name in sorted(request.constraints) if any(line.startswith(f"{name} ") for line in lines))

@@ -61,12 +61,12 @@ def _line(item: Proof) -> str:
 
 def _proof(item: Found) -> Proof:
     if isinstance(item, index.Problem):
-        known = {"reason": item.reason, "remedy": item.advice, "command": item.command}
-        return Proof(name=item.name, version=item.version, state=item.state, **known)
+        told = {"reason": item.reason, "remedy": item.advice, "command": item.command}
+        return Proof(name=item.name, version=item.version, state=item.state, **told)
     if isinstance(item, LockedCondaPackage):
-        told = {} if item.state == "proven" else {"reason": _NO_SHA256, "remedy": "install it again, by a newer conda"}
+        told = _OF_CONDA.get(item.state, {"reason": _NO_SHA256, "remedy": "install it again, by a newer conda"})
         return Proof(name=f"{item.name} (conda)", version=item.version, state=item.state, file=item.file_name, **told)
-    known = {}
+    known: dict[str, str] = {}
     if item.state == "matched":
         known = {
             "reason": "tags, version and build point to this file, and nobody has held its RECORD against the installed"
@@ -81,11 +81,7 @@ def _proof(item: Found) -> Proof:
             "remedy": "upload it to an index that `--index` names, install it from there, and take a new snapshot",
         }
     elif item.state == "declared":
-        known = {
-            "reason": "a file pins it, and nothing proves that it trained the model",
-            "remedy": "take a snapshot where the model was trained, and lock that",
-            "command": "envparity snapshot -o model.env.json",
-        }
+        known = dict(_DECLARED)
     elif item.state == "resolved":
         known = {
             "reason": "nobody pins it, and a resolver chose this version",
@@ -101,9 +97,30 @@ def _proof(item: Found) -> Proof:
         }
     elif item.state not in STATES:
         known = {"reason": "this version does not know that state, and so trusts it least"}
+    if item.yanked is not None:
+        known["yanked"] = item.yanked or "no reason given"
+    if item.provenance:
+        known["attested"] = ", ".join(item.provenance)
     return Proof(name=item.name, version=item.version, state=item.state, file=item.wheels[0].name, **known)
 
 
+_DECLARED = {
+    "reason": "a file pins it, and nothing proves that it trained the model",
+    "remedy": "take a snapshot where the model was trained, and lock that",
+    "command": "envparity snapshot -o model.env.json",
+}
+_OF_CONDA: dict[str, dict[str, str]] = {
+    "proven": {},
+    "declared": _DECLARED,
+    "resolved": {
+        "reason": "nobody pins it, and rattler chose this version",
+        "remedy": "lock a snapshot of where the model was trained, for that platform",
+    },
+    "counterpart": {
+        "reason": "it is the build of this version for another platform than the one that trained the model",
+        "remedy": "train on the platform that serves",
+    },
+}
 _NO_SHA256 = "name, version and build point to this file, and its record has no sha256 to hold against it"
 
 

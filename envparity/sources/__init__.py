@@ -225,7 +225,12 @@ def _parsed(kind: recognition.Kind, data: bytes, name: str, options: Options) ->
         raise MalformedError(f"`{name}` is larger than the limit of {kind.limit:,} bytes for {kind.title}")
     parse: Callable[[bytes, str, Options], Environment]
     parse = importlib.import_module(f"envparity.sources.{kind.reader}").parse
-    return parse(data, name, options)
+    try:
+        return parse(data, name, options)
+    except MalformedError as error:
+        if Path(name).name not in f"{error.message} {error.where}":  # a file is named, whatever reads it
+            error.where = f"{name}, {error.where}" if error.where else name
+        raise
 
 
 def _misnamed(error: EnvparityError, named: recognition.Kind, data: bytes, name: str) -> EnvparityError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
@@ -30,6 +31,7 @@ def of_url(url: str, where: str) -> dict[str, Any]:
         MalformedError: it is not the address of a conda package.
     """
     bare = url.partition("#")[0].partition("?")[0]
+    bare = f"file://{quote(bare)}" if bare.startswith("/") else bare
     folder, _, file_name = bare.rpartition("/")
     found = _ARCHIVE.fullmatch(file_name)
     if not found:

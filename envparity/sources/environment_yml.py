@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct, field
 
 from envparity import codec
@@ -15,7 +16,7 @@ from envparity.collectors.tree import gap
 from envparity.errors import MalformedError
 from envparity.sources.conda_specs import NO_DISTRIBUTIONS, declared, merged, python_of
 from envparity.sources.documents import shaped
-from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin
+from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.requirements import facts_of
 from envparity.values import Environment
 
@@ -24,6 +25,7 @@ TITLE = "an environment file of conda"
 
 class _File(Struct, frozen=True):
     dependencies: tuple[str | dict[str, tuple[str, ...] | None], ...] | None
+    channels: tuple[str, ...] | None = field(default=None)
     variables: dict[str, str | int | float | bool | None] | None = field(default=None)
 
 
@@ -41,7 +43,10 @@ def parse(data: bytes, name: str, options: Options) -> Environment:
     settings: list[Fact] = [{"kind": "settings", "names_only": sorted(file.variables)}] if file.variables else []
     known = ["conda_packages", "distributions", *(fact["kind"] for fact in facts if fact["kind"] == "python")]
     unknown = not_recorded(all_but(*known, *(["settings"] if settings else [])), "an environment file cannot carry it")
-    return codec.environment([*facts, *settings, *unknown], origin("environment-yml", name), open=True)
+    place = msgspec.structs.replace(
+        origin("environment-yml", name), channels=tuple(map(without_secrets, file.channels or ()))
+    )
+    return codec.environment([*facts, *settings, *unknown], place, open=True)
 
 
 def of_dependencies(

@@ -11,6 +11,7 @@ import msgspec
 
 from envparity import resources
 from envparity.values import Accelerators, CondaPackage, Distribution, Environment
+from envparity.words import listed
 
 CUDA = "cuda"
 
@@ -133,8 +134,7 @@ def _by_major(stated: Iterable[Statement]) -> dict[str, list[str]]:
 def _listed(by_major: Mapping[str, list[str]]) -> str:
     parts = []
     for major, packages in sorted(by_major.items(), key=lambda pair: int(pair[0])):
-        more = f" and {len(packages) - 3} more" if len(packages) > 3 else ""
-        parts.append(f"{major} ({', '.join(packages[:3])}{more})")
+        parts.append(f"{major} ({listed(packages, 3)})")
     return " and ".join(parts)
 
 

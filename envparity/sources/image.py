@@ -37,6 +37,7 @@ _KEPT = (
     "*/bin/python3*",
     "*/libpython3*.so*",
     "/etc/passwd",
+    "/etc/group",
     "*/_sysconfigdata_*.py",
     *toolkits.READ,
 )

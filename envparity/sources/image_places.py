@@ -68,8 +68,10 @@ def read_docker(reference: str, options: Options) -> Environment:
 
 
 def _read(place: str, reference: str, options: Options) -> Environment:
-    from envparity.oci.places import open_image
+    from envparity.oci.places import open_image, require_here
 
+    if options.insecure:
+        require_here(place)
     with access(options) as reach:
         image = open_image(place, platform=options.platform, access=reach)
         # What lies on this disk is read where it lies: reading it leaves nothing behind.
@@ -127,5 +129,5 @@ def access(options: Options) -> Iterator[Access]:
             kept_in = Cache(Path(folder) if folder else None)
         except UsageError:
             kept_in = None  # a user without a home: everything is read anew each time
-    with Client(offline=options.offline) as client:
+    with Client(offline=options.offline, insecure=options.insecure) as client:
         yield Access(client, kept_in, options.environ, options.timeout_s)

@@ -53,10 +53,8 @@ class KnownImages:
             data = msgspec.msgpack.encode(environment)
         except UnicodeEncodeError:
             return  # a name that is no text; MessagePack cannot carry it
-        sha256 = hashlib.sha256(data).hexdigest()
         try:
-            self._cache.adopt([data], sha256=sha256, size_bytes=len(data), what="what is known of an image")
-            self._cache.write_note(self._key(image), _Note(sha256))
+            self._cache.write_note(self._key(image), _Note(self._cache.keep(data)))
         except EnvparityError:
             return
 

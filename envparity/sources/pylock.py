@@ -9,11 +9,12 @@ from envparity import codec, platforms
 from envparity.codec.lock import load_pylock
 from envparity.codec.toml_lines import at_line, lines_of
 from envparity.collectors.tree import gap
+from envparity.collectors.variables import is_listed
 from envparity.errors import MalformedError
 from envparity.files import decoded
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.target import one_of
-from envparity.values import MACHINES, Environment, Lock, LockedDistribution, LockedModel, Target
+from envparity.values import MACHINES, BasePackage, Environment, Lock, LockedDistribution, LockedModel, Target
 
 
 def parse(data: bytes, name: str, options: Options) -> Environment:
@@ -106,12 +107,19 @@ def environment_of_lock(lock: Lock, platform: str, reference: str = "") -> Envir
         *_conda(target),
         *_system(target),
         *_os_packages(target),
-        {"kind": "settings", "variables": [{"name": item.name, "value": item.value} for item in lock.settings]},
+        _settings(lock, target),
         *map(_locked_model, lock.models),
         gap("system", "not-recorded", "a lock names its base and its packages; the release is read from the image"),
         *not_recorded(("host", "cpu"), "a lock cannot carry it"),
     ]
     return codec.environment(facts, origin("lock", reference))
+
+
+def _settings(lock: Lock, target: Target) -> Fact:
+    """What the lock sets, and before it what a base sets that is an image."""
+    of_base = {item.name: item.value for item in target.variables if is_listed(item.name)}
+    variables = of_base | {item.name: item.value for item in lock.settings}
+    return {"kind": "settings", "variables": [{"name": name, "value": value} for name, value in variables.items()]}
 
 
 def _locked_distribution(item: LockedDistribution) -> Fact:
@@ -145,12 +153,14 @@ def _system(target: Target) -> Iterator[Fact]:
 
 
 def _os_packages(target: Target) -> Iterator[Fact]:
-    for item in target.os_packages:
+    for item in target.held_packages:
+        manager = {"manager": item.manager} if isinstance(item, BasePackage) else {}
         yield {
             "kind": "os-package",
             "name": item.name,
             "version": item.version,
             "architecture": item.architecture,
+            **manager,
         }
 
 
@@ -160,5 +170,6 @@ def _locked_model(item: LockedModel) -> Fact:
         "name": item.name,
         "size_bytes": item.size_bytes,
         "sha256": item.sha256,
+        **({"files": item.files} if item.files else {}),
         "modules": list(item.modules),
     }

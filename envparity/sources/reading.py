@@ -26,7 +26,7 @@ class Options:
     is what `-` reads; relative paths start at `base_dir`. `own_prefix` is where envparity itself is installed, so that
     it never takes a tool runner's environment for the user's. With `deep` a live target is started once more, with its
     own site and `environ`, and imports its numeric libraries and the modules `wanted`. `offline` asks nobody on the
-    network.
+    network; `insecure` believes a registry on this machine whatever its certificate says.
 
     What a file declares for several cases is selected for the stated target: `platform` (`linux/amd64`),
     `python_version`, and the `extras` and `groups` that were asked for. An empty text, or `None`, is a target that
@@ -49,6 +49,7 @@ class Options:
     groups: tuple[str, ...] | None = None
     shared: bool = False
     offline: bool = False
+    insecure: bool = False
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import optparse
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -266,9 +267,9 @@ class _Walk:
                 hint="fetch it, look at it, and include the file",
                 where=str(place),
             )
-        path = (folder / target).resolve()
+        path = Path(os.path.realpath(folder / target))  # also of a link to itself, which `resolve` fails on
         # The file that includes is part of the chain too, so that a file that includes itself is seen at once.
-        chain = above or ((folder / Path(place.file).name).resolve(),)
+        chain = above or (Path(os.path.realpath(folder / Path(place.file).name)),)
         if path in chain:
             names = " -> ".join(item.name for item in (*chain[chain.index(path) :], path))
             raise MalformedError(f"files include each other in a circle: {names}", where=str(place))

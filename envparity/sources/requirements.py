@@ -27,6 +27,7 @@ from envparity.sources.requirement_lines import (
     entries,
 )
 from envparity.values import Environment
+from envparity.words import listed
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -361,8 +362,7 @@ def _bound(
         result.append(bound)
     gaps: list[Fact] = []
     if unused:
-        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
-        reason = f"constraints say which version, not whether it is there: {shown}"
+        reason = f"constraints say which version, not whether it is there: {listed(unused, 5)}"
         gaps.append(gap("distributions", "not-recorded", reason, "constraints"))
     partly = sorted(
         {

@@ -22,9 +22,12 @@ from envparity.values.environment import (
 )
 from envparity.values.hardware import Accelerators, Cpu, Device, Host
 from envparity.values.image import (
+    Attachment,
+    LayerTold,
     Options,
     Plan,
     PlannedLayer,
+    PlanTold,
     Step,
 )
 from envparity.values.judgement import (
@@ -42,19 +45,28 @@ from envparity.values.judgement import (
 )
 from envparity.values.lineage import Artifact, SourceCode
 from envparity.values.lock import (
+    NUMERIC_SETTINGS,
     STATES,
     Added,
+    BaseFolder,
+    BaseHistory,
+    BaseLayer,
+    BasePackage,
     BroughtDistribution,
     Counterpart,
     LeftOut,
     Lock,
     LockedArtifact,
+    LockedCode,
     LockedCondaPackage,
     LockedDistribution,
+    LockedImage,
     LockedInterpreter,
     LockedModel,
     LockedOsPackage,
+    LockedSuite,
     LockedWheel,
+    ModelPart,
     Packer,
     Proof,
     RecordRow,
@@ -65,17 +77,23 @@ from envparity.values.lock import (
 from envparity.values.machines import ARCHITECTURES, MACHINES
 from envparity.values.native import Dispatch, NativeLibrary, NumericLibrary, Numerics
 from envparity.values.scalars import Basis, Digest, File, GapKind, Sha256, Size, Variable
-from envparity.values.tags import glibc_floor, glibc_key
+from envparity.values.tags import glibc_floor, glibc_key, python_xy
 
 __all__ = [
     "ARCHITECTURES",
     "MACHINES",
+    "NUMERIC_SETTINGS",
     "SCHEMA",
     "SECTIONS",
     "STATES",
     "Accelerators",
     "Added",
     "Artifact",
+    "Attachment",
+    "BaseFolder",
+    "BaseHistory",
+    "BaseLayer",
+    "BasePackage",
     "Basis",
     "BroughtDistribution",
     "Change",
@@ -96,15 +114,20 @@ __all__ = [
     "GapKind",
     "Host",
     "Layer",
+    "LayerTold",
     "LeftOut",
     "Lock",
     "LockedArtifact",
+    "LockedCode",
     "LockedCondaPackage",
     "LockedDistribution",
+    "LockedImage",
     "LockedInterpreter",
     "LockedModel",
     "LockedOsPackage",
+    "LockedSuite",
     "LockedWheel",
+    "ModelPart",
     "Module",
     "NativeLibrary",
     "NumericLibrary",
@@ -115,6 +138,7 @@ __all__ = [
     "Packer",
     "Place",
     "Plan",
+    "PlanTold",
     "PlannedLayer",
     "Proof",
     "Python",
@@ -135,4 +159,5 @@ __all__ = [
     "Verdict",
     "glibc_floor",
     "glibc_key",
+    "python_xy",
 ]

@@ -26,12 +26,16 @@ class Gap(Struct, frozen=True, order=True, omit_defaults=True):
 
 
 class Origin(Struct, frozen=True, omit_defaults=True):
-    """Where an Environment was read from, when, and by what. Recorded, never a difference."""
+    """
+    Where an Environment was read from, when, and by what. Recorded, never a difference. `channels` are those that a
+    file of conda names for what it asks for, in its order.
+    """
 
     kind: str
     reference: str = ""
     taken_at: str = ""
     tool: str = ""
+    channels: tuple[str, ...] = ()
 
 
 class Python(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -86,7 +90,8 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     that tells what it has loaded fills `modified` too, with its loaded files whose size is not that of RECORD, if any.
     `vendored_in` is the import name of the package inside which this copy lies. `startup` means that it brings code
     that runs whenever Python starts. `plugins` are the groups of its entry points that other packages load by
-    themselves (`pytest11`, …). `loaded` is whether the running process had imported a module of it.
+    themselves (`pytest11`, …). `licence` is what its metadata says: an SPDX expression (PEP 639), or names of older
+    fields; recorded, never a difference. `loaded` is whether the running process had imported a module of it.
     """
 
     name: str
@@ -116,6 +121,7 @@ class Distribution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     vendored_in: str = ""
     startup: bool = False
     plugins: tuple[str, ...] = ()
+    licence: str = ""
     loaded: bool | None = None
 
     @property
@@ -172,7 +178,8 @@ class OsPackage(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class System(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
     What an image carries of the operating system. `machine` is as `uname -m` says it (`x86_64`). `ca_sha256` is the
-    digest of the bundle of certificate authorities, `fonts` the families that a plot could use.
+    digest of the bundle of certificate authorities, `fonts` the families that a plot could use. `own_authorities` says
+    how authorities came in that no base has: variables by their names, and programs that add to the system's bundle.
     """
 
     os: str = ""
@@ -188,6 +195,7 @@ class System(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tzdata: str = ""
     ca_sha256: Sha256 | None = None
     fonts: tuple[str, ...] | None = None
+    own_authorities: tuple[str, ...] = ()
 
 
 class Settings(Struct, frozen=True, omit_defaults=True, kw_only=True):

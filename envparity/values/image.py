@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -16,9 +17,11 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     What a build adds to its lock. It changes the configuration and the layers of model and app, nothing else, and
     stands in a label of the image, so that `verify` can assemble the same image again.
 
-    `app` is the digest of the application folder's content. `user` is `UID:GID`, by number. An empty
-    `workdir` is that of the application, or the root where there is none. `serve` names the server that lies in
-    the image, and `server` is the digest of its files.
+    `health` is the command that an engine asks whether the image is well, by its words; without one it is the server's.
+    `ca_bundle` is the digest of the certificate authorities of one's own. `app` is the digest of the application
+    folder's content. `user` is `UID:GID`, by number. An empty `workdir` is that of the application, or the root where
+    there is none. `serve` names the server that lies in the image, and `server` is the digest of its files. `strip`
+    says what is left out of the wheels.
     """
 
     schema: int = SCHEMA
@@ -30,16 +33,24 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ports: tuple[int, ...] = ()
     models: tuple[LockedModel, ...] = ()
     app: Sha256 | None = None
+    health: tuple[str, ...] = ()
     serve: str = ""
     server: Sha256 | None = None
+    ca_bundle: Sha256 | None = None
+    strip: tuple[Literal["tests", "docs", "static", "debug"], ...] = ()
 
 
 class Step(StrEnum):
-    """What one layer is made of."""
+    """
+    What one layer is made of. `IMAGE` is a layer of a base that is an image, `PACKAGES` what is put on top of these.
+    """
 
     BASE = "base"
+    IMAGE = "image"
+    PACKAGES = "packages"
     INTERPRETER = "interpreter"
     CONDA = "conda"
+    AUTHORITIES = "authorities"
     WHEELS = "wheels"
     MODEL = "model"
     APP = "app"
@@ -64,3 +75,53 @@ class Plan(Struct, frozen=True, kw_only=True):
     platform: str
     options: Options
     layers: tuple[PlannedLayer, ...]
+
+
+class Attachment(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    A document that lies beside an image: its kind (an artifact type), the digest of its manifest, and the digest, size
+    and name of its file. `what` is the word that people use for it, where there is one.
+    """
+
+    what: str = ""
+    kind: str
+    digest: str
+    file_digest: str
+    size_bytes: int
+    title: str = ""
+
+
+class LayerTold(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """
+    One layer of a plan, for a person. Sizes in bytes; `None` where nobody knows. `packed_bytes` is that of the blob
+    where this machine made the layer before (`made`), else that of the files that it is made of, which is much the
+    same. `holds` are the names of these files.
+    """
+
+    step: Step
+    title: str
+    why: str
+    codec: str = "gzip"
+    unpacked_bytes: int | None = None
+    packed_bytes: int | None = None
+    made: bool = False
+    holds: tuple[str, ...] = ()
+
+
+class PlanTold(Struct, frozen=True, kw_only=True):
+    """
+    A plan with its sizes and reasons. `unserved` are the unpacked bytes of what trained and serves nobody, by kind
+    (`image.stripping`), in the wheels that are at hand; `unseen` is how many are not. `strip` are those of the kinds
+    that are left out; `whole` is how many conda packages there are, of which nothing is. `serve` names the
+    server, and `by_lock` is whether the lock was made for that one.
+    """
+
+    platform: str
+    layers: tuple[LayerTold, ...]
+    most_layers: int
+    unserved: tuple[tuple[str, int], ...]
+    unseen: int
+    strip: tuple[str, ...] = ()
+    serve: str = ""
+    by_lock: bool = False
+    whole: int = 0

@@ -23,6 +23,11 @@ def glibc_floor(platforms: Iterable[str]) -> str:
     return min(floors, key=glibc_key, default="")
 
 
+def python_xy(version: str) -> str:
+    """The `3.11` of a Python `3.11.7`: what says where its packages lie, and which wheels it loads."""
+    return ".".join(version.split(".")[:2])
+
+
 def glibc_key(version: str) -> tuple[int, ...]:
     """A version of glibc (`2.17`) as it is compared; an empty one, which promises nothing, before all others."""
     return tuple(int(part) for part in re.findall(r"\d+", version))

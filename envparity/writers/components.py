@@ -10,6 +10,7 @@ from enum import StrEnum
 from envparity.closure import conda_required
 from envparity.collectors.urls import public_url
 from envparity.writers.contents import Contents, is_served
+from envparity.writers.licences import NOT_SAID, Licence, licence
 from envparity.writers.purls import purl
 
 
@@ -22,6 +23,8 @@ class Kind(StrEnum):
     OS_PACKAGE = "os-package"
     SYSTEM = "operating-system"
     MODEL = "model"
+    APPLICATION = "application"
+    LAYER = "layer"
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,14 @@ class Component:
     file_name: str = ""
     required: tuple[str, ...] | None = None
     properties: tuple[tuple[str, str], ...] = ()
+    licence: Licence = NOT_SAID
 
 
 def components(contents: Contents) -> tuple[Component, ...]:
-    """Every part of a lock: distributions, conda packages, interpreter, the release and its packages, the models."""
+    """
+    Every part of a lock: distributions, conda packages, interpreter, the release and its packages, the models; and, of
+    an image, its application, its server and its layers.
+    """
     return (
         *_distributions(contents),
         *_conda_packages(contents),
@@ -52,7 +59,21 @@ def components(contents: Contents) -> tuple[Component, ...]:
         *_system(contents),
         *_os_packages(contents),
         *_models(contents),
+        *_own(contents),
+        *_layers(contents),
     )
+
+
+def root(contents: Contents) -> str:
+    """The reference of what is described as a whole: the lock, or the image."""
+    return f"image:{contents.image.digest}" if contents.image else f"lock:sha256:{contents.sha256}"
+
+
+def said_of_root(contents: Contents) -> list[tuple[str, str]]:
+    """What envparity says of it, as pairs."""
+    lock, target = contents.lock, contents.target
+    said = [("platform", target.platform), ("base", target.base), ("snapshot", f"sha256:{lock.snapshot.sha256}")]
+    return said + ([("lock", f"sha256:{contents.sha256}")] if contents.image else [])
 
 
 def direct(parts: tuple[Component, ...]) -> tuple[str, ...]:
@@ -103,6 +124,7 @@ def _distributions(contents: Contents) -> Iterator[Component]:
             file_name=item.wheel.name,
             required=None if known is None else tuple(refs[name] for name in known if name in refs),
             properties=tuple((name, value) for name, value in said if value),
+            licence=licence(contents.licences.get(item.name, "")),
         )
 
 
@@ -160,6 +182,18 @@ def _system(contents: Contents) -> Iterator[Component]:
 
 def _os_packages(contents: Contents) -> Iterator[Component]:
     system = contents.system
+    image = contents.target.image
+    for found in image.packages if image is not None else ():
+        kind = "deb" if found.manager == "dpkg" else found.manager
+        name = purl(kind, system.id, found.name, version=found.version, arch=found.architecture, distro=system.codename)
+        yield Component(
+            ref=name,
+            kind=Kind.OS_PACKAGE,
+            name=found.name,
+            version=found.version,
+            purl=name,
+            properties=(("base", contents.target.base),),
+        )
     for item in sorted(contents.target.os_packages, key=lambda item: (item.name, item.architecture)):
         name = purl(
             *("deb", system.id or item.archive, item.name),
@@ -180,11 +214,38 @@ def _os_packages(contents: Contents) -> Iterator[Component]:
 
 
 def _models(contents: Contents) -> Iterator[Component]:
-    for item in contents.lock.models:
+    for item in contents.image.options.models if contents.image else contents.lock.models:
+        # The digest of a folder is that of no file.
+        said = (("content", f"sha256:{item.sha256}"), ("files", str(item.files))) if item.files else ()
         yield Component(
             ref=f"model:{item.name}",
             kind=Kind.MODEL,
             name=item.name,
-            sha256=item.sha256,
-            file_name=item.name,
+            sha256="" if item.files else item.sha256,
+            file_name="" if item.files else item.name,
+            properties=said,
+        )
+
+
+def _own(contents: Contents) -> Iterator[Component]:
+    """What a builder put into an image: the folder of an application, and a server of envparity's."""
+    options = contents.image.options if contents.image else None
+    if options is not None and options.app is not None:
+        # Of many files: no digest of one.
+        content = ("content", f"sha256:{options.app}")
+        yield Component(ref="app", kind=Kind.APPLICATION, name="application", properties=(content,))
+    if options is not None and options.serve:
+        content = ("content", f"sha256:{options.server or ''}")
+        yield Component(ref="server", kind=Kind.APPLICATION, name=f"server-{options.serve}", properties=(content,))
+
+
+def _layers(contents: Contents) -> Iterator[Component]:
+    for number, layer in enumerate(contents.image.layers if contents.image else (), start=1):
+        said = (("layer", str(number)), ("step", layer.step), ("diff-id", layer.diff_id))
+        yield Component(
+            ref=f"layer:{number}:{layer.digest}",
+            kind=Kind.LAYER,
+            name=layer.title,
+            sha256=layer.digest.removeprefix("sha256:"),
+            properties=(*said, ("size", str(layer.size_bytes))),
         )

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from envparity.errors import UsageError
-from envparity.values import Lock, LockedWheel, System, Target
+from envparity.values import Lock, LockedWheel, Options, System, Target
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """One layer of an image: what it was planned for, and its blob."""
+
+    title: str
+    step: str
+    digest: str
+    diff_id: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What only an image knows, and no lock: its digest, its layers, and what was put in beside what is locked."""
+
+    digest: str
+    layers: tuple[ImageLayer, ...]
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -18,8 +38,9 @@ class Contents:
 
     `name` is how people call it (`prod` of `pylock.prod.toml`), `folder` the one of its artifacts, relative to it.
     `system` is the release that the base is. `required` says of each distribution what it requires, where the snapshot
-    beside the lock is there to tell. `written_at` stands in the text where somebody said a time, and no clock is asked.
-    With `markers` each line has the condition under which the lock holds.
+    beside the lock is there to tell, and `licences` what the metadata of each says of its licence. `written_at` stands
+    in the text where somebody said a time, and no clock is asked. With `markers` each line has the condition under
+    which the lock holds. `image` is there where an image that was made of the lock is described, and not the lock.
     """
 
     lock: Lock
@@ -31,6 +52,8 @@ class Contents:
     required: Mapping[str, tuple[str, ...]] | None = None
     written_at: datetime | None = None
     markers: bool = False
+    image: ImageFacts | None = None
+    licences: Mapping[str, str] = field(default_factory=dict)
 
     def beside(self, file_name: str) -> str:
         """Where an artifact lies, from the folder of the lock."""
@@ -78,7 +101,7 @@ def packages(contents: Contents) -> tuple[str, ...]:
 
 def os_packages(contents: Contents) -> tuple[str, ...]:
     """How many packages of the operating system there are, if any."""
-    return counted(len(contents.target.os_packages), "OS package", f" of {contents.target.base}")
+    return counted(len(contents.target.held_packages), "OS package", f" of {contents.target.base}")
 
 
 def counted(count: int, noun: str, more: str = "") -> tuple[str, ...]:

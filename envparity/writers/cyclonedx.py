@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from envparity import __version__
-from envparity.writers.components import Component, Kind, components, direct, identity
+from envparity.writers.components import Component, Kind, components, direct, identity, root, said_of_root
 from envparity.writers.contents import Contents, Exported
 
 _TYPES = {
@@ -17,34 +17,35 @@ _TYPES = {
     Kind.OS_PACKAGE: "library",
     Kind.SYSTEM: "operating-system",
     Kind.MODEL: "machine-learning-model",
+    Kind.APPLICATION: "application",
+    Kind.LAYER: "file",
 }
 
 
 def cyclonedx(contents: Contents) -> Exported:
     """
-    Every part of the lock with its hash; what requires what, where that is known: a part that is not in the graph is
-    one whose requirements nobody knows. Licences are not: a lock does not record them.
+    Every part of the lock, or of the image, with its hash; what requires what, where that is known: a part that is not
+    in the graph is one whose requirements nobody knows; and licences, as the metadata of distributions says them.
     """
     parts = components(contents)
-    lock, target = contents.lock, contents.target
-    root = f"lock:sha256:{contents.sha256}"
-    said = [("platform", target.platform), ("base", target.base), ("snapshot", f"sha256:{lock.snapshot.sha256}")]
-    said += [(f"setting:{setting.name}", setting.value) for setting in lock.settings]
+    whole = root(contents)
+    said = said_of_root(contents)
+    said += [(f"setting:{setting.name}", setting.value) for setting in contents.lock.settings]
     body: dict[str, Any] = {
         "metadata": {
             **({"timestamp": f"{contents.written_at:%Y-%m-%dT%H:%M:%SZ}"} if contents.written_at else {}),
             "tools": {"components": [{"type": "application", "name": "envparity", "version": __version__}]},
             "component": {
                 "type": "container",
-                "bom-ref": root,
+                "bom-ref": whole,
                 "name": contents.name,
-                "version": f"sha256:{contents.sha256}",
+                "version": whole.partition(":")[2],
                 "properties": _properties(said),
             },
         },
         "components": [_component(part) for part in parts],
         "dependencies": [
-            {"ref": root, "dependsOn": list(direct(parts))},
+            {"ref": whole, "dependsOn": list(direct(parts))},
             *({"ref": part.ref, "dependsOn": list(part.required)} for part in parts if part.required is not None),
         ],
     }
@@ -64,6 +65,11 @@ def _component(part: Component) -> dict[str, Any]:
     found: dict[str, Any] = {"type": _TYPES[part.kind], "bom-ref": part.ref, "name": part.name}
     found |= {"version": part.version} if part.version else {}
     found |= {"hashes": hashes} if hashes else {}
+    if part.licence.expression:
+        found["licenses"] = [{"expression": part.licence.expression, "acknowledgement": "declared"}]
+    elif part.licence.names:
+        named = [{"name": name, "acknowledgement": "declared"} for name in part.licence.names]
+        found["licenses"] = [{"license": each} for each in named]
     found |= {"purl": part.purl} if part.purl else {}
     if part.url:
         found["externalReferences"] = [{"type": "distribution", "url": part.url, "hashes": hashes}]

@@ -9,7 +9,7 @@ import re
 
 from envparity.collectors.urls import public_url
 from envparity.errors import MalformedError
-from envparity.values import LockedDistribution
+from envparity.values import LockedDistribution, python_xy
 from envparity.writers.contents import Contents, Exported, counted, interpreter, is_served, packages
 
 _PYPI = "https://pypi.org/simple"
@@ -44,6 +44,22 @@ def constraints(contents: Contents) -> Exported:
     pins = [f"{item.name}=={item.version}{condition}" for item in contents.lock.distributions]
     hashes = counted(len(pins), "hash") if len(pins) == 1 else (f"{len(pins):,} hashes",)
     return Exported(_text([*_head(contents), *pins]), (*hashes, *_left_out(contents)))
+
+
+def of_dockerfile(contents: Contents, *, vendored: bool) -> str:
+    """
+    The same for the folder of a Dockerfile, whose `contents.folder` is that of the wheels: of one that is `vendored`
+    every wheel lies there, and pip is told so; else only those that no index has.
+    """
+    lines = [
+        f"# {len(contents.lock.distributions):,} distributions of the lock with the sha256",
+        f"# {contents.sha256}",
+    ]
+    if vendored:
+        lines += [f"{it.name}=={it.version} --hash=sha256:{it.wheel.sha256}" for it in contents.lock.distributions]
+    else:
+        lines += [*_indexes(contents), *pip_lines(contents)]
+    return _text(lines)
 
 
 def pip_lines(contents: Contents) -> list[str]:
@@ -89,7 +105,7 @@ def _address(text: str, name: str) -> str:
 def _condition(contents: Contents) -> str:
     if not contents.markers:
         return ""
-    minor = ".".join(contents.target.interpreter.version.split(".")[:2])
+    minor = python_xy(contents.target.interpreter.version)
     places = " or ".join(f"({marker})" for marker in contents.lock.environments)
     condition = " and ".join([f'python_version == "{minor}"', *([f"({places})"] if places else [])])
     from packaging.markers import Marker

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from envparity import __version__
-from envparity.writers.components import Component, Kind, components, direct, identity
+from envparity.writers.components import Component, Kind, components, direct, identity, root
 from envparity.writers.contents import Contents, Exported, counted
+from envparity.writers.licences import NOT_SAID
 
 _PURPOSES = {
     Kind.DISTRIBUTION: "LIBRARY",
@@ -20,6 +21,8 @@ _PURPOSES = {
     Kind.OS_PACKAGE: "LIBRARY",
     Kind.SYSTEM: "OPERATING-SYSTEM",
     Kind.MODEL: "FILE",
+    Kind.APPLICATION: "APPLICATION",
+    Kind.LAYER: "ARCHIVE",
 }
 
 _NOT_KNOWN = "NOASSERTION"
@@ -29,22 +32,23 @@ _ROOT = "SPDXRef-Lock"
 def spdx(contents: Contents) -> Exported:
     """
     The same parts as in CycloneDX. The format demands a time: where none is stated it is the beginning of 1970, and no
-    clock is asked. Licences are not known: a lock does not record them.
+    clock is asked. A licence is declared where metadata says one that SPDX knows; other names stand in the comment.
     """
     parts = components(contents)
-    lock, target = contents.lock, contents.target
     created = contents.written_at or datetime.fromtimestamp(0, UTC)
-    root = {
-        **_package(_ROOT, contents.name, f"sha256:{contents.sha256}"),
+    lock, target = contents.lock, contents.target
+    about = f"for {target.platform}, on {target.base}, of the snapshot sha256:{lock.snapshot.sha256}"
+    whole = {
+        **_package(_ROOT, contents.name, root(contents).partition(":")[2]),
         "primaryPackagePurpose": "CONTAINER",
-        "comment": f"for {target.platform}, on {target.base}, of the snapshot sha256:{lock.snapshot.sha256}",
+        "comment": about + (f" and the lock sha256:{contents.sha256}" if contents.image else ""),
     }
     body: dict[str, Any] = {
         "creationInfo": {
             "created": f"{created:%Y-%m-%dT%H:%M:%SZ}",
             "creators": [f"Tool: envparity-{__version__}"],
         },
-        "packages": [root, *map(_of_part, parts)],
+        "packages": [whole, *map(_of_part, parts)],
         "relationships": list(_relationships(parts)),
     }
     document = {
@@ -85,8 +89,15 @@ def _of_part(part: Component) -> dict[str, Any]:
         found["externalRefs"] = [
             {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": part.purl}
         ]
-    if part.properties:
-        found["comment"] = "; ".join(f"{name}: {value}" for name, value in part.properties)
+    licence = part.licence
+    # A `LicenseRef-` of a distribution's own would have to be explained by its text, which no metadata holds.
+    if licence.expression and "LicenseRef-" not in licence.expression:
+        found["licenseDeclared"] = licence.expression
+        licence = NOT_SAID
+    names = (licence.expression,) if licence.expression else licence.names
+    said = [*part.properties, *(("licence", name) for name in names)]
+    if said:
+        found["comment"] = "; ".join(f"{name}: {value}" for name, value in said)
     return found
 
 

@@ -1,7 +1,7 @@
 """
 How long the verbs take, beside the tools that one knows.
 
-    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,lock,story]
+    python bench.py [--uv PROGRAM] [--runs N] [--only start,snapshot,files,images,running,lock,many,build,story]
 
 Every figure is the median of several runs on this machine, in milliseconds, and its ratio to the first row of its
 group: the ratio is what can be compared with another machine. It needs an installed envparity, not the checkout.
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import building
 import made
 
 BIN = Path(sys.executable).parent
@@ -202,35 +203,108 @@ def diffs(folder: Path, runs: int) -> None:
         print("| {} | {} |".format(*line.split("|")), flush=True)
 
 
+def received_bytes() -> int:
+    """What all networks but the loopback have brought to this machine so far: of others too, where others work."""
+    lines = Path("/proc/net/dev").read_text().splitlines()[2:]
+    return sum(int(line.partition(":")[2].split()[0]) for line in lines if line.partition(":")[0].strip() != "lo")
+
+
+def in_turn(title: str, rows: list[tuple[str, list[str]]], runs: int, folder: Path) -> None:
+    """Every command once a round, so that all see the same minutes of network and machine; the first does not count."""
+    taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _ in rows}
+    for _ in range(runs + 1):
+        for name, argv in rows:
+            before, bytes_before = resource.getrusage(resource.RUSAGE_CHILDREN), received_bytes()
+            began = time.perf_counter()
+            subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+            clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+            processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            taken[name].append((clock, processor, (received_bytes() - bytes_before) / 1e6))
+    print(f"\n{title}, {runs} runs in turn\n\n| what | s | processor, s | ratio | MB received |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    first = 0.0
+    for name, found in taken.items():
+        clocks, processors, megabytes = (sorted(column) for column in zip(*found[1:], strict=True))
+        clock = statistics.median(clocks)
+        first = first or clock
+        span = f"{clocks[0]:.2f} to {clocks[-1]:.2f}"
+        row = f"{span} | {statistics.median(processors):.2f} | {clock / first:.1f} | {statistics.median(megabytes):.0f}"
+        print(f"| {name} | {row} |", flush=True)
+
+
 def locks(folder: Path, uv: str, runs: int) -> None:
     """
     232 real distributions, locked with nothing cached, and again, and proven; beside uv, which hashes the same pins.
 
-    It installs 1.7 GB. uv says nothing of an image: the packages of the base are in our figures and not in its.
+    It installs 1.7 GB. uv says nothing of an image: what a lock of one distribution takes is the base, and the start.
+    Once for the Python that runs this, and where the system has one of the same X.Y too, also for that one: which of
+    the two the base brings, and which has to be captured, is the first thing that a lock says.
     """
     pins = Path(__file__).resolve().parent / "pins.txt"
-    subprocess.run([uv, "venv", "-q", "-p", sys.executable, "pinned"], cwd=folder, check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--no-deps", "-p", "pinned", "-r", pins], cwd=folder, check=True)
     envparity = str(BIN / "envparity")
-    take = [envparity, "snapshot", "venv:pinned", "-o", "pinned.env.json"]
-    subprocess.run(take, cwd=folder, check=True, capture_output=True)
+    xy = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    pythons = {os.path.realpath(path): path for path in (f"/usr/bin/{xy}", sys.executable) if Path(path).exists()}
     hashed = [uv, "pip", "compile", "-q", "--no-deps", "--generate-hashes", "-p", sys.executable, str(pins)]
-    lock = [envparity, "lock", "pinned.env.json", "-q", "-o", "pylock.pinned.toml"]
-    anew = ["sh", "-c", 'rm -rf anew pylock.* && ENVPARITY_CACHE_DIR="$PWD/anew" exec "$@"', "sh", *lock]
-    again = ["sh", "-c", 'ENVPARITY_CACHE_DIR="$PWD/again" exec "$@"', "sh", *lock]
     rows = [
         ("`uv pip compile --no-deps --generate-hashes --no-cache`", [*hashed, "--no-cache", "-o", "cold.txt"]),
         ("the same with its cache", [*hashed, "-o", "warm.txt"]),
-        ("`envparity lock`, nothing cached", anew),
-        ("`envparity lock`, again", again),
-        ("`envparity lock --prove`, nothing cached", [*anew, "--prove"]),
     ]
-    table("A lock of 232 distributions", rows, min(runs, 5), folder)
+    for number, python in enumerate(pythons.values()):
+        for name, wanted in (("all", ["-r", str(pins)]), ("one", ["six"])):
+            venv = f"{name}{number}"
+            subprocess.run([uv, "venv", "-q", "-p", python, venv], cwd=folder, check=True)
+            subprocess.run([uv, "pip", "install", "-q", "--no-deps", "-p", venv, *wanted], cwd=folder, check=True)
+            take = [envparity, "snapshot", f"venv:{venv}", "-o", f"{venv}.env.json"]
+            subprocess.run(take, cwd=folder, check=True, capture_output=True)
+        lock = [envparity, "lock", f"all{number}.env.json", "-o", f"pylock.all{number}.toml"]
+        of_one = [envparity, "lock", f"one{number}.env.json", "-o", f"pylock.one{number}.toml"]
+        anew = ["sh", "-c", f'rm -rf anew{number} && ENVPARITY_CACHE_DIR="$PWD/anew{number}" exec "$@"', "sh"]
+        again = ["sh", "-c", f'ENVPARITY_CACHE_DIR="$PWD/again{number}" exec "$@"', "sh"]
+        said = subprocess.run([*again, *lock], cwd=folder, check=True, capture_output=True).stderr.decode()
+        answers = "captured" if "(captured)" in said else "of the base"
+        rows += [
+            (f"`envparity lock`, nothing cached, Python {answers}", [*anew, *lock]),
+            ("that of one distribution: the base, and the start", [*anew, *of_one]),
+            (f"`envparity lock`, again, Python {answers}", [*again, *lock]),
+            (f"`envparity lock --prove`, nothing cached, Python {answers}", [*anew, *lock, "--prove"]),
+        ]
+        rows[-3] = (f"{rows[-3][0]} ({answers})", rows[-3][1])
+    in_turn("A lock of 232 distributions", rows, min(runs, 5), folder)
+
+
+def many(folder: Path, runs: int) -> None:
+    """200 and 2,000 made distributions, locked from a made index on the loopback; the base is that of the archive."""
+    envparity = str(BIN / "envparity")
+    counts = (200, 2000)
+    for count in counts:
+        made.distributions(made_venv(folder, f"many{count}"), count)
+        take = [envparity, "snapshot", f"venv:many{count}", "-o", f"many{count}.env.json"]
+        subprocess.run(take, cwd=folder, check=True, capture_output=True)
+    # What the base takes is the same for both: its lists are kept, and the pages of the index are not.
+    anew = 'rm -rf anew pylock.* && cp -r base anew && ENVPARITY_CACHE_DIR="$PWD/anew" exec "$@"'
+    again = 'ENVPARITY_CACHE_DIR="$PWD/again" exec "$@"'
+    with made.index(max(counts)) as root:
+        lock = {
+            count: [envparity, "lock", f"many{count}.env.json", "--index", root, "-q", "-o", f"pylock.many{count}.toml"]
+            for count in counts
+        }
+        base = {**os.environ, "ENVPARITY_CACHE_DIR": str(folder / "base")}
+        subprocess.run(lock[200], cwd=folder, env=base, check=True, capture_output=True)
+        for note in (folder / "base/notes").glob("page-*"):
+            if b"/simple/" in note.read_bytes():
+                note.unlink()
+        rows = [
+            (f"`envparity lock`, {count:,} distributions{what}", ["sh", "-c", script, "sh", *lock[count]])
+            for what, script in ((", no page cached", anew), (", again", again))
+            for count in counts
+        ]
+        table("A lock of many", rows, min(runs, 3), folder)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
+    parser.add_argument("--registry", default="127.0.0.1:5000", help="for the group `build`, which needs an engine too")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument(
         "--only", default="start,snapshot,files,images,running,reading,story", help="which groups, by comma"
@@ -252,6 +326,10 @@ def main() -> int:
             diffs(folder, arguments.runs)
         if "lock" in only:
             locks(folder, uv, arguments.runs)
+        if "many" in only:
+            many(folder, arguments.runs)
+        if "build" in only:
+            building.images(folder, uv, envparity, arguments.registry)
         if "running" in only:
             running(folder, uv, arguments.runs)
         if not only & {"start", "reading", "story"}:

@@ -3,6 +3,8 @@ Whether the whole pipeline holds for a large real environment: 232 distributions
 
     python judged.py [--uv PROGRAM] [--pins FILE] [--folder DIR]
 
+With other pins, say a tenth of them (1 GB, some minutes), it imports what of the named libraries these have.
+
 Every distribution is proven or matched; uv installs the lock, pip its export, and what they install is the environment
 of the snapshot, RECORDs and file hashes included; the image is verified against lock and snapshot, and imports the
 libraries. It ends with another status than 0 where something of that does not hold, and takes 10 GB in its folder.
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ENVPARITY = str(Path(sys.executable).parent / "envparity")
-IMPORTED = "pyarrow, lightgbm, cv2, spacy, sklearn, pandas, numba, matplotlib"
+IMPORTED = ("pyarrow", "lightgbm", "cv2", "spacy", "sklearn", "pandas", "numba", "matplotlib")
 
 
 def started(argv: list[str], folder: Path) -> str:
@@ -63,6 +65,11 @@ def installs(uv: str, pip: list[str]) -> dict[str, Callable[[str], list[str]]]:
     }
 
 
+def imports(python: str, name: str) -> bool:
+    """Whether a module can be imported where the model was trained: pins need not be all that they require."""
+    return subprocess.run([python, "-I", "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--uv", default=shutil.which("uv") or "uv")
@@ -96,7 +103,10 @@ def main() -> int:
         started([ENVPARITY, "build", "-q", "pylock.toml", "--offline", "--output", "oci:image"], folder)
         for against in ("pylock.toml", "train.env.json"):
             started([ENVPARITY, "verify", "oci:image", "--against", against], folder)
-        started([ENVPARITY, "run", "-q", "oci:image", "--", "python", "-c", f"import {IMPORTED}"], folder)
+        imported = [name for name in IMPORTED if imports(str(folder / python), name)]
+        if not imported:
+            sys.exit(f"where it was trained, none of {', '.join(IMPORTED)} can be imported")
+        started([ENVPARITY, "run", "-q", "oci:image", "--", "python", "-c", f"import {', '.join(imported)}"], folder)
     return 0
 
 

@@ -50,6 +50,64 @@ def distributions(site_packages: Path, count: int) -> None:
         (info / "RECORD").write_text("\n".join([*rows, f"{info.name}/RECORD,,", ""]))
 
 
+RELEASES = 150
+"""Of a project on the made index, each with a wheel and an sdist."""
+
+
+@contextlib.contextmanager
+def index(count: int) -> Iterator[str]:
+    """A simple index with a page for each of `distributions`; its root. No file that it lists is there."""
+    pages = {f"/simple/lib{number:04d}/": _page(number) for number in range(count)}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_GET(self) -> None:
+            body = pages.get(self.path, b"")
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _page(number: int) -> bytes:
+    name = f"lib{number:04d}"
+    own = range(max(0, number - RELEASES // 2), max(0, number - RELEASES // 2) + RELEASES)
+    listed = [_listed(f"{name}-1.{minor}{end}") for minor in own for end in ("-py3-none-any.whl", ".tar.gz")]
+    return json.dumps({"files": listed, "meta": {"api-version": "1.1"}, "name": name}).encode()
+
+
+def _listed(file: str) -> dict[str, object]:
+    return {
+        "filename": file,
+        "hashes": {"sha256": hashlib.sha256(file.encode()).hexdigest()},
+        "requires-python": ">=3.8",
+        "size": 12_345,
+        "upload-time": "2026-11-20T12:00:00.000000Z",
+        "url": f"https://files.pythonhosted.org/packages/{'0123456789ab' * 5}/{file}",
+        "yanked": False,
+        "core-metadata": {"sha256": "ab" * 32},
+        "provenance": None,
+        "data-dist-info-metadata": {"sha256": "ab" * 32},
+    }
+
+
 def files(site_packages: Path, count: int, total_bytes: int) -> None:
     """40 distributions with `count` files of `total_bytes` together: most are small, and two of each have the rest."""
     random.seed(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envparity.cache import Cache
-from tests.commands import envparity
+from tests.commands import envparity, refused
 
 
 def filled(folder: Path) -> dict[str, str]:
@@ -40,3 +40,11 @@ def test_a_size_or_time_that_is_none_is_usage(wrong: tuple[str, str], tmp_path: 
 
 def test_looking_removes_nothing(tmp_path: Path) -> None:
     assert "are for `prune`" in envparity("cache", "size", "--max-size", "0", status=2, **filled(tmp_path)).stderr
+
+
+@pytest.mark.parametrize("what", ["size", "prune"])
+def test_a_file_in_the_place_of_the_cache_is_said_to_be_one(what: str, tmp_path: Path) -> None:
+    """It is not an empty cache."""
+    (tmp_path / "cache").write_text("mine")
+
+    refused("cache", what, status=2, says="is not a folder", ENVPARITY_CACHE_DIR=str(tmp_path / "cache"))

@@ -193,6 +193,9 @@ def test_an_incomplete_snapshot_is_written_and_said_to_be_so(incomplete: Path, t
     done = refused("snapshot", incomplete, "-o", tmp_path / "out.env.json", status=3, says="not complete")
 
     assert "it may not be read" in done.stderr
+    quiet = envparity("snapshot", incomplete, "-q", "-o", tmp_path / "out.env.json", status=3).stderr
+    assert "it may not be read" in quiet
+    assert "above" not in quiet
     assert json.loads((tmp_path / "out.env.json").read_text())["gaps"]
     envparity("snapshot", incomplete, "-o", tmp_path / "out.env.json", "--allow-incomplete", status=0)
 
@@ -276,3 +279,12 @@ def test_what_is_built_and_is_no_lock_is_told_how_to_become_one(world: World, tm
             "build", source, "--output", f"oci:{tmp_path / 'x'}", status=2, says="is not called as a lock is"
         )
         assert "envparity lock" in done.stderr
+
+
+def test_a_mirror_of_no_archive_is_a_usage_error(world: World, tmp_path: Path) -> None:
+    """A name that is passed over in silence would have the packages fetched from where they must not be."""
+    place = f"oci:{tmp_path / 'image'}"
+
+    refused(
+        "build", world.lock, "--output", place, "--os-mirror", "fedora=https://x", status=2, says="names no archive"
+    )

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from envparity import codec
+from envparity import codec, lockfile
+from envparity.locking.code import code as code_of
 from tests.cli.conftest import World
 from tests.cli.test_secrets import everything
 from tests.commands import envparity, refused
@@ -102,7 +104,7 @@ def test_a_snapshot_holds_the_commit_the_parameters_and_the_data(world: World, c
     assert f"commit {commit[:12]}, https://git.example/code.git, with nothing changed" in shown
     (data,) = found["artifacts"]
     assert (data["kind"], data["name"], data["size_bytes"]) == ("data", "rows.csv", 8)
-    assert f"1 data set, commit {commit[:12]}" in done.stderr
+    assert f"1 data set, commit {commit[:12]}" in " ".join(done.stderr.split())
     assert {"artifacts: no model was named", "source_code hf_token: its name or form speaks of a secret"} <= {
         f"{gap['section']} {gap.get('item', '')}".strip() + ": " + gap["reason"].partition(":")[0]
         for gap in found["gaps"]
@@ -255,3 +257,27 @@ def test_what_goes_into_images_names_neither_this_host_nor_a_parameter(world: Wo
     commit = git(code, "rev-parse", "HEAD").strip()
     for word in (str(code.parent), "git.example", "0.17171", "1abc2def", "rows.csv", commit):
         assert word not in content
+
+
+def test_an_image_says_which_code_trained_and_nothing_of_the_login_for_it(
+    world: World, code: Path, tmp_path: Path
+) -> None:
+    (code / "train.py").write_text("changed\n")
+    envparity("snapshot", f"venv:{world.venv}", "-o", "../out/model.env.json", cwd=code)
+    out = tmp_path / "out"
+    recorded = code_of(codec.load_environment((out / "model.env.json").read_bytes(), "it"))
+    lock, _ = lockfile.read(world.lock)
+    snapshot = lockfile.artifacts_folder(world.lock) / lock.snapshot.name
+    held = {lock.snapshot.name: snapshot.read_bytes()}
+    lockfile.write(lockfile.Recovered(msgspec.structs.replace(lock, code=recorded), held), out / "pylock.toml")
+
+    envparity("build", "pylock.toml", "--output", "oci:image", "--attach", "all", cwd=out)
+    envparity("verify", "oci:image", "--against", "pylock.toml", cwd=out)
+
+    index = document(out / "image" / "index.json")
+    manifest = document(out / "image" / "blobs" / "sha256" / index["manifests"][0]["digest"].partition(":")[2])
+    said = {name.rpartition(".")[2]: value for name, value in manifest["annotations"].items()}
+    assert said["source"] == "https://git.example/code.git"
+    assert said["revision"] == f"{git(code, 'rev-parse', 'HEAD').strip()}-dirty"
+    for place, data in everything(out):
+        assert CANARIES["remote"].encode() not in data, place

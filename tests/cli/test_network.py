@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,8 +131,15 @@ def test_a_wheel_that_is_gone_or_was_replaced_builds_nothing(world: World, tmp_p
     for answer, status, says in ((plain(b"", 404), 3, "404"), (plain(b"another wheel"), 5, "demo-1.0")):
         with serving({f"/{world.wheel.name}": [answer]}) as served:
             write_lock(tmp_path / "pylock.toml", world.wheel, f"{served.url}/")
-            refused("build", "pylock.toml", "--output", "oci:image", status=status, says=says,
-                    cwd=tmp_path, ENVPARITY_CACHE_DIR=str(cache))  # fmt: skip
+            done = refused("build", "pylock.toml", "--output", "oci:image", status=status, says=says,
+                           cwd=tmp_path, ENVPARITY_CACHE_DIR=str(cache))  # fmt: skip
+        number = next(
+            number
+            for number, line in enumerate((tmp_path / "pylock.toml").read_text().splitlines(), start=1)
+            if hashlib.sha256(world.wheel.read_bytes()).hexdigest() in line
+        )
+        assert f"line {number} of the lock" in done.stderr
+        assert world.wheel.name in done.stderr
 
     assert not (tmp_path / "image").exists()
 
@@ -141,6 +149,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(world: World, tmp_path: Pa
     digest = hashlib.sha256(world.wheel.read_bytes()).hexdigest()
     kept = cache / "blobs" / "sha256" / digest[:2] / digest
     kept.write_bytes(b"damaged")
+    shutil.rmtree(cache / "notes")  # else the wheel's layer is known, and nobody reads the wheel
     with serving({f"/{world.wheel.name}": [plain(world.wheel.read_bytes())]}) as served:
         write_lock(tmp_path / "pylock.toml", world.wheel, f"{served.url}/")
         envparity("build", "pylock.toml", "--output", "oci:image", cwd=tmp_path, ENVPARITY_CACHE_DIR=str(cache))

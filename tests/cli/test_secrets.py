@@ -5,17 +5,23 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import keys
 from tests.cli.conftest import World, keep
 from tests.commands import envparity
 from tests.serving import plain, serving
+from tests.tools import needs_tool
 from tests.wheels import JSON
 
-CANARIES = {name: f"canary-{name}-5up3rs3cr3t" for name in ("index", "direct", "variable", "requirements", "proxy")}
+CANARIES = {
+    name: f"canary-{name}-5up3rs3cr3t" for name in ("index", "direct", "variable", "requirements", "proxy", "key")
+}
 
 
 @pytest.fixture
@@ -52,6 +58,9 @@ def test_no_command_prints_or_writes_a_secret(world: World, venv: Path, tmp_path
         f"--extra-index-url https://{CANARIES['requirements']}@index.example/simple\n"
         f"demo==2.0\nprivate @ https://ada:{CANARIES['requirements']}@git.example/p-1.0-py3-none-any.whl\n"
     )
+    sealed = tmp_path / "sealed.pem"
+    seal = ["pkcs8", "-topk8", "-in", str(keys.pair(tmp_path)[0]), "-out", str(sealed), "-passout", "env:SEAL"]
+    subprocess.run([needs_tool("openssl"), *seal], check=True, env={**os.environ, "SEAL": CANARIES["key"]})
     variables = {
         "AWS_SECRET_ACCESS_KEY": CANARIES["variable"],
         "PIP_INDEX_URL": f"https://{CANARIES['variable']}@index.example/simple",
@@ -82,7 +91,10 @@ def test_no_command_prints_or_writes_a_secret(world: World, venv: Path, tmp_path
             (("lock", world.snapshot, "--index", f"ftp://ada:{CANARIES['index']}@{host}/"), {}),
             (("lock", world.snapshot, "--offline", "--debug", "--index", f"{private}/simple/"), {"HTTP_PROXY": gone}),
             (("show", f"https://ada:{CANARIES['index']}@{host}/model.env.json"), {}),
-            (("build", world.lock, "--output", "oci:image"), {}),
+            (
+                ("build", world.lock, "--output", "oci:image", "--attach", "all", "--sign-key", sealed),
+                {"COSIGN_PASSWORD": CANARIES["key"]},
+            ),
         ]
         for arguments, more in commands:
             done = envparity(*arguments, status=None, cwd=out, **variables, **more)
@@ -95,7 +107,7 @@ def test_no_command_prints_or_writes_a_secret(world: World, venv: Path, tmp_path
             assert canary.encode() not in data, f"{name}: {place}"
     assert (out / "private.env.json").exists()
     assert (out / "report.txt").exists()
-    assert (out / "image" / "index.json").exists()
+    assert len(json.loads((out / "image" / "index.json").read_text())["manifests"]) == 8
 
 
 def test_the_name_of_a_variable_is_recorded_and_its_value_is_not(world: World, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from envparity import codec
 from envparity.errors import MalformedError, UsageError
 from envparity.values import (
     Lock,
+    LockedCode,
     LockedDistribution,
     LockedWheel,
     Packer,
@@ -39,6 +40,19 @@ def test_a_lock_with_nothing_but_what_it_must_have_round_trips() -> None:
     plain = a_lock(packer=Packer(), models=(), settings=(), environments=())
 
     assert codec.load_lock(codec.dump_lock(plain).encode(), "it") == plain
+
+
+@pytest.mark.parametrize("dirty", [True, False, None])
+def test_a_lock_says_which_code_trained(dirty: bool | None) -> None:
+    lock = a_lock(code=LockedCode(url="https://git.example/team/tickets", commit="a1" * 20, dirty=dirty))
+
+    assert codec.load_lock(codec.dump_lock(lock).encode(), "it") == lock
+
+
+def test_a_lock_says_by_what_its_images_serve() -> None:
+    lock = a_lock(serve="fastapi")
+
+    assert codec.load_lock(codec.dump_lock(lock).encode(), "it") == lock
 
 
 def a_repacked_lock() -> Lock:
@@ -133,6 +147,17 @@ def test_a_wheel_without_an_address_is_refused_where_no_origin_says_that_it_was_
 
 def test_equal_locks_are_equal_bytes() -> None:
     assert codec.dump_lock(a_lock()) == codec.dump_lock(codec.load_lock(codec.dump_lock(a_lock()).encode(), "it"))
+
+
+def test_versions_ranges_and_markers_are_written_as_the_standard_s_own_writer_does() -> None:
+    (one,) = a_lock().distributions
+    spelled = msgspec.structs.replace(one, marker="sys_platform=='linux'", requires_python=">=3.9, <4,!=3.10.*")
+    whole = msgspec.structs.replace(spelled, version="v1.4.2.0")
+
+    for lock in (a_lock(), a_lock(distributions=(whole,)), a_lock(requires_python="<4,>=3"), a_conda_lock()):
+        document = tomllib.loads(codec.dump_lock(lock))
+
+        assert tomli_w.dumps(Pylock.from_dict(document).to_dict()) == tomli_w.dumps(document)
 
 
 def test_the_standard_s_own_reader_accepts_it() -> None:

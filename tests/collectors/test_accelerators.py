@@ -216,7 +216,7 @@ def test_a_tool_that_hangs_is_given_up_with_what_it_started(tree_of, smi, tmp_pa
     assert gaps(facts) == [("unread", "devices", "nvidia-smi did not answer within 1 seconds")]
     for pid in (tmp_path / "pids").read_text().split():
         # A process that was killed needs a moment of the processor to end; it would have slept for ten minutes.
-        for _ in range(100):
+        for _ in range(600):
             if has_ended(pid):
                 break
             time.sleep(0.1)

@@ -492,3 +492,25 @@ def test_a_real_installation_is_whole_until_one_byte_of_it_changes(tmp_path):
     with (copy / "iniconfig" / "__init__.py").open("ab") as file:
         file.write(b"#")
     assert verify_files(LocalTree(), str(copy), found.parent.name) == (["iniconfig/__init__.py"], [])
+
+
+@pytest.mark.parametrize(
+    ("headers", "licence"),
+    [
+        ("License-Expression: MIT OR Apache-2.0\nLicense: other", "MIT OR Apache-2.0"),
+        ("License: BSD-3-Clause\nClassifier: License :: OSI Approved :: BSD License", "BSD-3-Clause"),
+        ("License: BSD\nClassifier: License :: OSI Approved :: MIT License", "BSD"),
+        ("License: MIT-like, see the file\nClassifier: License :: OSI Approved :: MIT License", "MIT License"),
+        ("License: Copyright (c) 2005\n        All rights\nClassifier: License :: OSI Approved :: B", "B"),
+        ("Classifier: License :: Public Domain\nClassifier: License :: OSI Approved :: A", "A; Public Domain"),
+        ("License: UNKNOWN\nClassifier: Topic :: License :: X", ""),
+        ("License: see the file", "see the file"),
+        ("License-File: LICENSE\nKeywords: License", ""),
+    ],
+)
+def test_the_licence_is_what_metadata_says_most_exactly(tree_of, headers, licence):
+    """A whole text in the field `License` is no name, and a classifier names a family only."""
+    text = f"Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n{headers}\n\nLicense: not this\n".encode()
+    found, _ = observed(tree_of({f"{SITE}/demo-1.0.dist-info/METADATA": text}))
+
+    assert found[0].get("licence", "") == licence

@@ -120,6 +120,34 @@ def test_the_authorities_are_those_that_openssl_finds(tree_of):
     assert "ca_sha256" not in next(iter(surroundings(tree_of({}))))
 
 
+def test_authorities_that_no_base_has_are_named_by_how_they_came_in(tree_of):
+    """Never by what a variable holds: that is a path of whoever trained."""
+    tree = tree_of(
+        {
+            "/etc/ssl/certs/ca-certificates.crt": b"system",
+            "/home/ada/company.pem": b"company",
+            "/home/ada/copy.pem": b"system",
+            "/opt/env/lib/python3.12/site-packages/certifi/cacert.pem": b"certifi",
+        }
+    )
+    said = {
+        "SSL_CERT_FILE": "/home/ada/company.pem",
+        "REQUESTS_CA_BUNDLE": "/opt/env/lib/python3.12/site-packages/certifi/cacert.pem",
+        "CURL_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt",
+        "PIP_CERT": "/home/ada/copy.pem",
+        "GIT_SSL_CAINFO": "/gone.pem",
+        "NODE_EXTRA_CA_CERTS": "relative.pem",
+    }
+
+    assert next(iter(by_variables(tree, said)))["own_authorities"] == ["SSL_CERT_FILE"]
+    assert "own_authorities" not in next(iter(by_variables(tree, {})))
+    for place, program in (
+        ("/usr/local/share/ca-certificates/company/root.crt", "update-ca-certificates"),
+        ("/etc/pki/ca-trust/source/anchors/root.pem", "update-ca-trust"),
+    ):
+        assert next(iter(by_variables(tree_of({place: b"company"}), {})))["own_authorities"] == [program]
+
+
 def test_the_authorities_of_this_machine_are_those_of_its_own_python():
     said = subprocess.run(
         ["/usr/bin/python3", "-I", "-c", "import ssl; print(ssl.get_default_verify_paths().cafile or '')"],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -21,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.pipeline import pipeline
+from tests.e2e.pipeline import little, pipeline, tiny
+from tests.ports import port_of_its_own
 from tests.tools import needs_tool, not_here
 
-__all__ = ["pipeline"]  # one of it a session, however many modules ask for it
+__all__ = ["little", "pipeline", "tiny"]  # one of each a session, however many modules ask for it
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def engine() -> Iterator[str]:
         host = f"unix://{folder}/engine.sock"
         argv = [daemon, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
         argv += ["--pidfile", f"{folder}/pid", "-H", host]
-        with service(argv, folder / "log", lambda: _engine_answers(client, host), 60):
+        with service(argv, folder / "log", lambda: _engine_answers(client, host), 120):
             yield host
 
 
@@ -112,10 +112,8 @@ def registry() -> Iterator[str]:
         yield given
         return
     program = needs_tool("docker-registry")
-    with folder_of_its_own() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-        probe.close()
+    with folder_of_its_own() as folder, port_of_its_own() as port:
+        address = f"127.0.0.1:{port}"
         # Debian's own configuration wants a password and a fixed port.
         configuration = folder / "registry.yml"
         configuration.write_text(
@@ -125,7 +123,7 @@ def registry() -> Iterator[str]:
             f'http: {{addr: "{address}"}}\n'
         )
         argv = [program, "serve", str(configuration)]
-        with service(argv, folder / "log", lambda: _registry_answers(address), 30):
+        with service(argv, folder / "log", lambda: _registry_answers(address), 60):
             yield address
 
 

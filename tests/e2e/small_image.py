@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from envparity.oci.entries import Entry
 from envparity.oci.image import BuiltImage
+from envparity.oci.pack import BuiltLayer
 from tests.oci.made import built, file
 
 SLEEPING = "import time; time.sleep(3600)"
@@ -26,6 +28,7 @@ STATUS = file(
 )
 
 
+@functools.cache
 def interpreter() -> tuple[Entry, ...]:
     """The interpreter of this test at its own path, and a link to it on the usual PATH."""
     program = Path(os.path.realpath(sys.executable))
@@ -57,11 +60,11 @@ def distribution(name: str, version: str) -> tuple[Entry, ...]:
     )
 
 
-def with_python(folder: Path) -> BuiltImage:
-    """Two layers: what the engine needs to start it, and what was installed."""
+def with_python(folder: Path, python: BuiltLayer) -> BuiltImage:
+    """On the layer of the interpreter: its link and what is known of the base, and what was installed."""
     upper = (*distribution("six", "1.16.0"), *distribution("numpy_like", "1.26.4"))
     config = {
         "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "OMP_NUM_THREADS=2", "API_TOKEN=hunter2"],
         "Cmd": ["python3", "-c", SLEEPING],
     }
-    return built(folder, (RELEASE, STATUS, *interpreter()), upper, config=config)
+    return built(folder, python, (RELEASE, STATUS, interpreter()[-1]), upper, config=config)

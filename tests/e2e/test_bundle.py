@@ -19,20 +19,20 @@ from tests.tools import needs_uv
 
 
 @pytest.fixture
-def bundle(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+def bundle(little: Pipeline, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
 
     def make(folder: Path) -> None:
-        envparity("lock", pipeline.snapshot, "--prove", "--bundle", "-o", folder / "pylock.toml")
+        envparity("lock", little.snapshot, "--prove", "--bundle", "-o", folder / "pylock.toml")
 
     made = once.made_once(once.of_the_run(tmp_path_factory) / "bundle", make)
     shutil.copytree(made, tmp_path / "bundle", copy_function=os.link)
     return tmp_path / "bundle" / "pylock.toml"
 
 
-def build(lock: Path, pipeline: Pipeline, tmp_path: Path, status: int = 0) -> str:
+def build(lock: Path, little: Pipeline, tmp_path: Path, status: int = 0) -> str:
     image = f"oci:{tmp_path / 'image'}"
-    command = ("build", lock, "--offline", "--model", pipeline.model, "--output", image)
+    command = ("build", lock, "--offline", "--model", little.model, "--output", image)
     return envparity(*command, status=status, ENVPARITY_CACHE_DIR=str(tmp_path / "cache")).stderr
 
 
@@ -42,16 +42,16 @@ def spoil(place: Path) -> None:
     place.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
-def test_it_is_built_and_verified_without_network_and_cache(bundle: Path, pipeline: Pipeline, tmp_path: Path) -> None:
-    build(bundle, pipeline, tmp_path)
+def test_it_is_built_and_verified_without_network_and_cache(bundle: Path, little: Pipeline, tmp_path: Path) -> None:
+    build(bundle, little, tmp_path)
 
-    for against in (bundle, pipeline.snapshot):
+    for against in (bundle, little.snapshot):
         command = ("verify", f"oci:{tmp_path / 'image'}", "--against", against, "--offline")
         envparity(*command, ENVPARITY_CACHE_DIR=str(tmp_path / "empty"))
 
 
-def test_it_is_the_same_lock_but_for_where_its_files_lie(bundle: Path, pipeline: Pipeline) -> None:
-    (bundled, _), (plain, _) = lockfile.read(bundle), lockfile.read(pipeline.lock)
+def test_it_is_the_same_lock_but_for_where_its_files_lie(bundle: Path, little: Pipeline) -> None:
+    (bundled, _), (plain, _) = lockfile.read(bundle), lockfile.read(little.lock)
 
     without = [
         msgspec.structs.replace(item, wheels=tuple(msgspec.structs.replace(wheel, path="") for wheel in item.wheels))
@@ -61,10 +61,10 @@ def test_it_is_the_same_lock_but_for_where_its_files_lie(bundle: Path, pipeline:
     assert msgspec.structs.replace(bundled, bundled=False, distributions=tuple(without)) == plain
 
 
-def test_two_bundles_are_equal_byte_for_byte(bundle: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_two_bundles_are_equal_byte_for_byte(bundle: Path, little: Pipeline, tmp_path: Path) -> None:
     other = tmp_path / "other" / "pylock.toml"
     other.parent.mkdir()
-    envparity("lock", pipeline.snapshot, "--prove", "--bundle", "-o", other, TZ="Asia/Kathmandu", LC_ALL="C")
+    envparity("lock", little.snapshot, "--prove", "--bundle", "-o", other, TZ="Asia/Kathmandu", LC_ALL="C")
 
     assert other.read_bytes() == bundle.read_bytes()
     one, two = lockfile.artifacts_folder(bundle), lockfile.artifacts_folder(other)
@@ -74,7 +74,7 @@ def test_two_bundles_are_equal_byte_for_byte(bundle: Path, pipeline: Pipeline, t
 
 
 @pytest.mark.parametrize("tool", ["uv pip sync", "uv pip install -r", "pip install -r"])
-def test_uv_and_pip_install_what_lies_beside_it(bundle: Path, pipeline: Pipeline, tmp_path: Path, tool: str) -> None:
+def test_uv_and_pip_install_what_lies_beside_it(bundle: Path, little: Pipeline, tmp_path: Path, tool: str) -> None:
     uv, again = needs_uv(), tmp_path / "again"
     base = getattr(sys, "_base_executable", sys.executable)
     subprocess.run([uv, "venv", "-q", "--no-config", "-p", base, again], check=True)
@@ -92,49 +92,49 @@ def test_uv_and_pip_install_what_lies_beside_it(bundle: Path, pipeline: Pipeline
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PIP_CONFIG_FILE": os.devnull})
 
     envparity("snapshot", f"venv:{again}", "-o", tmp_path / "again.env.json")
-    diff = envparity("diff", pipeline.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
+    diff = envparity("diff", little.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
     assert "OK: no difference" in diff.stdout
 
 
-def test_pip_makes_the_locked_environment_of_the_export_file_by_file(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_pip_makes_the_locked_environment_of_the_export_file_by_file(little: Pipeline, tmp_path: Path) -> None:
     """The lock without a bundle: from the index, by hash."""
     again, text = tmp_path / "again", tmp_path / "requirements.txt"
     base = getattr(sys, "_base_executable", sys.executable)
     subprocess.run([needs_uv(), "venv", "-q", "--no-config", "-p", base, again], check=True)
-    envparity("export", pipeline.lock, "--format", "requirements", "-o", text)
+    envparity("export", little.lock, "--format", "requirements", "-o", text)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(again / "bin" / "python")]
 
     subprocess.run([*pip, "install", "-q", "--require-hashes", "--no-deps", "-r", str(text)], check=True)
 
     envparity("snapshot", f"venv:{again}", "--verify-files", "-o", tmp_path / "again.env.json")
-    diff = envparity("diff", pipeline.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
+    diff = envparity("diff", little.snapshot, tmp_path / "again.env.json", "--fail-on", "info")
     assert "OK: no difference" in diff.stdout
     found, wanted = (
         {item.name: (item.version, item.record_sha256, item.modified or ()) for item in installed.distributions or ()}
         for installed in (
             codec.load_environment((tmp_path / "again.env.json").read_bytes(), "it"),
-            codec.load_environment(pipeline.snapshot.read_bytes(), "it"),
+            codec.load_environment(little.snapshot.read_bytes(), "it"),
         )
     )
     assert found == wanted
 
 
-def test_a_file_of_it_that_was_changed_is_refused(bundle: Path, pipeline: Pipeline, tmp_path: Path) -> None:
-    spoil(next(lockfile.artifacts_folder(bundle).glob("libgomp1_*.deb")))
+def test_a_file_of_it_that_was_changed_is_refused(bundle: Path, little: Pipeline, tmp_path: Path) -> None:
+    spoil(next(lockfile.artifacts_folder(bundle).glob("zlib1g_*.deb")))
 
-    told = build(bundle, pipeline, tmp_path, status=5)
+    told = build(bundle, little, tmp_path, status=5)
 
-    assert "libgomp1_" in told
+    assert "zlib1g_" in told
     assert "is not the file that was locked" in told
-    assert "libgomp1_" in envparity("lock", bundle, "--check", status=5).stdout
+    assert "zlib1g_" in envparity("lock", bundle, "--check", status=5).stdout
 
 
 def test_a_file_of_it_that_is_gone_is_fetched_where_that_is_allowed(
-    bundle: Path, pipeline: Pipeline, tmp_path: Path
+    bundle: Path, little: Pipeline, tmp_path: Path
 ) -> None:
     next(lockfile.artifacts_folder(bundle).glob("joblib-*.whl")).unlink()
 
-    told = build(bundle, pipeline, tmp_path, status=3)
+    told = build(bundle, little, tmp_path, status=3)
 
     assert "joblib-1.4.2-py3-none-any.whl" in told
-    envparity("build", bundle, "--model", pipeline.model, "--output", f"oci:{tmp_path / 'fetched'}")
+    envparity("build", bundle, "--model", little.model, "--output", f"oci:{tmp_path / 'fetched'}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,9 +22,12 @@ from envparity.image import conda
 from envparity.oci.entries import Entry
 from envparity.sources import read
 from envparity.values import Lock
-from tests.commands import envparity
-from tests.condas import demo_channel, installed, subdir
+from tests.commands import envparity, refused
+from tests.condas import OTHER, demo_channel, indexed, installed, old_six, other_machine, subdir
+from tests.small_indexes import small_index
 from tests.tools import answer_of, needs_uv
+
+pytestmark = pytest.mark.xdist_group("conda")  # one worker makes what all of them read
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,16 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[Trained]:
-    """An environment of conda packages with one distribution of pip beside them: recorded, locked and built."""
+    """
+    An environment of conda packages with one distribution of pip beside them, in the place of one that conda brought:
+    recorded, locked and built.
+    """
     # Of the prefix that it gets a package says how long it may be.
     folder = Path(tempfile.mkdtemp(prefix="e-", dir="/tmp"))
     try:
         channel = demo_channel(folder / "channel")
-        prefix = installed(channel, folder / "p", "where-demo")
+        old_six(channel / "noarch")
+        prefix = installed(channel, folder / "p", "where-demo", "six")
         subprocess.run(
             [needs_uv(), "pip", "install", "-q", "--python", prefix / "bin/python", "six==1.17.0"], check=True
         )
@@ -62,11 +73,25 @@ def test_every_package_is_proven_and_what_conda_brought_is_not_looked_up_on_an_i
     assert [(item.name, item.state) for item in target.conda_packages] == [
         ("libdemo", "proven"),
         ("python", "proven"),
+        ("six", "proven"),
         ("where-demo", "proven"),
     ]
     assert [item.name for item in trained.lock.distributions] == ["six"]
     assert (target.interpreter.kind, target.interpreter.executable[:20]) == ("conda", "/opt/env/bin/python3")
     assert any(text.startswith("__glibc=") for text in target.virtual_packages)
+
+
+def test_what_pip_put_in_the_place_of_a_conda_distribution_is_told_from_it(trained: Trained) -> None:
+    """pip removed the files of conda's, and conda's record still lists them: two of one name would be importable."""
+    (six,) = (item for item in trained.lock.targets[0].conda_packages if item.name == "six")
+    done = envparity("lock", trained.folder / "m.env.json", "-o", trained.folder / "pylock.again.toml")
+    code = "import importlib.metadata as m, six; print(six.__version__, len([*m.distributions(name='six')]))"
+    runs = envparity("run", f"oci:{trained.folder}/image", "--", "python", "-c", code)
+
+    assert [(one.name, one.version) for one in six.replaced] == [("six", "1.16.0")]
+    assert six.distributions == ()
+    assert "left out: six 1.16.0 of the conda package six: pip replaced or removed it" in done.stderr
+    assert runs.stdout == "1.17.0 1\n", runs.stderr
 
 
 @pytest.mark.parametrize("against", ["pylock.toml", "m.env.json"])
@@ -101,7 +126,7 @@ def test_what_is_put_into_the_image_is_what_rattler_installs(trained: Trained) -
         different = [entry.path for entry in entries if "/conda-meta/" not in entry.path and not is_there(entry)]
 
         assert different == []
-        assert len(entries) > 1
+        assert len(entries) > (item.name != "six"), "nothing is left of what pip replaced, but conda's record"
 
 
 def edited(trained: Trained, name: str, *changes: tuple[str, str]) -> Path:
@@ -162,7 +187,7 @@ def test_conda_lock_accepts_the_file_and_renders_the_same_explicit_list(trained:
     addresses = [line.partition("#")[0] for line in explicit[explicit.index("@EXPLICIT") + 1 :]]
 
     assert [line.partition("#")[0] for line in lines if line.startswith("file:")] == addresses
-    assert len(addresses) == 3
+    assert len(addresses) == 4
     assert [line.rpartition("#")[2] for line in lines if line.startswith("# pip six ")] == [
         f"sha256={trained.lock.distributions[0].wheel.sha256}"
     ]
@@ -176,6 +201,182 @@ def test_what_was_exported_reads_as_the_packages_of_the_snapshot(trained: Traine
     assert {(item.name, item.build, item.sha256) for item in environment.conda_packages or ()} == {
         (item.name, item.build, item.sha256) for item in had.conda_packages or () if not item.virtual
     }
+
+
+@pytest.fixture(scope="module")
+def files_of_others(trained: Trained) -> Path:
+    """The same environment as a `conda-lock.yml`, and as a `pixi.lock` that rattler, which Pixi is made of, writes."""
+    exported(trained, "conda-lock", "conda-lock.yml")
+    rattler: Any = importlib.import_module("rattler")
+    place, channel = rattler.LockPlatform(subdir()), trained.channel.as_uri()
+    lock = rattler.LockFile([place])
+    lock.set_channels("default", [rattler.LockChannel(channel)])
+    records = (rattler.PrefixRecord.from_path(path) for path in (trained.prefix / "conda-meta").glob("*.json"))
+    for record in records:
+        lock.add_conda_package("default", place, record)
+    (six,) = trained.lock.distributions
+    lock.add_pypi_package("default", place, "six", six.version, six.wheel.url)
+    lock.to_path(trained.folder / "pixi.lock")
+    return trained.folder
+
+
+@pytest.mark.parametrize("name", ["conda-lock.yml", "pixi.lock"])
+def test_locks_of_other_tools_give_the_packages_that_they_pin(
+    trained: Trained, files_of_others: Path, name: str
+) -> None:
+    """conda's by their files in the channel, pip's from the index; what conda brings is not looked up there."""
+    own = files_of_others / f"pylock.{name.partition('.')[0]}.toml"
+    envparity("lock", files_of_others / name, "-o", own)
+
+    made = codec.load_lock(own.read_bytes(), "it")
+    (target,) = made.targets
+    assert {item.state for item in (*made.distributions, *target.conda_packages)} == {"declared"}
+    known = trained.lock.targets[0].conda_packages
+    assert [(it.name, it.sha256, it.depends) for it in target.conda_packages] == [
+        (it.name, it.sha256, it.depends) for it in known
+    ]
+    assert [it.distributions for it in target.conda_packages] == [it.distributions for it in known]
+    assert [len(it.replaced) for it in target.conda_packages] == [len(it.replaced) for it in known]
+    assert [item.wheel for item in made.distributions] == [item.wheel for item in trained.lock.distributions]
+
+
+def test_a_lock_of_pixi_becomes_an_image_that_runs(files_of_others: Path) -> None:
+    own = files_of_others / "pylock.image.toml"
+    envparity("lock", files_of_others / "pixi.lock", "-o", own)
+    envparity("build", own, "--output", f"oci:{files_of_others}/pixi")
+    done = envparity("verify", f"oci:{files_of_others}/pixi", "--against", own)
+    runs = envparity(
+        "run", f"oci:{files_of_others}/pixi", "--", "python", "-c", "import six, where_demo as it; it.main()"
+    )
+
+    assert "VERIFIED" in done.stdout
+    assert runs.stdout == "/opt/env/share/demo\n", runs.stderr
+
+
+def test_what_is_added_is_resolved_beside_what_conda_brings(trained: Trained) -> None:
+    """An agent requires what a conda package brings: that stays as it is, and no wheel comes in its place."""
+    added, image = trained.folder / "pylock.added.toml", f"oci:{trained.folder}/added"
+    with small_index({"agent 1.0": ["where-demo>=1.0", "helper"], "helper 1.0": [], "where-demo 2.0": []}) as index:
+        own = ("--index", f"own={index.root}")
+        envparity("lock", trained.folder / "m.env.json", *own, "--add", "agent", "-o", added)
+        envparity("build", added, "--output", image)
+        moved = ("lock", added, *own, "--add", "where-demo>=2")
+        conflict = envparity(*moved, status=1)
+    runs = envparity("run", image, "--", "python", "-c", "import agent, where_demo as it; it.main()")
+
+    locked = codec.load_lock(added.read_bytes(), "it").distributions
+    assert {item.name: item.state for item in locked} == {"agent": "added", "helper": "added", "six": "matched"}
+    assert "where-demo 1.0 would move" in conflict.stderr
+    assert "where-demo can be moved by conda alone" in conflict.stderr
+    assert runs.stdout == "/opt/env/share/demo\n", runs.stderr
+
+
+def test_what_conda_brings_is_moved_by_conda_alone(trained: Trained) -> None:
+    """A wheel in the place of a conda package is another build of everything in it."""
+    refused("lock", trained.folder / "m.env.json", "--update", "where-demo", status=2, says="a conda package brings")
+
+
+def for_two(path: Path, channel: Path) -> Path:
+    """The `conda-lock.yml` of this machine's platform, for the other one too."""
+    document = yaml.safe_load(path.read_text())
+    here, there = subdir(), OTHER[subdir()]
+    others = json.loads(json.dumps(document["package"]).replace(f'"{here}"', f'"{there}"'))
+    for package in others:
+        if f"/{here}/" in package["url"]:
+            (file,) = (channel / there).glob(f"{package['name']}-{package['version']}-*")
+            data = file.read_bytes()
+            package["url"] = file.as_uri()
+            package["hash"] = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256")}
+    document["package"] += others
+    document["metadata"]["platforms"].append(there)
+    document["metadata"]["content_hash"][there] = "0" * 64
+    two = path.with_name("two.conda-lock.yml")
+    two.write_text(yaml.safe_dump(document, sort_keys=False))
+    return two
+
+
+@pytest.fixture(scope="module")
+def elsewhere(trained: Trained) -> str:
+    """The other processor as a platform of images; the channel has its packages too."""
+    other_machine(trained.channel)
+    indexed(trained.channel)
+    return {"linux-64": "linux/amd64", "linux-aarch64": "linux/arm64"}[OTHER[subdir()]]
+
+
+def test_another_processor_gets_the_same_versions_and_the_very_files_that_are_for_all(
+    trained: Trained, elsewhere: str
+) -> None:
+    own = trained.folder / "pylock.elsewhere.toml"
+    done = envparity("lock", trained.folder / "m.env.json", "--platform", elsewhere, "-o", own)
+    no = ("lock", trained.folder / "m.env.json", "--platform", elsewhere, "--require", "matched", "-o", own)
+
+    (target,) = codec.load_lock(own.read_bytes(), "it").targets
+    assert {item.name: item.state for item in target.conda_packages} == {
+        "libdemo": "counterpart",
+        "python": "counterpart",
+        "six": "proven",
+        "where-demo": "proven",
+    }
+    (before,) = trained.lock.targets
+    assert [(item.name, item.version) for item in target.conda_packages] == [
+        (item.name, item.version) for item in before.conda_packages
+    ]
+    assert [len(item.replaced) for item in target.conda_packages] == [0, 0, 1, 0]
+    assert f"2 conda packages of the same versions for {elsewhere}" in " ".join(done.stderr.split())
+    assert "libdemo (conda) 1.2 is counterpart" in envparity(*no, status=1).stderr
+
+
+def test_an_environment_file_is_locked_by_the_builds_that_rattler_chooses_in_its_channels(trained: Trained) -> None:
+    """What pip is asked for beside is resolved under what conda's packages bring."""
+    lines = (f"channels: [{trained.channel.as_uri()}]", "dependencies:", "- python", "- where-demo=1.0", "- six>=1.16")
+    source, own = trained.folder / "environment.yml", trained.folder / "pylock.environment.toml"
+    source.write_text("\n".join((*lines, "- pip: [where-demo, markupsafe==3.0.2]\n")))
+    done = envparity("lock", source, "-o", own)
+
+    made = codec.load_lock(own.read_bytes(), "it")
+    (target,), (before,) = made.targets, trained.lock.targets
+    assert [(it.name, it.sha256) for it in target.conda_packages] == [
+        (it.name, it.sha256) for it in before.conda_packages
+    ]
+    assert {item.state for item in target.conda_packages} == {"resolved"}
+    assert [(item.name, item.state) for item in made.distributions] == [("markupsafe", "declared")]
+    assert "resolved: 4 conda packages that nobody pins: libdemo 1.2, " in " ".join(done.stderr.split())
+
+
+def test_a_conda_lock_of_two_platforms_becomes_an_image_of_each(
+    trained: Trained, elsewhere: str, files_of_others: Path
+) -> None:
+    """One file and one lock; the image of this machine's processor runs, and nothing of the other's is in it."""
+    two = for_two(files_of_others / "conda-lock.yml", trained.channel)
+    platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    own, here, there = (
+        files_of_others / "pylock.two.toml",
+        f"oci:{files_of_others}/here",
+        f"oci:{files_of_others}/there",
+    )
+    envparity("lock", two, *platforms, "-o", own)
+    envparity("build", own, "--output", here)
+    envparity("build", own, "--platform", elsewhere, "--output", there)
+    runs = envparity("run", here, "--", "python", "-c", "import six, where_demo as it; it.main()")
+
+    locked = {target.platform: target.conda_packages for target in codec.load_lock(own.read_bytes(), "it").targets}
+    builds = {name: {item.name: f"{item.version} {item.build}" for item in each} for name, each in locked.items()}
+    assert builds["linux/amd64"].keys() == builds["linux/arm64"].keys() == {"libdemo", "python", "six", "where-demo"}
+    assert {text.partition(" ")[0] for each in builds.values() for text in each.values()} == {
+        item.version for item in trained.lock.targets[0].conda_packages
+    }
+    assert builds["linux/amd64"]["libdemo"] != builds["linux/arm64"]["libdemo"]
+    assert "VERIFIED" in envparity("verify", there, "--against", own).stdout
+    assert runs.stdout == "/opt/env/share/demo\n", runs.stderr
+
+
+def test_a_package_that_is_pinned_and_left_its_channel_is_named(files_of_others: Path) -> None:
+    text = (files_of_others / "conda-lock.yml").read_text().replace("libdemo-1.2-h1_0", "libdemo-1.2-h9_0")
+    (files_of_others / "gone.conda-lock.yml").write_text(text)
+    gone = ("lock", files_of_others / "gone.conda-lock.yml", "-o", files_of_others / "pylock.gone.toml")
+    done = envparity(*gone, status=1)
+
+    assert "libdemo (conda) 1.2: `libdemo-1.2-h9_0.tar.bz2` is not in the channel" in done.stderr
 
 
 def test_an_environment_made_of_the_export_is_the_one_of_the_snapshot(trained: Trained) -> None:

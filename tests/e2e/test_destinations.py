@@ -6,21 +6,22 @@ import subprocess
 from pathlib import Path
 
 from tests.commands import envparity
-from tests.e2e.pipeline import PREDICTING, Pipeline
-from tests.tools import needs_tool
+from tests.e2e.pipeline import Pipeline
+from tests.tools import needs_tool, own_name
 
 
 def test_a_built_image_lies_in_the_registry_and_predicts_in_the_engine(
-    pipeline: Pipeline, registry: str, engine: str, tmp_path: Path
+    little: Pipeline, registry: str, engine: str, tmp_path: Path
 ) -> None:
     """One build, two places beside each other; what is pulled back and what was loaded are one image."""
-    there, name = f"registry:{registry}/tests/destinations:1", "envparity-tests/destinations:1"
+    name = f"{own_name('envparity-tests/destinations')}:1"
+    there = f"registry:{registry}/{name}"
     done = envparity(
-        *("build", pipeline.lock, "--model", pipeline.model, "--output", there, "--output", f"docker:{name}"),
+        *("build", little.lock, "--model", little.model, "--output", there, "--output", f"docker:{name}"),
         DOCKER_HOST=engine,
     )
     digest = done.stdout.strip()
-    again = envparity("build", pipeline.lock, "--model", pipeline.model, "--output", there).stdout.strip()
+    again = envparity("build", little.lock, "--model", little.model, "--output", there).stdout.strip()
     assert again == digest
 
     docker = [needs_tool("docker"), "-H", engine]
@@ -35,14 +36,14 @@ def test_a_built_image_lies_in_the_registry_and_predicts_in_the_engine(
         assert ids[0] == ids[1]
         said = subprocess.run(
             [*docker, "run", "--rm", "-i", "--network", "none", "--read-only", name, "-", "/opt/model/model.joblib"],
-            input=PREDICTING,
+            input=little.predicting,
             check=True,
             capture_output=True,
             text=True,
         ).stdout
-        assert said.strip() == pipeline.predictions.strip()
+        assert said.strip() == little.predictions.strip()
     finally:
         for image in (name, there.removeprefix("registry:")):
             subprocess.run([*docker, "rmi", "-f", image], check=False, capture_output=True)
-    checked = envparity("verify", f"{there}", "--against", pipeline.lock)
+    checked = envparity("verify", f"{there}", "--against", little.lock)
     assert digest in checked.stdout

@@ -19,10 +19,13 @@ import pytest
 from envparity import codec, lockfile, platforms
 from envparity.elf import is_elf
 from envparity.oci import places
+from envparity.oci.entries import Entry
 from envparity.oci.tree import merge
 from envparity.values import System
+from tests import once
 from tests.commands import envparity
-from tests.tools import needs_tool, needs_uv
+from tests.e2e.tampering import tampered
+from tests.tools import needs_tool, needs_uv, own_name
 
 XY = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = {"3.11": "debian:bookworm", "3.13": "debian:trixie"}.get(XY, "")
@@ -59,14 +62,21 @@ def a_host(folder: Path, platform: str, system: System | None, *pins: str) -> Pa
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lock for both processors of a snapshot of this machine."""
-    folder = tmp_path_factory.mktemp("linux")
-    a_host(folder, "", None, *PINS, GREENLET)
-    both = ("--platform", "linux/amd64", "--platform", "linux/arm64", "--base", BASE)
-    envparity("lock", "model.env.json", *both, cwd=folder)
-    return folder
+    """
+    A lock for both processors of a snapshot of this machine, and its images: for the other one in `arm64`, and in
+    `here` that for this machine.
+    """
+
+    def make(folder: Path) -> None:
+        a_host(folder, "", None, *PINS, GREENLET)
+        both = ("--platform", "linux/amd64", "--platform", "linux/arm64", "--base", BASE)
+        envparity("lock", "model.env.json", *both, cwd=folder)
+        envparity("build", "pylock.toml", "--platform", "linux/arm64", "--output", "oci:arm64", cwd=folder)
+        envparity("build", "pylock.toml", "--output", "oci:here", cwd=folder)
+
+    return once.made_once(once.of_the_run(tmp_path_factory) / "platforms", make)
 
 
 def states_of(path: Path, platform: str) -> dict[str, str]:
@@ -113,7 +123,6 @@ def test_uv_installs_from_the_one_file_what_each_processor_gets(machine: str, li
 
 def test_an_image_for_the_other_processor_is_built_here_and_verifies(linux: Path) -> None:
     """Without an emulator: nothing of it is run. Every program and library in it is for that processor."""
-    envparity("build", "pylock.toml", "--platform", "linux/arm64", "--output", "oci:arm64", cwd=linux)
     told = json.loads(subprocess.check_output([needs_tool("skopeo"), "inspect", "oci:arm64"], cwd=linux))
     done = envparity("verify", "oci:arm64", "--against", "pylock.toml", cwd=linux)
     tree = merge(places.open_image(f"oci:{linux / 'arm64'}"), keep=lambda path: path.startswith("/opt/env/"))
@@ -128,18 +137,50 @@ def test_an_image_for_the_other_processor_is_built_here_and_verifies(linux: Path
 
 def test_against_the_snapshot_each_counterpart_is_named_and_none_is_called_a_forgery(linux: Path) -> None:
     """They are not what trained the model, which is for a person to weigh; nobody tampered with anything."""
-    envparity("build", "pylock.toml", "--platform", "linux/arm64", "--output", "oci:weighed", cwd=linux)
-
-    done = envparity("verify", "oci:weighed", "--against", "model.env.json", "--format", "json", status=1, cwd=linux)
+    done = envparity("verify", "oci:arm64", "--against", "model.env.json", "--format", "json", status=1, cwd=linux)
 
     found = [item for item in json.loads(done.stdout)["findings"] if item["section"] == "files"]
     assert {item["severity"] for item in found} == {"high"}
     assert len(found) == 3
 
 
-def test_a_lock_for_several_is_built_for_this_machine_where_nothing_else_is_said(linux: Path) -> None:
-    envparity("build", "pylock.toml", "--output", "oci:here", cwd=linux)
+def test_the_caller_s_own_lock_declares_counterparts_and_proves_them(linux: Path, tmp_path: Path) -> None:
+    """What was decided when locking fails no pipeline, is always shown, and is proven by more than the image's word."""
+    path, body = f"opt/env/lib/python{XY}/site-packages/greenlet/__init__.py", b"version = 'forged'\n"
+    forged = tampered(linux / "arm64", tmp_path / "forged", {}, more=[[Entry(path, "file", 0o644, content=body)]])
+    both = ("--against", "model.env.json", "--lock", "pylock.toml")
 
+    done = envparity("verify", "oci:arm64", *both, cwd=linux)
+    refused = envparity("verify", forged, *both, status=5, cwd=linux)
+
+    assert done.stdout.startswith("VERIFIED: oci:arm64 against model.env.json, as pylock.toml")
+    assert "another platform's wheels, which did not train the model: greenlet," in done.stdout
+    assert "machine x86_64" in done.stdout, "what is different is found all the same"
+    assert "outside of the recorded distributions" not in done.stdout
+    assert refused.stdout.startswith("NOT VERIFIED")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--against", "pylock.toml", "--lock", "pylock.toml"), "is a lock already"),
+        (("--against", "model.env.json", "--lock", "model.env.json"), "is no lock of envparity"),
+        (("--against", "other.env.json", "--lock", "pylock.toml"), "was made of another snapshot"),
+    ],
+)
+def test_a_lock_that_says_nothing_of_the_snapshot_is_refused(
+    arguments: tuple[str, ...], says: str, linux: Path, tmp_path: Path
+) -> None:
+    taken = codec.load_environment((linux / "model.env.json").read_bytes(), "it")
+    other = msgspec.structs.replace(taken, distributions=(taken.distributions or ())[1:])
+    (tmp_path / "other.env.json").write_bytes(codec.dump_environment(other))
+    places_of = {"other.env.json": tmp_path, "model.env.json": linux, "pylock.toml": linux}
+
+    given = [places_of[word] / word if word in places_of else word for word in arguments]
+    assert says in envparity("verify", "oci:none", *given, status=2).stderr
+
+
+def test_a_lock_for_several_is_built_for_this_machine_where_nothing_else_is_said(linux: Path) -> None:
     image = places.open_image(f"oci:{linux / 'here'}")
     assert image.platform == platforms.here()
 
@@ -195,3 +236,31 @@ def test_another_linux_keeps_its_wheels_and_interpreter_on_the_nearest_base(tmp_
     assert (target.interpreter.kind, target.interpreter.version) == ("captured", sys.version.split()[0])
     assert [(item.kind, item.before) for item in target.substituted] == [("base", "RHEL 9.4")]
     assert done.stdout.startswith("VERIFIED")
+
+
+def test_both_are_one_index_and_each_image_is_what_it_is_alone(linux: Path, registry: str) -> None:
+    skopeo, target = needs_tool("skopeo"), f"{registry}/{own_name('envparity/several')}:1"
+    outputs = ("--output", "oci:several:1", "--output", f"registry:{target}")
+    digest = envparity("build", "pylock.toml", "--platform", "all", *outputs, cwd=linux).stdout.strip()
+    refused_by = envparity(
+        "build", "pylock.toml", "--platform", "all", "--output", "docker:several:1", status=2, cwd=linux
+    )
+
+    assert "write to `oci:DIR`" in refused_by.stderr
+    inside = ("--", "python", "-c", "import greenlet; print(greenlet.__version__)")
+    assert envparity("run", "oci:several:1", *inside, cwd=linux).stdout.strip() == GREENLET.partition("==")[2]
+    refused_by = envparity("run", "oci:arm64", *inside, status=2, cwd=linux)
+    assert "has no image for linux/amd64" in refused_by.stderr
+    assert "its platforms: linux/arm64" in refused_by.stderr
+    for architecture, place, alone in (
+        ("amd64", f"registry:{target}", "here"),
+        ("arm64", "oci:several:1", "arm64"),
+    ):
+        platform = f"linux/{architecture}"
+        verify = envparity("verify", place, "--against", "pylock.toml", "--platform", platform, cwd=linux)
+        name = place.replace("registry:", "docker://")
+        command = [skopeo, "inspect", "--tls-verify=false", f"--override-arch={architecture}", name]
+        told = json.loads(subprocess.check_output(command, cwd=linux))
+        assert verify.stdout.startswith("VERIFIED")
+        assert places.open_image(f"oci:{linux / alone}").digest in verify.stdout.split()
+        assert (told["Architecture"], told["Digest"]) == (architecture, digest)

@@ -19,12 +19,13 @@ from envparity import codec, snapshot
 from envparity.errors import TimeLimitError, UnreachableError, UsageError
 from envparity.oci.entries import Entry
 from envparity.oci.image import BuiltImage
+from envparity.oci.pack import BuiltLayer
 from envparity.oci.places import write_image
 from envparity.sources import Options, read
 from envparity.values import Environment, GapKind
 from tests.commands import envparity
 from tests.e2e import small_image
-from tests.oci.made import built
+from tests.oci.made import built, layer
 from tests.tools import needs_tool
 
 PROGRAM = os.path.realpath(sys.executable)
@@ -37,6 +38,20 @@ class World:
     folder: Path
     engine: str
     registry: str
+    own: str
+    """What ends the name of each image, so that another run beside this one has others."""
+    python: BuiltLayer
+    """The interpreter, which all images have: packed once, and unpacked once by the engine."""
+
+    @property
+    def small(self) -> str:
+        """The image that every place has, as the engine calls it."""
+        return f"small:{self.own}"
+
+    @property
+    def there(self) -> str:
+        """The same, as the registry calls it."""
+        return f"{self.registry}/envparity/small:{self.own}"
 
     @property
     def options(self) -> Options:
@@ -57,8 +72,9 @@ class World:
     def load(self, image: BuiltImage, name: str) -> None:
         """Give an image to the engine."""
         archive = self.folder / f"{uuid.uuid4().hex}.tar"
-        write_image(f"docker-archive:{archive}", image, name)
+        write_image(f"docker-archive:{archive}", image, f"{name}:{self.own}")
         self.docker("load", "-q", "-i", archive)
+        archive.unlink()
 
     @contextmanager
     def started(self, image: str, *command: str, options: tuple[str, ...] = ()) -> Iterator[str]:
@@ -74,16 +90,19 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(engine: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(engine: str, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("places")
-    found = World(folder, engine, registry)
-    image = small_image.with_python(folder / "blobs")
+    python = layer(folder / "python.blob", *small_image.interpreter()[:-1])
+    found = World(folder, engine, registry, uuid.uuid4().hex[:12], python)
+    image = small_image.with_python(folder / "blobs", found.python)
     write_image(f"oci:{folder}/image:1", image)
-    write_image(f"docker-archive:{folder}/image.tar", image, "small:1")
+    write_image(f"docker-archive:{folder}/image.tar", image, found.small)
     found.docker("load", "-q", "-i", folder / "image.tar")
     push = [needs_tool("skopeo"), "copy", "-q", "--insecure-policy", "--dest-tls-verify=false"]
-    subprocess.run([*push, f"oci:{folder}/image:1", f"docker://{registry}/envparity/small:1"], check=True)
-    return found
+    subprocess.run([*push, f"oci:{folder}/image:1", f"docker://{found.there}"], check=True)
+    yield found
+    for name in found.docker("images", "-q", "--filter", f"reference=*:{found.own}").split():
+        found.docker("image", "rm", "-f", name)
 
 
 def facts(environment: Environment) -> tuple[object, object]:
@@ -95,11 +114,11 @@ def test_a_container_and_its_image_in_every_place_have_the_same_distributions_an
     references = [
         "oci:image:1",
         "docker-archive:image.tar",
-        "docker:small:1",
-        f"registry:{world.registry}/envparity/small:1",
+        f"docker:{world.small}",
+        f"registry:{world.there}",
     ]
     images = [read(reference, options=world.options) for reference in references]
-    with world.started("small:1") as name:
+    with world.started(world.small) as name:
         alive = read(f"container:{name}", options=world.options)
 
     assert {item.name: item.version for item in alive.distributions or ()} == {"six": "1.16.0", "numpy-like": "1.26.4"}
@@ -118,11 +137,11 @@ def test_a_container_and_its_image_in_every_place_have_the_same_distributions_an
 
 def test_an_image_of_the_engine_is_saved_once_and_then_known(world: World) -> None:
     """`docker save` takes 20 s for a gigabyte; what it held is read from the cache from then on."""
-    first = read("docker:small:1", options=world.options)
+    first = read(f"docker:{world.small}", options=world.options)
     kept = [world.folder / "cache" / part for part in ("blobs", "notes")]
     before = {path for part in kept for path in part.rglob("*") if path.is_file()}
 
-    again = read("docker:small:1", options=world.options)
+    again = read(f"docker:{world.small}", options=world.options)
 
     assert (facts(again), again.gaps, again.python) == (facts(first), first.gaps, first.python)
     assert {path for part in kept for path in part.rglob("*") if path.is_file()} == before
@@ -130,7 +149,9 @@ def test_an_image_of_the_engine_is_saved_once_and_then_known(world: World) -> No
 
 def test_without_a_cache_it_is_read_all_the_same(world: World) -> None:
     environ = {key: value for key, value in world.options.environ.items() if key == "DOCKER_HOST"}
-    image = snapshot.of("docker:small:1", options=Options(environ={**environ, "ENVPARITY_CACHE_DIR": "/proc/no/such"}))
+    image = snapshot.of(
+        f"docker:{world.small}", options=Options(environ={**environ, "ENVPARITY_CACHE_DIR": "/proc/no/such"})
+    )
 
     assert [item.name for item in image.os_packages or ()] == ["libc6", "zlib1g"]
 
@@ -138,19 +159,17 @@ def test_without_a_cache_it_is_read_all_the_same(world: World) -> None:
 def test_a_container_is_asked_with_the_python_that_it_was_started_with(world: World) -> None:
     """An entry point names its Python by path; the one on PATH is another, or none."""
     upper = small_image.distribution("six", "1.17.0")
-    layers = ((small_image.RELEASE, *small_image.interpreter()[:-1]), upper)
-    world.load(
-        built(world.folder / "by-path", *layers, config={"Cmd": [PROGRAM, "-c", small_image.SLEEPING]}), "path:1"
-    )
+    layers = (world.python, (small_image.RELEASE,), upper)
+    world.load(built(world.folder / "by-path", *layers, config={"Cmd": [PROGRAM, "-c", small_image.SLEEPING]}), "path")
 
-    with world.started("path:1") as name:
+    with world.started(f"path:{world.own}") as name:
         environment = read(f"container:{name}", options=world.options)
 
     assert {item.name: item.version for item in environment.distributions or ()} == {"six": "1.17.0"}
 
 
 def test_variables_that_a_container_was_started_with_are_those_that_count(world: World) -> None:
-    with world.started("small:1", options=("-e", "OMP_NUM_THREADS=8")) as name:
+    with world.started(world.small, options=("-e", "OMP_NUM_THREADS=8")) as name:
         environment = read(f"container:{name}", options=world.options)
 
     assert environment.settings is not None
@@ -164,11 +183,11 @@ def test_what_was_installed_since_the_start_is_seen(world: World) -> None:
         "open(d + '/METADATA', 'w').write('Metadata-Version: 2.1\\nName: late\\nVersion: 2.0\\n\\n'); "
         "print('done', flush=True); "
     )
-    with world.started("small:1", "python3", "-c", writing + small_image.SLEEPING) as name:
-        for _ in range(100):
+    with world.started(world.small, "python3", "-c", writing + small_image.SLEEPING) as name:
+        for _ in range(600):
             if "done" in world.docker("logs", name):
                 break
-            time.sleep(0.05)
+            time.sleep(0.1)
         environment = read(f"container:{name}", options=world.options)
 
     assert "late" in {item.name for item in environment.distributions or ()}
@@ -176,12 +195,12 @@ def test_what_was_installed_since_the_start_is_seen(world: World) -> None:
 
 def test_a_container_without_a_python_is_read_as_its_image_and_says_so(world: World) -> None:
     server = Entry("opt/serve", "link", 0o777, target=PROGRAM)
-    layers = ((small_image.RELEASE, small_image.STATUS, *small_image.interpreter()[:-1], server),)
+    layers = (world.python, (small_image.RELEASE, small_image.STATUS, server))
     world.load(
-        built(world.folder / "bare", *layers, config={"Cmd": ["/opt/serve", "-c", small_image.SLEEPING]}), "bare:1"
+        built(world.folder / "bare", *layers, config={"Cmd": ["/opt/serve", "-c", small_image.SLEEPING]}), "bare"
     )
 
-    with world.started("bare:1", options=("-e", "OMP_NUM_THREADS=8")) as name:
+    with world.started(f"bare:{world.own}", options=("-e", "OMP_NUM_THREADS=8")) as name:
         environment = read(f"container:{name}", options=world.options)
 
     assert [item.name for item in environment.os_packages or ()] == ["libc6", "zlib1g"]
@@ -193,11 +212,11 @@ def test_a_container_without_a_python_is_read_as_its_image_and_says_so(world: Wo
 
 
 def test_a_container_that_does_not_run_is_unreachable(world: World) -> None:
-    with world.started("small:1", "python3", "-c", "pass") as name:
+    with world.started(world.small, "python3", "-c", "pass") as name:
         world.docker("wait", name)
         with pytest.raises(UnreachableError, match="does not run: it is exited") as caught:
             read(f"container:{name}", options=world.options)
-    assert "docker:small:1" in caught.value.hint
+    assert f"docker:{world.small}" in caught.value.hint
 
     with pytest.raises(UsageError, match="has no container"):
         read("container:envparity-absent", options=world.options)
@@ -208,23 +227,36 @@ def test_a_container_that_does_not_run_is_unreachable(world: World) -> None:
 SLOW = "/usr/local/bin/python3"
 
 
-@contextmanager
-def slow(world: World) -> Iterator[str]:
-    """A container whose `python3` never answers."""
+@pytest.fixture(scope="module")
+def slow(world: World) -> str:
+    """An image whose `python3` never answers."""
     sleeping = Entry(SLOW[1:], "file", 0o755, content=f"#!{PROGRAM}\n{small_image.SLEEPING}\n".encode())
-    layers = ((small_image.RELEASE, *small_image.interpreter()[:-1]), (sleeping,))
+    layers = (world.python, (small_image.RELEASE, sleeping))
     config = {"Env": ["PATH=/usr/local/bin"], "Cmd": ["python3"]}
-    world.load(built(world.folder / f"slow-{uuid.uuid4().hex}", *layers, config=config), "slow:1")
-    with world.started("slow:1") as name:
-        yield name
+    world.load(built(world.folder / "slow", *layers, config=config), "slow")
+    return f"slow:{world.own}"
+
+
+def processes(world: World, name: str) -> int:
+    """How many run in a container."""
+    return len(world.docker("top", name, "-o", "pid").splitlines()) - 1
 
 
 @pytest.mark.parametrize(("how", "says"), [(("kill",), "stopped|was removed"), (("rm", "-f"), "was removed|stopped")])
 def test_a_container_that_goes_away_meanwhile_gives_no_half_snapshot(
-    world: World, how: tuple[str, ...], says: str
+    world: World, slow: str, how: tuple[str, ...], says: str
 ) -> None:
-    with slow(world) as name:
-        ending = threading.Timer(1.0, lambda: world.docker(*how, name))
+    with world.started(slow) as name:
+        alone = processes(world, name)
+
+        def end() -> None:
+            for _ in range(600):
+                if processes(world, name) > alone:  # the one that is asked has begun
+                    break
+                time.sleep(0.1)
+            world.docker(*how, name)
+
+        ending = threading.Thread(target=end)
         ending.start()
         try:
             with pytest.raises(UnreachableError, match=says):
@@ -233,8 +265,8 @@ def test_a_container_that_goes_away_meanwhile_gives_no_half_snapshot(
             ending.join()
 
 
-def test_a_container_that_does_not_answer_has_a_time_limit(world: World) -> None:
-    with slow(world) as name, pytest.raises(TimeLimitError, match="within 2 s"):
+def test_a_container_that_does_not_answer_has_a_time_limit(world: World, slow: str) -> None:
+    with world.started(slow) as name, pytest.raises(TimeLimitError, match="within 2 s"):
         read(f"container:{name}", options=Options(environ=world.options.environ, timeout_s=2))
 
 
@@ -245,8 +277,8 @@ def test_an_image_that_the_engine_does_not_have_is_a_usage_error(world: World) -
 
 def test_the_commands_take_every_place(world: World) -> None:
     variables = {**world.options.environ}
-    with world.started("small:1") as name:
-        shown = envparity("diff", f"container:{name}", f"registry:{world.registry}/envparity/small:1", **variables)
+    with world.started(world.small) as name:
+        shown = envparity("diff", f"container:{name}", f"registry:{world.there}", **variables)
         refused = envparity("snapshot", f"container:{name}x", status=2, **variables)
 
     assert "six" not in shown.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,11 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from envparity import codec
+from envparity.errors import UnreachableError, UsageError
+from envparity.network import Client
+from envparity.oci.access import Access
+from envparity.oci.places import open_image
+from tests import keys
 from tests.commands import envparity, refused
 from tests.e2e import small_image
 from tests.e2e.conftest import folder_of_its_own, service
 from tests.oci.made import built
+from tests.ports import port_of_its_own
+from tests.test_build import lock_of
 from tests.tools import needs_tool
+from tests.values import training
 
 # bcrypt of `s3cret`; the registry takes nothing else.
 HTPASSWD = "ada:$2b$04$2enDcAZRX2BLNrVQ5BarKOboIZ8tGtBIch4I9bGAu8miWk.4ZVGIC\n"
@@ -48,40 +56,14 @@ class Private:
         }
 
 
-def _certificates(folder: Path) -> None:
-    """An authority, and a certificate of it for this machine."""
-    openssl = needs_tool("openssl")
-    make = [
-        openssl,
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    own = ["-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.pem", "-subj", "/CN=local authority"]
-    # Strict readers (Python 3.13) want an authority to say that it may sign.
-    subprocess.run([*make, *own, "-addext", "keyUsage=critical,keyCertSign"], check=True, capture_output=True)
-    signed = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
-    by = ["-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key"]
-    subprocess.run([*make, *by, *signed, *names], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
     """A registry with one small image, a password and TLS."""
     program, skopeo = needs_tool("docker-registry"), needs_tool("skopeo")
-    with folder_of_its_own() as folder:
-        _certificates(folder)
+    with folder_of_its_own() as folder, port_of_its_own() as port:
+        address = f"127.0.0.1:{port}"
+        keys.certificates(folder)
         (folder / "htpasswd").write_text(HTPASSWD)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
         (folder / "registry.yml").write_text(
             "version: 0.1\nlog: {level: warn}\n"
             f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
@@ -104,7 +86,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
                 return False
             return True
 
-        with service([program, "serve", str(folder / "registry.yml")], folder / "log", ready, 30):
+        with service([program, "serve", str(folder / "registry.yml")], folder / "log", ready, 60):
             work = tmp_path_factory.mktemp("private")
             image = built(work / "blobs", (small_image.RELEASE, small_image.STATUS))
             from envparity.oci.places import write_image
@@ -164,6 +146,22 @@ def test_with_a_wrong_login_it_is_said_whose(private: Private, tmp_path: Path) -
     assert "wr0ng" not in done.stderr
 
 
+def test_an_authority_of_this_host_alone_is_found_where_engines_look(private: Private, tmp_path: Path) -> None:
+    """`/etc/docker/certs.d/HOST:PORT/ca.crt` is how an engine is told; who has told it need not tell us again."""
+    environ = {"DOCKER_CONFIG": str(private.logged_in)}
+    place = tmp_path / private.address
+    with Client(attempts=1, certificates=[tmp_path]) as client:
+        place.mkdir()
+        with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            open_image(private.reference, access=Access(client, environ=environ))
+    (place / "ca.crt").write_bytes(private.authority.read_bytes())
+    with Client(attempts=1, certificates=[tmp_path]) as client:
+        assert open_image(private.reference, access=Access(client, environ=environ)).platform == "linux/amd64"
+    (place / "client.cert").write_text("no certificate")
+    with Client(attempts=1, certificates=[tmp_path]) as client, pytest.raises(UsageError, match=r"client\.cert"):
+        open_image(private.reference, access=Access(client, environ=environ))
+
+
 def test_an_authority_that_is_not_known_is_not_believed(private: Private, tmp_path: Path) -> None:
     """On the loopback too: whoever has the port could read the password."""
     variables = private.variables(tmp_path, SSL_CERT_FILE=os.devnull)
@@ -172,3 +170,49 @@ def test_an_authority_that_is_not_known_is_not_believed(private: Private, tmp_pa
 
     assert "SSL_CERT_FILE" in done.stderr
     assert "clock" in done.stderr
+    assert "--insecure" in done.stderr
+
+
+def test_a_registry_of_this_machine_is_believed_where_that_is_said(private: Private, tmp_path: Path) -> None:
+    """Its password and the image travel no further than this machine."""
+    variables = private.variables(tmp_path, SSL_CERT_FILE=os.devnull)
+
+    done = envparity("snapshot", private.reference, "--insecure", **variables)
+
+    assert [item["name"] for item in json.loads(done.stdout)["os_packages"]] == ["libc6", "zlib1g"]
+    envparity("diff", private.reference, private.reference, "--insecure", **variables)
+    again = private.variables(tmp_path, SSL_CERT_FILE=os.devnull, ENVPARITY_CACHE_DIR=str(tmp_path / "cold"))
+    refused("show", private.reference, status=3, says="CERTIFICATE_VERIFY_FAILED", **again)
+
+
+def test_an_image_is_pushed_to_a_registry_of_this_machine_and_verified_there(private: Private, tmp_path: Path) -> None:
+    path = lock_of(tmp_path / "lock")
+    variables = private.variables(tmp_path, SSL_CERT_FILE=os.devnull)
+    place = f"registry:{private.address}/team/pushed:1"
+
+    refused("build", path, "--output", place, status=3, says="CERTIFICATE_VERIFY_FAILED", **variables)
+    envparity("build", path, "--output", place, "--insecure", **variables)
+
+    refused("verify", place, "--against", path, status=3, says="CERTIFICATE_VERIFY_FAILED", **variables)
+    envparity("verify", place, "--against", path, "--insecure", **variables)
+    listed = envparity("show", place, "--attached", "--insecure", **variables).stdout
+    assert "provenance" in listed
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("build", "pylock.toml", "--output", "oci:image", "--output", "registry:hub.example/team/small:1"),
+        ("verify", "registry:10.0.0.7:5000/team/small:1"),
+        ("snapshot", "registry:localhost.example:5000/team/small:1"),
+        ("show", "registry:hub.example/team/small:1", "--attached"),
+        ("diff", "model.env.json", "registry:127.0.0.1.example/team/small:1"),
+    ],
+)
+def test_a_registry_elsewhere_is_verified_whatever_is_said(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "model.env.json").write_bytes(codec.dump_environment(training()))
+    lock_of(tmp_path)
+
+    done = refused(*command, "--insecure", status=2, says="is for a registry on this machine", cwd=tmp_path)
+
+    assert "SSL_CERT_FILE" in done.stderr

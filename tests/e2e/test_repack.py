@@ -25,6 +25,8 @@ from tests.commands import envparity
 from tests.tools import needs_tool, needs_uv
 from tests.wheels import LocalIndex, local_index, pack, record_hash, serve
 
+pytestmark = pytest.mark.xdist_group("repack")  # one worker makes what all of them read
+
 BACKEND = """
 import base64, hashlib, os, zipfile
 
@@ -341,15 +343,18 @@ def test_such_an_image_with_nothing_changed_passes(trained: Trained, tmp_path: P
 
 
 def test_a_wheel_that_was_changed_or_lost_beside_the_lock_is_told_apart(trained: Trained, tmp_path: Path) -> None:
+    """Where its layer has to be made: one that is kept was made of the locked wheel, and nobody reads it again."""
     shutil.copy(trained.path, tmp_path)
     shutil.copytree(lockfile.artifacts_folder(trained.path), tmp_path / "pylock.artifacts")
     wheel = tmp_path / "pylock.artifacts" / "private-3.0-py3-none-any.whl"
     build = ("build", tmp_path / "pylock.toml", "--output", f"oci:{tmp_path / 'i'}")
 
+    empty = {"ENVPARITY_CACHE_DIR": str(tmp_path / "cache")}
+
     wheel.write_bytes(wheel.read_bytes() + b"x")
-    assert "not the file that was locked" in envparity(*build, status=5).stderr
+    assert "not the file that was locked" in envparity(*build, status=5, **empty).stderr
     wheel.unlink()
-    assert "copy the folder of artifacts along" in envparity(*build, status=3).stderr
+    assert "copy the folder of artifacts along" in envparity(*build, status=3, **empty).stderr
 
 
 def test_without_the_option_everything_that_cannot_be_locked_is_refused(trained: Trained, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests import once
 from tests.commands import envparity, refused
 from tests.e2e.pipeline import Pipeline
-from tests.tools import needs_tool
+from tests.tools import needs_tool, own_name
 
-TEXTS = ["cannot log in", "refund please", "my parcel is lost and late", "again charged twice", ""]
 HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 
 
@@ -33,9 +33,9 @@ class Served:
 def served(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Served:
     def make(folder: Path) -> None:
         lock = folder / "pylock.toml"
-        envparity("lock", pipeline.snapshot, "--add", "fastapi", "--add", "uvicorn", "-o", lock)
+        envparity("lock", pipeline.snapshot, "--serve", "fastapi", "-o", lock)
         archive = f"docker-archive:{folder / 'image.tar'}"
-        more = ("--serve", "fastapi", "--output", archive, "-t", "served:1")
+        more = ("--output", archive, "-t", "served:1", "--kubernetes", folder / "model.yaml")
         envparity("build", lock, "--model", pipeline.model, *more)
 
     folder = once.made_once(once.of_the_run(tmp_path_factory) / "served", make)
@@ -56,7 +56,7 @@ def asked(address: str, document: object = None) -> Any:
 
 
 def wait_for(address: str) -> Any:
-    for _ in range(300):
+    for _ in range(600):
         try:
             return asked(f"{address}/v2/health/ready")
         except OSError:
@@ -64,32 +64,59 @@ def wait_for(address: str) -> Any:
     raise AssertionError("it never became ready")
 
 
+MODELS = ("sklearn.joblib", "texts.joblib", "xgboost.ubj", "lightgbm.txt", "onnx.onnx")
+
+
 def test_the_container_answers_what_training_predicted_to_the_last_bit(
-    pipeline: Pipeline, served: Served, engine: str
+    trained: Path, engine: str, tmp_path: Path
 ) -> None:
-    """As nobody, on a disk that cannot be written to; and it ends by itself when it is asked to."""
-    wanted = json.loads(pipeline.predictions.strip().splitlines()[-1])[: len(TEXTS)]
-    docker(engine, "load", "-i", served.archive)
-    container = docker(engine, "run", "-d", *HARDENED, "-p", "127.0.0.1::8080", "served:1")
+    """
+    One image with a model of each library, as nobody, on a disk that cannot be written to; and it ends by itself when
+    it is asked to.
+    """
+    said = json.loads((trained / "said.json").read_text())
+    models = [part for name in MODELS for part in ("--model", trained / name)]
+    lock, archive, name = tmp_path / "pylock.toml", tmp_path / "image.tar", f"{own_name('models')}:1"
+    source = ("lock", f"venv:{trained / 'venv'}", "--dev-exclude", "skl2onnx", "--bytecode", "none")
+    envparity(*source, *models, "--serve", "fastapi", "-o", lock)
+    place = ("--output", f"docker-archive:{archive}", "-t", name)
+    envparity("build", lock, *models, "--serve", "fastapi", *place)
+    docker(engine, "load", "-i", archive)
+    container = docker(engine, "run", "-d", *HARDENED, "-p", "127.0.0.1::8080", name)
     try:
         address = docker(engine, "port", container, "8080/tcp").splitlines()[0]
         wait_for(address)
-        tensor = {"name": "texts", "shape": [len(TEXTS)], "datatype": "BYTES", "data": TEXTS}
-        request = {"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}
-        (output,) = asked(f"{address}/v2/models/model/infer", request)["outputs"]
-        told = asked(f"{address}/invocations", {"instances": TEXTS, "params": {"method": "predict_proba"}})
+        told = {
+            "sklearn": of_model(address, "sklearn", said["rows"], output="predict_proba"),
+            "texts": of_model(address, "texts", said["words"], "BYTES", "predict_proba"),
+            "xgboost": of_model(address, "xgboost", said["rows"]),
+            "lightgbm": of_model(address, "lightgbm", said["rows"]),
+            "onnx": of_model(address, "onnx", said["rows"], "FP32"),
+        }
         user = docker(engine, "exec", container, "/opt/env/bin/python", "-c", "import os; print(os.getuid())")
         docker(engine, "exec", container, "/opt/env/bin/python", "/opt/serve/health.py")
         docker(engine, "stop", "-t", "30", container)
         status = docker(engine, "inspect", "--format", "{{.State.ExitCode}}", container)
     finally:
         docker(engine, "rm", "-f", container)
+        docker(engine, "image", "rm", "-f", name)
 
-    assert output["shape"] == [len(TEXTS), 3]
-    assert [float(value).hex() for value in output["data"]] == [text for row in wanted for text in row]
-    assert [[float(value).hex() for value in row] for row in told["predictions"]] == wanted
+    assert told == {name: flat(said[name]) for name in told}
     assert user == "10001"
     assert status == "0"
+
+
+def of_model(address: str, name: str, rows: list[Any], datatype: str = "FP64", output: str = "predict") -> list[str]:
+    """What a model answers over HTTP, as `flat` writes it."""
+    shape = [len(rows), *([len(rows[0])] if isinstance(rows[0], list) else [])]
+    tensor = {"name": "X", "shape": shape, "datatype": datatype, "data": rows}
+    answer = asked(f"{address}/v2/models/{name}/infer", {"inputs": [tensor], "outputs": [{"name": output}]})
+    return flat(answer["outputs"][-1]["data"])
+
+
+def flat(values: list[Any]) -> list[str]:
+    """All bits of each number, of a table row by row."""
+    return [float(each).hex() for value in values for each in (value if isinstance(value, list) else [value])]
 
 
 def test_an_image_that_serves_is_verified_like_any_other(pipeline: Pipeline, served: Served) -> None:
@@ -99,9 +126,26 @@ def test_an_image_that_serves_is_verified_like_any_other(pipeline: Pipeline, ser
     assert "VERIFIED" in envparity("verify", image, "--against", pipeline.snapshot).stdout
 
 
+def test_the_manifest_names_the_image_as_it_is_called(served: Served) -> None:
+    deployment, _ = yaml.safe_load_all(served.lock.with_name("model.yaml").read_text())
+
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("served:1", "IfNotPresent")
+
+
+def test_a_living_environment_is_locked_as_its_snapshot_is(pipeline: Pipeline, served: Served, tmp_path: Path) -> None:
+    """One command less between a model and its image."""
+    source = f"venv:{pipeline.python.parent.parent}"
+
+    arguments = ("lock", source, "--model", pipeline.model, "--serve", "fastapi", "-o", "pylock.toml")
+    envparity(*arguments, cwd=tmp_path)
+
+    assert (tmp_path / "pylock.toml").read_text() == served.lock.read_text()
+
+
 def test_a_lock_without_the_server_is_refused_with_the_command_that_adds_it(pipeline: Pipeline) -> None:
     arguments = ("build", pipeline.lock, "--model", pipeline.model, "--serve", "fastapi", "--output", "oci:nowhere")
 
     told = refused(*arguments, status=1, says="has no fastapi and no uvicorn, which `--serve fastapi` starts")
 
-    assert "--add fastapi --add uvicorn" in told.stderr
+    assert "--serve fastapi` adds what is missing" in told.stderr

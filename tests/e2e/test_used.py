@@ -18,6 +18,8 @@ from tests.commands import envparity
 from tests.tools import needs_tool, needs_uv, not_here
 from tests.wheels import local_index, pack, serve
 
+pytestmark = pytest.mark.xdist_group("used")  # one worker makes what all of them read
+
 MODEL = b"cscorer\nScorer\n."
 """The whole pickle of a class of the module `scorer`, in protocol 0."""
 

@@ -83,6 +83,17 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_a_virtual_environment_stays_out_whatever_it_is_called(tmp_path: Path) -> None:
+    """`--app .` where the model was trained: its environment is in the image already, as the lock has it."""
+    (tmp_path / "serve.py").touch()
+    (tmp_path / "train" / "bin").mkdir(parents=True)
+    (tmp_path / "train" / "pyvenv.cfg").touch()
+    (tmp_path / "train" / "bin" / "python").symlink_to("/usr/bin/python3")
+
+    assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app", "opt/app/serve.py"]
+    assert app.left_out(tmp_path) == "`train`"
+
+
 def test_nothing_left_out_is_nothing_to_say(tmp_path: Path) -> None:
     (tmp_path / "serve.py").touch()
 
@@ -92,12 +103,13 @@ def test_nothing_left_out_is_nothing_to_say(tmp_path: Path) -> None:
 def test_what_must_not_be_shipped_is_named_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----\n")
     (tmp_path / "out").symlink_to("/etc/passwd")
+    (tmp_path / "itself").symlink_to("itself")
     os.mkfifo(tmp_path / "fifo")
 
     with pytest.raises(RefusedError) as caught:
         app.app_entries(tmp_path)
 
-    assert [line.partition(":")[0] for line in caught.value.details] == ["fifo", "key.pem", "out"]
+    assert [line.partition(":")[0] for line in caught.value.details] == ["fifo", "itself", "key.pem", "out"]
 
 
 def test_a_file_is_no_application(tmp_path: Path) -> None:
@@ -166,3 +178,32 @@ def test_a_line_of_a_dockerignore_that_is_no_pattern_is_named(tmp_path: Path) ->
 
     with pytest.raises(MalformedError, match="line 2"):
         app.app_entries(tmp_path)
+
+
+def test_what_tools_keep_logins_in_stays_out(tmp_path: Path) -> None:
+    (tmp_path / "serve.py").touch()
+    for folder in (".aws", ".kube", ".huggingface"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config").touch()
+    for name in (".netrc", ".git-credentials", "kaggle.json", "application_default_credentials.json"):
+        (tmp_path / name).touch()
+
+    assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app", "opt/app/serve.py"]
+    assert all(f"`{path.name}`" in app.left_out(tmp_path) for path in tmp_path.iterdir() if path.name != "serve.py")
+
+
+def test_variables_of_every_stage_stay_out_and_keys_of_every_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "serve.py").touch()
+    for name in (".env", ".env.production"):
+        (tmp_path / name).write_text("PASSWORD=hunter2\n")
+
+    assert [entry.path for entry in app.app_entries(tmp_path)] == ["opt/app", "opt/app/serve.py"]
+    assert app.left_out(tmp_path) == "`.env`, `.env.production`"
+
+    armours = ("PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PGP PRIVATE KEY BLOCK")
+    armoured = [f"-----BEGIN {kind}-----\n" for kind in (*armours, "ENCRYPTED SIGSTORE PRIVATE KEY")]
+    for text in (*armoured, "PuTTY-User-Key-File-3: ssh-ed25519\n", "AGE-SECRET-KEY-1QQ\n"):
+        (tmp_path / "key").write_text(text)
+        with pytest.raises(RefusedError) as caught:
+            app.app_entries(tmp_path)
+        assert caught.value.details == ("key: a private key",)

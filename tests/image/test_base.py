@@ -24,12 +24,12 @@ from envparity.image import base
 from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.tar import write_layer
-from envparity.resolvers import debian
+from envparity.resolvers import archives, debian, package_lists
 from envparity.values import LockedOsPackage
 from tests.tools import needs_tool, not_here
 
 Member = tuple[str, str, int, str]
-"""Type (`file`, `folder`, `link`, `hard`, `fifo`), path, mode, and content or target."""
+"""Type (`file`, `folder`, `link`, `hard`, `fifo`, `sparse`), path, mode, and content or target."""
 
 KINDS = {
     "file": tarfile.REGTYPE,
@@ -37,6 +37,7 @@ KINDS = {
     "link": tarfile.SYMTYPE,
     "hard": tarfile.LNKTYPE,
     "fifo": tarfile.FIFOTYPE,
+    "sparse": tarfile.GNUTYPE_SPARSE,
 }
 
 
@@ -326,6 +327,7 @@ def test_a_file_that_is_gone_is_unreachable(pool: Pool) -> None:
         pytest.param(("file", "../../etc/passwd", 0o644, "x"), id="leads out"),
         pytest.param(("fifo", "./run/pipe", 0o644, ""), id="a FIFO"),
         pytest.param(("hard", "./usr/a", 0o644, "../../../etc/shadow"), id="a hard link that leads out"),
+        pytest.param(("sparse", "./usr/a", 0o644, ""), id="a sparse file, which dpkg does not know"),
     ],
 )
 def test_a_hostile_member_is_malformed(pool: Pool, member: Member) -> None:
@@ -347,6 +349,10 @@ def test_a_hostile_member_is_malformed(pool: Pool, member: Member) -> None:
         pytest.param(ar([("debian-binary", b"2.0\n"), ("control.tar.gz", b"no gzip")]), id="damaged gzip"),
         pytest.param(ar([("debian-binary", b"2.0\n"), ("control.tar.lz9", b"")]), id="unknown packing"),
         pytest.param(ar([("debian-binary", b"2.0\n"), ("control.tar", b"x" * 1024)]), id="damaged tar"),
+        pytest.param(
+            ar([("debian-binary", b"2.0\n"), ("control.tar", tar([("file", "control", 0o644, "x" * 999)])[:1200])]),
+            id="a member cut short",
+        ),
         pytest.param(ar([("debian-binary", b"2.0\n"), ("control.tar", b"x" * 100)])[:-50], id="cut short"),
         pytest.param(b"!<arch>\n" + b"x" * 60, id="damaged header"),
     ],
@@ -364,18 +370,18 @@ def real_base(name: str, folder: Path) -> tuple[list[Entry], str]:
     with Client() as client:
         fetcher = Fetcher(client, Cache(folder / "cache"))
         try:
-            index = debian.read_index(name, fetcher)
+            index = package_lists.read_index(name, fetcher)
             found = debian.resolve_base(name, index=index, with_python=index.release.python_version)
             paths = fetcher.blobs(
                 [
-                    Wanted(package.name, debian.package_urls(package), package.sha256, package.size_bytes)
+                    Wanted(package.name, archives.package_urls(package), package.sha256, package.size_bytes)
                     for package in found.os_packages
                 ]
             )
         except UnreachableError as error:
             not_here(f"the archive of {name} cannot be reached ({error})")
         files = {package.sha256: path for package, path in zip(found.os_packages, paths, strict=True)}
-        return base.base_entries(found.os_packages, files), debian.base_python_version(found.os_packages)
+        return base.base_entries(found.os_packages, files), package_lists.base_python_version(found.os_packages)
 
 
 @pytest.mark.parametrize("name", ["debian:bookworm", "debian:trixie"])

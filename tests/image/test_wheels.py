@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
 import io
 import stat
 import struct
@@ -215,6 +217,30 @@ def test_stored_bytes_that_were_altered_are_found_without_a_record(tmp_path: Pat
 
     with pytest.raises(IntegrityError, match="demo/data"), member.open() as stream:
         stream.read()
+
+
+@pytest.mark.parametrize("size", [10_000, 700_000])
+def test_the_stream_that_a_wheel_holds_is_given_with_what_it_inflates_to(tmp_path: Path, size: int) -> None:
+    """Whoever stores the stream as it is says of it only what was checked: size, digest, and that nothing follows."""
+    data = b"".join(struct.pack("<L", number * number % 99_991) for number in range(size // 4))
+    wheel = pack(tmp_path, {"demo/data": data})
+    (member,) = (each for each in zips.members(wheel) if each.name == "demo/data")
+    right = zips.Content(member, ("sha256", hashlib.sha256(data).digest()))
+    pieces = list(right.pieces())
+
+    assert b"".join(given for given, _ in pieces) == data
+    stream = b"".join(stored for _, stored in pieces)
+    assert stream == wheel.read_bytes()[member.start : member.start + member.stored_bytes]
+    assert zlib.decompress(stream, wbits=-15) == data
+    longer = dataclasses.replace(member, stored_bytes=member.stored_bytes + 1)
+    for wrong in (
+        zips.Content(member, ("sha256", bytes(32))),
+        zips.Content(longer),
+        zips.Content(dataclasses.replace(member, crc=member.crc ^ 1)),
+        zips.Content(dataclasses.replace(member, size_bytes=size - 4)),
+    ):
+        with pytest.raises(IntegrityError):
+            list(wrong.pieces())
 
 
 def refused(wheel: Path, message: str, file_name: str = "") -> None:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from importlib.resources import files
-from itertools import combinations
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from envparity.knowledge import Rule, load_rules, parse_rules
 from envparity.knowledge.loader import example_difference
-from envparity.knowledge.match import fits
+from envparity.knowledge.match import Shelf, fits
 from envparity.knowledge.schema import Example
 
 RULES = load_rules()
@@ -56,12 +56,11 @@ def concern_one_model(safe: Rule, harmful: Rule) -> bool:
 def contradictions(rules: tuple[Rule, ...]) -> list[tuple[str, str, tuple[str, str]]]:
     """Every rule that says SAFE with one that does not, where both speak of one model and one pair of versions."""
     found = []
-    for one, other in combinations(rules, 2):
-        if one.safe == other.safe:
-            continue
-        safe, harmful = (one, other) if one.safe else (other, one)
-        if concern_one_model(safe, harmful):
-            found += [(safe.id, harmful.id, pair) for pair in list(pairs_of(safe, harmful))[:1]]
+    shelf = Shelf(rules)
+    for safe in (rule for rule in rules if rule.safe):
+        for other in shelf.of(example_difference(safe, safe.example)):
+            if not other.safe and concern_one_model(safe, other):
+                found += [(safe.id, other.id, pair) for pair in islice(pairs_of(safe, other), 1)]
     return found
 
 

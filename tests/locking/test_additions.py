@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from envparity.cache import Cache
@@ -15,17 +16,18 @@ from envparity.errors import RefusedError, UnreachableError, UsageError
 from envparity.fetch import Fetcher
 from envparity.locking import additions
 from envparity.locking.asked import Asked
+from envparity.locking.server import with_server
 from envparity.locking.wheels import Wheels
 from envparity.network import Client
 from envparity.resolvers import states
+from envparity.resolvers.for_place import Place
 from envparity.resolvers.indexes import Indexes, indexes
-from envparity.resolvers.pinned import Place
 from envparity.resolvers.resolve import ConflictError
-from envparity.values import Added, Distribution
+from envparity.values import Added, Distribution, LockedModel
 from tests.indexes import SECRET, USER, private_index
 from tests.small_indexes import small_index, wheel
 from tests.tools import needs_uv
-from tests.values import training
+from tests.values import a_lock, training
 
 PLACE = Place("3.11.7", "x86_64", "2.36", "debian:bookworm")
 TRAINED = (
@@ -128,6 +130,34 @@ def test_what_is_added_has_a_state_of_its_own_and_passes_any_requirement(tmp_pat
     assert "asked for by web" in next(item.reason for item in proofs if item.name == "web-core")
     assert {item.name: item.import_names for item in wheels.distributions}["web-core"] == ("web_core",)
     states.require(proofs, "proven")
+
+
+def test_the_library_of_the_training_is_not_added_under_another_name(tmp_path: Path) -> None:
+    """Both write the same files, so which one serves would be chance: that is said before an image is tried."""
+    wheels = {"runtime 1.0": ["xgboost"], "xgboost 3.0": []}
+    trained = msgspec.structs.replace(
+        a_lock().distributions[0], name="xgboost-cpu", version="3.0", import_names=("xgboost",)
+    )
+    before = Wheels(distributions=(trained,), sonames=frozenset(), floors={}, made={})
+    with small_index(wheels) as index, Fetcher(Client(timeout_s=10.0), Cache(tmp_path)) as fetcher:
+        wanted = asked(index.root, ["runtime"])
+        found = additions.planned([Distribution(name="xgboost-cpu", version="3.0")], PLACE, {}, asked=wanted)
+        with pytest.raises(RefusedError) as caught:
+            additions.joined(before, found, PLACE, asked=wanted, fetcher=fetcher, artifacts=())
+
+    assert caught.value.details == ("xgboost 3.0 (for runtime) and xgboost-cpu 3.0: both are `xgboost`",)
+
+
+def test_a_server_is_added_as_what_it_needs_and_never_as_one_of_years_ago() -> None:
+    """A resolver would take any old release before it says that there is a conflict."""
+    model = LockedModel(name="m.joblib", size_bytes=1, sha256="a" * 64)
+
+    fresh = with_server(Asked(serve="mlserver", added=("tini",)), [model], ())
+    there = with_server(Asked(serve="fastapi"), [model], {"fastapi"})
+
+    assert fresh.added == ("tini", "mlserver>=1.7", "mlserver-sklearn>=1.7")
+    assert there.added == ("fastapi", "uvicorn>=0.22")
+    assert with_server(Asked(), [model], ()).added == ()
 
 
 def test_what_was_yanked_is_not_added(tmp_path: Path) -> None:

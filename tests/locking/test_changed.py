@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from envparity import codec, lockfile
+from envparity import codec, lockfile, platforms
 from envparity.cache import Cache
 from envparity.errors import IntegrityError, RefusedError, UsageError
 from envparity.fetch import Fetcher
@@ -160,6 +160,42 @@ def test_comments_in_a_layout_of_ones_own_are_not_thrown_away(place: Path, index
         change(place, index, workplace, added=["web<2"])
 
     assert place.read_text() == text
+
+
+def test_a_lock_for_several_platforms_is_changed_for_each_of_them(
+    place: Path, index: LocalIndex, workplace: Path
+) -> None:
+    """All of them get one version, also of what was left to the resolver; what is native for one stays its own."""
+    lock, _ = lockfile.read(place)
+    (target,) = lock.targets
+    alone = []
+    for name, machine in (("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")):
+        file = f"zoo-1.0-cp311-cp311-manylinux_2_17_{machine}.whl"
+        wheel = LockedWheel(name=file, url=f"https://x.example/{file}", size_bytes=9, sha256=SOME_SHA256)
+        state = "proven" if machine == "x86_64" else "counterpart"
+        zoo = msgspec.structs.replace(locked("zoo"), wheels=(wheel,), state=state)
+        kept = (*(item for item in lock.distributions if item.name != "zoo"), zoo)
+        on = msgspec.structs.replace(target, platform=name)
+        condition = (platforms.condition(name),)
+        alone.append(msgspec.structs.replace(lock, distributions=kept, targets=(on,), environments=condition))
+    both = platforms.joined(alone)
+    (beside,) = lockfile.artifacts_folder(place).glob("snapshot-*")
+    lockfile.write(Recovered(both, {beside.name: beside.read_bytes()}), place)
+    change(place, index, workplace, updated=["sums==2.0"], added=["web"])
+    after, _ = lockfile.read(place)
+
+    assert after.targets == both.targets
+    for platform in ("linux/amd64", "linux/arm64"):
+        found = {item.name: item for item in platforms.selected(after, platform).distributions}
+        assert {name: item.version for name, item in found.items()} == {
+            "near": "1.0",
+            "sums": "2.0",
+            "web": "2.0",
+            "zoo": "1.0",
+        }
+        assert found["zoo"] == next(
+            item for item in platforms.selected(both, platform).distributions if item.name == "zoo"
+        )
 
 
 def test_a_lock_that_somebody_else_changed_meanwhile_is_not_overwritten(

@@ -20,8 +20,8 @@ from envparity.locking import counterparts
 from envparity.locking.asked import Asked
 from envparity.locking.targets import Goal
 from envparity.network import Client
+from envparity.resolvers.for_place import Place
 from envparity.resolvers.indexes import indexes
-from envparity.resolvers.pinned import Place
 from envparity.values import Distribution, Environment, LockedDistribution, System
 from tests.serving import Answer, plain, serving
 from tests.values import training

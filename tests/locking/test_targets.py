@@ -138,3 +138,16 @@ def test_os_packages_of_another_architecture_have_the_same_versions(here: Python
     packages = [OsPackage(name=name, version="1", architecture=text) for name, text in (("a", "amd64"), ("b", "all"))]
 
     assert [item.architecture for item in arm64.installed(packages, RHEL)] == ["arm64", "all"]
+
+
+def test_from_scratch_is_said_with_the_release_that_it_is_made_of(here: Python, tmp_path: Path) -> None:
+    """The lock names what it holds: libraries of that very release, so the system is no other one."""
+    system = training().system
+    assert system is not None
+
+    (goal,) = goals(tmp_path, here, system, base="scratch")
+    assert (goal.place.base, goal.place.glibc, goal.substituted) == ("scratch:debian:bookworm", "2.36", ())
+    (goal,) = goals(tmp_path, here, RHEL, base="scratch")
+    assert goal.place.base == "scratch:ubuntu:jammy"
+    (goal,) = goals(tmp_path, here, system, base="scratch:debian:trixie")
+    assert [item.after for item in goal.substituted] == ["scratch:debian:trixie"]

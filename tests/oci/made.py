@@ -23,11 +23,15 @@ def layer(path: Path, *entries: Entry, codec: str = "gzip", history: str = "a la
 
 def built(
     folder: Path,
-    *layers: tuple[Entry, ...],
+    *layers: tuple[Entry, ...] | BuiltLayer,
     codec: str = "gzip",
     config: Mapping[str, object] | None = None,
     platform: str = "linux/amd64",
 ) -> BuiltImage:
+    """An image of layers, each given by what it holds, or packed before."""
     folder.mkdir(parents=True, exist_ok=True)
-    packed = [layer(folder / f"{number}.blob", *entries, codec=codec) for number, entries in enumerate(layers)]
+    packed = [
+        each if isinstance(each, BuiltLayer) else layer(folder / f"{number}.blob", *each, codec=codec)
+        for number, each in enumerate(layers)
+    ]
     return assemble(packed, config or {}, platform=platform)

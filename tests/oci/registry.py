@@ -34,11 +34,20 @@ class Fake:
     sessions: Iterator[int] = field(default_factory=itertools.count)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
+    api: bool = False
+    """Whether it has the referrers API."""
+
+    page: int = 100
 
     @property
     def paths(self) -> list[str]:
         """What was asked of the repository, in short: `manifests/1`, `blobs/sha256:…`."""
         return [path.removeprefix(f"/v2/{NAME}/") for path, _ in self.asked]
+
+    @property
+    def by_digest(self) -> dict[str, tuple[bytes, str]]:
+        """What lies under tags, by its digest."""
+        return {hostile.digest(body): (body, media_type) for body, media_type in self.tags.values()}
 
     @property
     def reference(self) -> str:
@@ -138,10 +147,12 @@ def _stored(fake: Fake, request: Handler) -> None:
     kind, _, what = request.path.partition("?")[0].removeprefix(f"/v2/{NAME}/").partition("/")
     if what.startswith("uploads/") and what in fake.uploads:
         reply(request, 204, location=request.path, range=f"0-{len(fake.uploads[what]) - 1}")
+    elif kind == "referrers" and fake.api:
+        _referrers(fake, request, what)
     elif kind == "tags":
         reply(request, 200, json.dumps({"name": NAME, "tags": sorted(fake.tags)}).encode())
-    elif kind == "manifests" and what in fake.tags:
-        body, media_type = fake.tags[what]
+    elif kind == "manifests" and what in (held := fake.tags | fake.by_digest):
+        body, media_type = held[what]
         reply(request, 200, body, content_type=media_type)
     elif kind in {"blobs", "manifests"} and what in fake.blobs:
         data = fake.blobs[what]
@@ -151,6 +162,21 @@ def _stored(fake: Fake, request: Handler) -> None:
         reply(request, 404)
 
 
+def _referrers(fake: Fake, request: Handler, digest: str) -> None:
+    """What is about a digest, in pages that a `Link` leads to."""
+    lines = []
+    for body, media_type in fake.by_digest.values():
+        manifest = json.loads(body)
+        if manifest.get("subject", {}).get("digest") == digest:
+            line = {"mediaType": media_type, "digest": hostile.digest(body), "size": len(body)}
+            lines.append(line | {"artifactType": manifest["artifactType"]})
+    start = int(request.path.partition("?start=")[2] or 0)
+    body = json.dumps({"schemaVersion": 2, "manifests": lines[start : start + fake.page]}).encode()
+    path = request.path.partition("?")[0]
+    link = f'<{path}?start={start + fake.page}>; rel="next"' if len(lines) > start + fake.page else ""
+    reply(request, 200, body, content_type=hostile.INDEX, link=link)
+
+
 def _changed(fake: Fake, request: Handler) -> None:
     """A POST, PATCH or PUT, as the specification has it."""
     path, _, query = request.path.partition("?")
@@ -158,7 +184,8 @@ def _changed(fake: Fake, request: Handler) -> None:
     data = body_of(request)
     if kind == "manifests":
         fake.tags[what] = (data, request.headers["content-type"])
-        reply(request, 201, docker_content_digest=hostile.digest(data))
+        subject = json.loads(data).get("subject", {}).get("digest", "") if fake.api else ""
+        reply(request, 201, docker_content_digest=hostile.digest(data), oci_subject=subject)
     elif request.command == "POST":
         mounted = re.search(r"mount=sha256%3A([0-9a-f]{64})", query)
         if mounted and f"sha256:{mounted[1]}" in fake.blobs:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envparity.errors import EnvparityError, MalformedError, UnreachableError, UnsupportedError
-from envparity.oci.credentials import DOCKER_HUB, Login, login_for
+from envparity.errors import EnvparityError, MalformedError, UnreachableError
+from envparity.oci.credentials import DOCKER_HUB, IDENTITY, Login, login_for
 
 
 def auth(text: str = "ada:s3cret") -> str:
@@ -81,6 +81,47 @@ def test_a_helper_is_asked_for_the_host_and_sees_only_what_it_needs(tmp_path: Pa
     assert "LD_PRELOAD" not in (tmp_path / "seen").read_text()
 
 
+@pytest.mark.parametrize("settings", [{"auths": {"reg.example": {"identitytoken": "s3cret"}}}, {"credsStore": "test"}])
+def test_an_identity_token_is_told_from_a_password(tmp_path: Path, settings: object) -> None:
+    helper(tmp_path, 'echo \'{"Username":"<token>","Secret":"s3cret"}\'\n')
+
+    assert login_for("reg.example", config(tmp_path, settings)) == Login(IDENTITY, "s3cret")
+
+
+def podman(place: Path, **logins: str) -> None:
+    """What `podman login` leaves in a file: a user for each key."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    auths = {key.replace("_", "/"): {"auth": auth(f"{user}:s3cret")} for key, user in logins.items()}
+    place.write_text(json.dumps({"auths": auths}))
+
+
+def test_podman_s_files_are_read_too_and_the_one_that_is_named_comes_first(tmp_path: Path) -> None:
+    """containers-auth.json(5): REGISTRY_AUTH_FILE, the folder of the session, that of the user's settings."""
+    home, session, named = tmp_path / "home", tmp_path / "session", tmp_path / "named.json"
+    environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(session), "REGISTRY_AUTH_FILE": str(named)}
+    podman(home / ".config/containers/auth.json", **{"reg.example": "settings", "other.example": "settings"})
+    podman(session / "containers/auth.json", **{"reg.example": "session"})
+
+    assert login_for("other.example", environ) == Login("settings", "s3cret")
+    assert login_for("reg.example", environ) == Login("session", "s3cret")
+    (home / ".docker").mkdir()
+    config(home / ".docker", {"auths": {"reg.example": {"auth": auth("docker:s3cret")}}})
+    assert login_for("reg.example", environ) == Login("docker", "s3cret")
+    podman(named, **{"reg.example": "named"})
+    assert login_for("reg.example", environ) == Login("named", "s3cret")
+
+
+def test_a_login_of_podman_may_be_for_a_part_of_a_registry(tmp_path: Path) -> None:
+    """The most specific one counts; a neighbour's is not ours."""
+    named = tmp_path / "named.json"
+    podman(named, **{"reg.example": "all", "reg.example_team": "team", "reg.example_team_model": "model"})
+    environ = {"REGISTRY_AUTH_FILE": str(named)}
+
+    users = {name: login_for("reg.example", environ, name) for name in ("team/model", "team/other", "teams/model")}
+
+    assert [login.user for login in users.values() if login] == ["model", "team", "all"]
+
+
 def test_a_helper_that_has_none_is_no_error(tmp_path: Path) -> None:
     helper(tmp_path, "echo credentials not found in native keychain; exit 1\n")
 
@@ -96,12 +137,10 @@ def test_a_helper_that_has_none_is_no_error(tmp_path: Path) -> None:
         ({"auths": []}, "", MalformedError, "not what `docker login` writes"),
         ({"auths": {"reg.example": {"auth": "%%%"}}}, "", MalformedError, "is damaged"),
         ({"auths": {"reg.example": {"auth": auth("ada")}}}, "", MalformedError, "no password"),
-        ({"auths": {"reg.example": {"identitytoken": "x"}}}, "", UnsupportedError, "identity token"),
         ({"credsStore": "../../bin/sh"}, "", MalformedError, "cannot be one"),
         ({"credsStore": "absent"}, "", UnreachableError, "not on PATH"),
         ({"credsStore": "test"}, "echo broken keyring; exit 3", UnreachableError, "status 3"),
         ({"credsStore": "test"}, "echo hello", MalformedError, "does not answer"),
-        ({"credsStore": "test"}, 'echo \'{"Username":"<token>","Secret":"s3cret"}\'', UnsupportedError, "identity"),
     ],
 )
 def test_what_can_be_wrong_with_a_login(

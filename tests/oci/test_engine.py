@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,8 @@ import pytest
 from envparity.errors import EnvparityError, MalformedError, TimeLimitError, UnreachableError, UsageError
 from envparity.oci.access import Access
 from envparity.oci.engine import connected
-from envparity.oci.places import open_image
+from envparity.oci.places import open_image, write_image
+from tests.oci.made import built, file
 from tests.serving import plain, serving
 from tests.tools import by_nobody
 
@@ -106,9 +110,63 @@ def test_a_web_server_is_no_engine(status: int, body: bytes) -> None:
     assert "no engine" in str(error)
 
 
+def test_what_no_engine_can_be_asked_at_is_usage() -> None:
+    """ "Is it running?" would send its user to look at an engine that nobody has asked."""
+    error = asked("junk")
+
+    assert isinstance(error, UsageError)
+    assert "DOCKER_HOST is `junk`" in str(error)
+
+
 def test_an_engine_that_is_too_old_is_called_so() -> None:
     with serving({"/version": [plain(b'{"ApiVersion": "1.12"}')]}) as served:
         assert "too old" in str(asked(served.url.replace("http://", "tcp://")))
+
+
+@contextmanager
+def dying(enough: Callable[[bytes], bool]) -> Iterator[str]:
+    """An engine that is killed while it loads: when it has read enough, its connections are reset."""
+
+    class Requests(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            plain(b'{"ApiVersion": "1.41"}')(self)
+
+        def do_POST(self) -> None:
+            read = b""
+            while not enough(read):
+                read += self.rfile.read1(1 << 16)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+        def finish(self) -> None:
+            pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"tcp://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "enough",
+    [lambda read: len(read) > 100_000, lambda read: read.endswith(b"\r\n0\r\n\r\n")],
+    ids=["in the middle", "before it answers"],
+)
+def test_an_engine_that_dies_while_it_loads_is_named_and_not_waited_for(
+    enough: Callable[[bytes], bool], tmp_path: Path
+) -> None:
+    image = built(tmp_path / "made", (file("weights", os.urandom(3 << 20)),), codec="none")
+    with dying(enough) as host, pytest.raises(UnreachableError, match=host.removeprefix("tcp://")) as caught:
+        write_image("docker:tickets:1", image, access=Access(environ={"DOCKER_HOST": host}))
+
+    assert caught.value.hint
+    assert not [thread for thread in threading.enumerate() if thread.name == "docker-load"]
 
 
 def test_an_engine_that_fails_is_quoted() -> None:

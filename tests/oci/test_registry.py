@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -28,7 +29,7 @@ from envparity.oci.registry import parse_name
 from envparity.oci.tree import ImageTree, merge
 from tests.oci import hostile
 from tests.oci.hostile import file, tar
-from tests.oci.registry import NAME, Fake, Handler, filled, reply, serving, wants_basic, wants_token
+from tests.oci.registry import NAME, Fake, Handler, body_of, filled, reply, serving, wants_basic, wants_token
 
 LOWER = tar(file("etc/os-release", b"ID=debian\n"), file("big", b"x" * 900_000))
 UPPER = tar(file("etc/.wh.os-release"), file("a", b"a"))
@@ -140,6 +141,43 @@ def test_a_token_is_asked_for_once_and_used_by_every_thread(tmp_path: Path, know
     assert "service=reg" in tokens[0][0]
     assert tokens[0][1].startswith("Basic ") == known
     assert {header for path, header in fake.asked if "/blobs/" in path} == {"Bearer t0ken"}
+
+
+def test_an_identity_token_is_exchanged_in_the_body_of_a_request_alone(tmp_path: Path) -> None:
+    """Azure and others give out such; it is as good as a password, and addresses are logged."""
+    asked: list[tuple[str, dict[str, list[str]]]] = []
+
+    def tokens(request: Handler) -> bool:
+        if request.path != "/token":
+            return False
+        asked.append((request.command, parse_qs(body_of(request).decode())))
+        good = asked[-1][1]["refresh_token"] == ["s3cret"]
+        return reply(request, 200, b'{"access_token":"t0ken"}') if good else reply(request, 400)
+
+    with serving(filled(tmp_path, LOWER)) as fake:
+        fake.answer = tokens
+        fake.gate = wants_token(f"http://{fake.host}/token", service="reg", scope=f"repository:{NAME}:pull")
+
+        def having(token: str) -> Access:
+            (tmp_path / "config.json").write_text(json.dumps({"auths": {fake.host: {"identitytoken": token}}}))
+            return Access(Client(attempts=2), environ={"DOCKER_CONFIG": str(tmp_path)})
+
+        reading(fake, having("s3cret"))
+        assert asked[0][0] == "POST"
+        assert asked[0][1] == {
+            "grant_type": ["refresh_token"],
+            "service": ["reg"],
+            "scope": [f"repository:{NAME}:pull"],
+            "client_id": ["envparity"],
+            "refresh_token": ["s3cret"],
+        }
+        assert not any("s3cret" in path + header for path, header in fake.asked)
+        with pytest.raises(UnreachableError, match="refuses its identity token") as caught:
+            reading(fake, having("0ther"))
+        assert "0ther" not in f"{caught.value}{caught.value.hint}"
+        fake.gate = wants_basic("ada", "s3cret")
+        with pytest.raises(UnreachableError, match="refuses its identity token"):
+            reading(fake, having("s3cret"))
 
 
 def test_a_token_that_expires_meanwhile_is_asked_for_again(tmp_path: Path) -> None:

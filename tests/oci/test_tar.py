@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from envparity.errors import IntegrityError, MalformedError, RefusedError
 from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.extent import Extent
-from envparity.oci.tar import Limits, read_layer, write_layer
+from envparity.oci.tar import Limits, header_of, read_layer, write_layer
 from tests.oci import hostile
 from tests.tools import needs_tool
 
@@ -484,3 +484,15 @@ def test_content_is_good_until_the_next_member_is_asked_for() -> None:
 
     with pytest.raises(ValueError, match="next member"):
         reader.read()
+
+
+@pytest.mark.parametrize("size", [0, 1, (8 << 30) - 1, 8 << 30, 40 << 30])
+@pytest.mark.parametrize("name", ["weights", "w" * 200])
+def test_a_header_says_how_much_follows_it_whatever_carries_that(name: str, size: int) -> None:
+    """From 8 GiB on an extended header does; whoever goes on too early reads weights as headers."""
+    sink = io.BytesIO()
+    with contextlib.suppress(IntegrityError):  # of what follows there is nothing here
+        write_layer(sink, [Entry(name, "file", 0o644, size_bytes=size, content=io.BytesIO)])
+    header = sink.getvalue() if size else sink.getvalue()[:-1024]
+
+    assert header_of(header) == (size, "" if len(name) > 100 else f"/{name}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -37,14 +40,24 @@ def pushed(fake: Fake, image: BuiltImage, access: Access | None = None) -> str:
         return write_image(fake.reference, image, access=access)
 
 
+def held_elsewhere(cache: Cache) -> None:
+    """Have the cache remember each blob as that of another repository."""
+    for note in (cache.folder / "notes").iterdir():
+        known = cache.note(note.stem, list[str])
+        assert known == [NAME]
+        cache.write_note(note.stem, ["team/other"])
+
+
 def once(fault: Callable[[Handler], bool]) -> Callable[[Handler], bool]:
     """A fault that shows itself one time."""
     left = [fault]
+    one = threading.Lock()  # whoever was told of it asks again before its thread here has forgotten it
 
     def answer(request: Handler) -> bool:
-        if left and left[0](request):
-            left.clear()
-            return True
+        with one:
+            if left and left[0](request):
+                left.clear()
+                return True
         return False
 
     return answer
@@ -83,8 +96,7 @@ def test_a_blob_of_another_repository_is_mounted(image: BuiltImage, tmp_path: Pa
     with serving(Fake()) as fake:
         cache = Cache(tmp_path / "cache")
         pushed(fake, image, Access(Client(attempts=2), cache))
-        for note in (tmp_path / "cache/notes").iterdir():
-            note.write_text(note.read_text().replace(NAME, "team/other"))
+        held_elsewhere(cache)
         fake.changes.clear()
         fake.answer = lambda request: request.command == "HEAD" and reply(request, 404)
         assert pushed(fake, image, Access(Client(attempts=2), cache)) == image.digest
@@ -98,8 +110,7 @@ def test_a_mount_that_becomes_an_upload_is_used(image: BuiltImage, tmp_path: Pat
     with serving(Fake()) as fake:
         cache = Cache(tmp_path / "cache")
         pushed(fake, image, Access(Client(attempts=2), cache))
-        for note in (tmp_path / "cache/notes").iterdir():
-            note.write_text(note.read_text().replace(NAME, "team/other"))
+        held_elsewhere(cache)
         fake.blobs.clear()
         fake.changes.clear()
         pushed(fake, image, Access(Client(attempts=2), cache))
@@ -135,6 +146,20 @@ def test_an_upload_that_the_registry_forgot_is_begun_again(image: BuiltImage) ->
         assert pushed(fake, image) == image.digest
 
 
+@pytest.mark.parametrize("part", ["POST blobs/uploads/", "PUT blobs/uploads/", "PUT manifests/"])
+def test_a_registry_that_is_asked_too_often_is_asked_again_when_it_says(part: str, image: BuiltImage) -> None:
+    """429 with `Retry-After` (RFC 6585, 4): hosted registries count what each client asks."""
+    method, _, begin = part.partition(" ")
+
+    def busy(request: Handler) -> bool:
+        fits = request.command == method and request.path.startswith(f"/v2/{NAME}/{begin}")
+        return fits and body_of(request) is not None and reply(request, 429, retry_after="0")
+
+    with serving(Fake()) as fake:
+        fake.answer = once(busy)
+        assert pushed(fake, image) == image.digest
+
+
 def test_what_is_too_large_for_a_proxy_goes_in_pieces(image: BuiltImage, monkeypatch: pytest.MonkeyPatch) -> None:
     def proxy(request: Handler) -> bool:
         return (
@@ -147,6 +172,39 @@ def test_what_is_too_large_for_a_proxy_goes_in_pieces(image: BuiltImage, monkeyp
         assert pushed(fake, image) == image.digest
 
     assert sum(change.startswith("PATCH") for change in fake.changes) >= 4
+
+
+@pytest.mark.parametrize("honest", [True, False], ids=["says so", "does not know"])
+@pytest.mark.parametrize("lost", [250_000, 750_000], ids=["a middle one", "the last one"])
+def test_a_piece_that_a_registry_loses_is_sent_again_or_told(
+    image: BuiltImage, monkeypatch: pytest.MonkeyPatch, lost: int, honest: bool
+) -> None:
+    """Only of the last one that it does not know to be lost, nobody can tell what went wrong: the digest is another."""
+
+    def loses(request: Handler) -> bool:
+        if request.command == "PUT" and int(request.headers["content-length"]) > 400_000:
+            return bool(body_of(request)) and reply(request, 413)
+        return request.command == "PATCH" and request.headers["content-range"].startswith(f"{lost}-") and lose(request)
+
+    def lose(request: Handler) -> bool:
+        if losses:
+            return False
+        losses.append(len(body_of(request)))
+        end = lost - 1 if honest else lost + losses[0] - 1
+        return reply(request, 202, location=f"{request.path.partition('?')[0]}?_state=next", range=f"0-{end}")
+
+    losses: list[int] = []
+    monkeypatch.setattr(upload.Upload.__init__, "__kwdefaults__", {"chunk_bytes": 250_000})
+    with serving(Fake()) as fake:
+        fake.answer = loses
+        if honest or lost == 250_000:
+            assert pushed(fake, image) == image.digest
+        else:
+            with pytest.raises(IntegrityError, match="is not what was sent"):
+                pushed(fake, image)
+            assert fake.tags == {}
+
+    assert losses
 
 
 def test_a_push_that_was_stopped_leaves_no_tag_and_goes_on(image: BuiltImage) -> None:
@@ -232,6 +290,28 @@ def test_a_login_opens_it_and_no_secret_goes_elsewhere(image: BuiltImage, tmp_pa
         assert not [path for path, header in fake.asked if header and "s3cret" in path]
 
 
+def test_a_registry_that_repeats_what_it_was_sent_shows_nobody_the_login(image: BuiltImage, tmp_path: Path) -> None:
+    """Whatever stands in front of a registry may put the headers of a request into its error."""
+
+    def refuses(request: Handler) -> bool:
+        login = request.headers.get("authorization", "")
+        if request.command != "PUT" or "manifests/" not in request.path or not login:
+            return False
+        body_of(request)
+        told = f"x{'x' * 150} {login} {base64.b64decode(login.partition(' ')[2]).decode()} is no login"
+        return reply(request, 400, json.dumps({"errors": [{"code": "MANIFEST_INVALID", "message": told}]}).encode())
+
+    with (
+        serving(Fake(gate=wants_basic("ada", "s3cret"), answer=refuses)) as fake,
+        pytest.raises(UnreachableError, match="MANIFEST_INVALID") as caught,
+    ):
+        pushed(fake, image, logged_in(tmp_path, fake.host))
+
+    assert "s3cret" not in f"{caught.value}"
+    assert base64.b64encode(b"ada:s3cret").decode()[:12] not in f"{caught.value}"
+    assert "***" in f"{caught.value}"
+
+
 def test_a_token_is_asked_for_the_right_to_push(image: BuiltImage, tmp_path: Path) -> None:
     """The challenge to the first question, which only reads, speaks of reading alone."""
     asked = []
@@ -246,6 +326,63 @@ def test_a_token_is_asked_for_the_right_to_push(image: BuiltImage, tmp_path: Pat
         assert pushed(fake, image, logged_in(tmp_path, fake.host)) == image.digest
 
     assert asked == ["/token?scope=repository%3Ateam%2Fmodel%3Apull%2Cpush&service=here"]
+
+
+def mounting(image: BuiltImage, folder: Path, closed: str = "") -> tuple[list[str], list[str]]:
+    """
+    What is changed in a registry, and what its place of tokens is asked, where a neighbour has every blob.
+    It begins an upload where a token is not for the neighbour; the place refuses whoever asks for `closed`.
+    """
+    given: dict[str, str] = {}
+    asked: list[str] = []
+
+    def tokens(request: Handler) -> bool:
+        asked.append(unquote(request.path))
+        if closed and closed in asked[-1]:
+            return reply(request, 403)
+        given[token := f"t{len(given)}"] = asked[-1]
+        return reply(request, 200, json.dumps({"token": token}).encode())
+
+    with serving(Fake(answer=tokens)) as place, serving(Fake()) as fake:
+        cache = Cache(folder / "cache")
+        pushed(fake, image, Access(Client(attempts=2), cache))
+        held_elsewhere(cache)
+        fake.changes.clear()
+
+        def answer(request: Handler) -> bool:
+            token = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if token not in given:
+                challenge = f'Bearer realm="http://{place.host}/token",service="here",scope="repository:{NAME}:pull"'
+                body_of(request)
+                return reply(request, 401, www_authenticate=challenge)
+            if request.command == "HEAD":
+                return reply(request, 404)
+            if "mount=" in request.path and "repository:team/other:pull" not in given[token]:
+                request.path = request.path.partition("?")[0]
+            return False
+
+        fake.answer = answer
+        access = logged_in(folder, fake.host)
+        assert pushed(fake, image, Access(access.client, cache, access.environ)) == image.digest
+        return fake.changes, asked
+
+
+def test_to_mount_from_a_neighbour_the_right_to_read_it_is_asked_for(image: BuiltImage, tmp_path: Path) -> None:
+    """
+    "scope=repository:SOURCE:pull" (https://distribution.github.io/distribution/spec/auth/scope/): without it registries
+    begin an upload and say nothing, and every byte is sent again.
+    """
+    changes, asked = mounting(image, tmp_path)
+
+    assert not [change for change in changes if change.startswith(("PUT blobs", "PATCH"))]
+    assert any("repository:team/model:pull,push" in each and "repository:team/other:pull" in each for each in asked)
+
+
+def test_a_neighbour_that_may_not_be_read_costs_the_push_nothing_else(image: BuiltImage, tmp_path: Path) -> None:
+    changes, asked = mounting(image, tmp_path, closed="team/other")
+
+    assert len([change for change in changes if change.startswith("PUT blobs")]) == 3
+    assert sum("team/other" in each for each in asked) == 1
 
 
 def test_nobody_there_is_said_with_the_host(image: BuiltImage) -> None:

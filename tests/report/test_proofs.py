@@ -127,3 +127,24 @@ def test_nothing_of_a_lock_is_obeyed_by_a_terminal() -> None:
 
 def test_a_lock_of_nothing_says_so() -> None:
     assert report.text(()) == "nothing locked\n"
+
+
+def test_what_was_taken_back_or_is_attested_is_said() -> None:
+    """It trained the model, so it is locked; whoever ships it should know, and the attestation is for who asks."""
+    found = (
+        Proof(name="bad", version="1", state="proven", file="bad-1-x.whl", yanked="breaks on Tuesdays"),
+        Proof(name="good", version="2", state="proven", file="good-2-x.whl", attested="https://index.example/good/p"),
+        Proof(name="odd", version="3", state="matched", file="odd-3-x.whl", yanked="no reason given"),
+    )
+    short, long = report.text(found), report.text(found, verbose=True)
+
+    assert "  yanked     bad 1: breaks on Tuesdays" in short
+    assert "  yanked     no reason given" in short
+    assert "attested: 1 of 3 have attestations on their index (PEP 740), not checked here" in short
+    assert "https://index.example" not in short
+    assert "  attested   https://index.example/good/p" in long
+    assert [item.get("yanked") for item in json.loads(report.json(found))["distributions"]] == [
+        "breaks on Tuesdays",
+        None,
+        "no reason given",
+    ]

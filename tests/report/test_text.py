@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envparity.report.text import Style, cells, change, finding_block, finding_line, listed, printable, subject
+from envparity.report.text import Style, cells, change, finding_block, finding_line, printable, subject
 from envparity.values import Change, Difference, Effect, Evidence, Finding, Severity
 
 FINDING = Finding(
@@ -91,7 +91,3 @@ def test_a_change_in_few_words() -> None:
     assert said(Change.REMOVED, before="1.0") == "1.0 → gone"
     assert said(Change.CHANGED, "a" * 64, "b" * 64) == "aaaaaaaaaaaa → bbbbbbbbbbbb"
     assert said(Change.UNKNOWN, before="1.0") == "1.0 → not known"
-
-
-def test_a_long_list_ends_with_a_count() -> None:
-    assert listed("abcdef", 2) == "a, b and 4 more"

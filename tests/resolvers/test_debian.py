@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import http.server
 import re
 import subprocess
@@ -28,13 +29,13 @@ from envparity.errors import (
 )
 from envparity.fetch import Fetcher
 from envparity.network import Client
-from envparity.resolvers import debian
+from envparity.resolvers import archives, debian, package_lists
 from envparity.values import LockedOsPackage, OsPackage, System
 from tests.tools import needs_tool
 
 BOOKWORM = "debian:bookworm"
 SIGNED = Path(__file__).parent.parent / "data" / "debian" / "trixie-updates.InRelease"
-SUITE = debian.Suite("debian", "trixie-updates", ("main",))
+SUITE = archives.Suite("debian", "trixie-updates", ("main",))
 WHEN_FRESH = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -45,16 +46,16 @@ def stanza(name: str, version: str, **fields: str) -> bytes:
     return "".join(f"{key}: {value}\n" for key, value in known.items()).rstrip("\n").encode()
 
 
-def index(*suites: list[bytes]) -> debian.Index:
+def index(*suites: list[bytes]) -> package_lists.Index:
     """An index of bookworm's first suites (main, updates, security), with every seed that a test does not bring."""
     found: dict[str, list[tuple[int, bytes]]] = {}
     for order, stanzas in enumerate(suites):
         for text in stanzas:
             found.setdefault(text.split(b"\n", 1)[0][9:].decode(), []).append((order, text))
-    row = debian.release(BOOKWORM)
+    row = archives.release(BOOKWORM)
     for name in (*row.seeds, *row.python, *row.python_parts):
         found.setdefault(name, [(0, stanza(name, "1.0-1"))])
-    return debian.Index(row, "amd64", {name: tuple(texts) for name, texts in found.items()})
+    return package_lists.Index(row, "amd64", {name: tuple(texts) for name, texts in found.items()})
 
 
 def installed(**versions: str) -> list[OsPackage]:
@@ -73,13 +74,13 @@ def versions(resolved: debian.ResolvedBase) -> dict[str, str]:
 
 def test_every_base_of_the_table_is_offered_and_has_its_keys_and_libraries() -> None:
     """A row without keys would fail at the user's, in the middle of a lock."""
-    for base in debian.BASES:
-        row = debian.release(base)
+    for base in archives.BASES:
+        row = archives.release(base)
         assert {"libc6", "base-files", "base-passwd"} <= set(row.seeds)
         assert f"python{row.python_version}-minimal" in row.python
-        assert debian._sonames(base)["libc.so.6"] == "libc6"
-    assert set(debian._tables()["releases"]) == set(debian.BASES)
-    for archive in debian._tables()["archives"].values():
+        assert archives.sonames_of(base)["libc.so.6"] == "libc6"
+    assert set(archives._tables()["releases"]) == set(archives.BASES)
+    for archive in archives._tables()["archives"].values():
         shipped = {certificate.fingerprint.upper() for certificate in Cert.split_bytes(resources.data(archive["keys"]))}
         assert shipped == set(archive["fingerprints"])
 
@@ -95,28 +96,17 @@ def test_every_base_of_the_table_is_offered_and_has_its_keys_and_libraries() -> 
 )
 def test_the_default_base_is_the_release_of_the_snapshot(system: System, base: str) -> None:
     """Another libc than the training one computes other numbers."""
-    assert debian.default_base(system) == base
+    assert archives.own_base(system.id, system.version_id) == base
 
 
-@pytest.mark.parametrize("system", [None, System(), System(id="rhel", version_id="9.4", name="Red Hat 9.4")])
-def test_for_another_host_the_error_names_the_option(system: System | None) -> None:
-    """The user can go on: with a base of their choice."""
-    with pytest.raises(UnsupportedError) as caught:
-        debian.default_base(system)
-
-    assert "--base" in caught.value.hint
-    assert "debian:trixie" in caught.value.hint
-
-
-@pytest.mark.parametrize("base", ["registry:python:3.11", "oci:there", "scratch"])
-def test_a_base_of_the_contract_that_is_not_built_yet_says_so(base: str) -> None:
-    with pytest.raises(UnsupportedError, match="not supported yet"):
-        debian.release(base)
+@pytest.mark.parametrize("system", [System(), System(id="rhel", version_id="9.4", name="Red Hat 9.4")])
+def test_another_host_is_the_release_of_no_base(system: System) -> None:
+    assert archives.own_base(system.id, system.version_id) == ""
 
 
 def test_a_base_that_does_not_exist_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="`debian:slink` is not a base"):
-        debian.release("debian:slink")
+        archives.release("debian:slink")
 
 
 # The signature
@@ -124,9 +114,9 @@ def test_a_base_that_does_not_exist_is_a_usage_error() -> None:
 
 def test_what_the_archive_signed_is_read() -> None:
     """Real bytes of the archive, with the keys that ship."""
-    hashes = debian.checked_release(SIGNED.read_bytes(), SUITE, WHEN_FRESH)
+    signed = package_lists.checked_release(SIGNED.read_bytes(), SUITE, WHEN_FRESH)
 
-    sha256, size_bytes = hashes["main/binary-amd64/Packages.xz"]
+    sha256, size_bytes = signed.files["main/binary-amd64/Packages.xz"]
     assert re.fullmatch("[0-9a-f]{64}", sha256)
     assert size_bytes == 1108
 
@@ -146,7 +136,7 @@ def test_gpgv_is_of_the_same_opinion(tmp_path: Path) -> None:
     ).stdout
 
     signers = set(re.findall(r"VALIDSIG .* ([0-9A-F]{40})$", answer, re.MULTILINE))
-    assert signers & set(debian._archive("debian").fingerprints)
+    assert signers & set(archives.archive_of("debian").fingerprints)
     assert "BADSIG" not in answer
 
 
@@ -163,7 +153,7 @@ def test_one_altered_byte_is_an_integrity_error_that_names_the_keys(old: bytes, 
     assert old in data
 
     with pytest.raises(IntegrityError) as caught:
-        debian.checked_release(data.replace(old, new), SUITE, WHEN_FRESH)
+        package_lists.checked_release(data.replace(old, new), SUITE, WHEN_FRESH)
 
     assert "04B54C3CDCA79751B16BC6B5225629DF75B188BD" in str(caught.value)
     assert "Stack" not in str(caught.value)
@@ -173,7 +163,7 @@ def test_one_altered_byte_is_an_integrity_error_that_names_the_keys(old: bytes, 
 def test_what_is_not_signed_is_an_integrity_error(data: bytes) -> None:
     """A login page answers 200 as well."""
     with pytest.raises(IntegrityError, match="no valid signature"):
-        debian.checked_release(data, SUITE, WHEN_FRESH)
+        package_lists.checked_release(data, SUITE, WHEN_FRESH)
 
 
 def test_text_around_the_signed_part_is_not_read() -> None:
@@ -181,29 +171,31 @@ def test_text_around_the_signed_part_is_not_read() -> None:
     data = b"SHA256:\n " + b"00" * 32 + b" 1 main/binary-amd64/Packages.xz\n\n" + SIGNED.read_bytes()
 
     try:
-        hashes = debian.checked_release(data, SUITE, WHEN_FRESH)
+        signed = package_lists.checked_release(data, SUITE, WHEN_FRESH)
     except IntegrityError:
         return
-    assert hashes["main/binary-amd64/Packages.xz"][0] != "00" * 32
+    assert signed.files["main/binary-amd64/Packages.xz"][0] != "00" * 32
 
 
 def test_the_signature_of_another_archive_is_not_accepted() -> None:
     """Debian's key does not vouch for Ubuntu, nor for Debian's own security archive."""
     for archive in ("ubuntu", "debian-security"):
         with pytest.raises(IntegrityError, match=f"of {archive} trixie-updates has no valid signature"):
-            debian.checked_release(SIGNED.read_bytes(), debian.Suite(archive, "trixie-updates", ("main",)), WHEN_FRESH)
+            package_lists.checked_release(
+                SIGNED.read_bytes(), archives.Suite(archive, "trixie-updates", ("main",)), WHEN_FRESH
+            )
 
 
 def test_another_suite_of_the_same_archive_is_not_accepted() -> None:
     """All suites are signed by the same keys: a mirror could pass off testing as stable."""
     with pytest.raises(IntegrityError, match="is that of trixie-updates"):
-        debian.checked_release(SIGNED.read_bytes(), debian.Suite("debian", "bookworm", ("main",)), WHEN_FRESH)
+        package_lists.checked_release(SIGNED.read_bytes(), archives.Suite("debian", "bookworm", ("main",)), WHEN_FRESH)
 
 
 def test_a_release_past_its_date_is_not_accepted() -> None:
     """An old, rightly signed index holds back the fix of a hole in OpenSSL."""
     with pytest.raises(IntegrityError, match="was valid until Sun, 29 Nov 2026"):
-        debian.checked_release(SIGNED.read_bytes(), SUITE, datetime(2026, 12, 1, tzinfo=UTC))
+        package_lists.checked_release(SIGNED.read_bytes(), SUITE, datetime(2026, 12, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -227,7 +219,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_a_mirror_without_the_suite_is_unreachable(mirror: tuple[str, Path], tmp_path: Path) -> None:
     address, _ = mirror
     with Client() as client, pytest.raises(UnreachableError, match="dists/bookworm/InRelease does not exist"):
-        debian.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path / "cache")), mirrors={"debian": address})
+        package_lists.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path / "cache"), mirrors={"debian": address}))
 
 
 def test_a_login_page_in_the_place_of_the_index_is_an_integrity_error(mirror: tuple[str, Path], tmp_path: Path) -> None:
@@ -236,19 +228,19 @@ def test_a_login_page_in_the_place_of_the_index_is_an_integrity_error(mirror: tu
     (folder / "dists" / "bookworm" / "InRelease").write_text("<html>please log in</html>")
 
     with Client() as client, pytest.raises(IntegrityError, match="bookworm has no valid signature"):
-        debian.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path / "cache")), mirrors={"debian": address})
+        package_lists.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path / "cache"), mirrors={"debian": address}))
 
 
 def test_an_architecture_that_no_base_is_made_for_is_not_supported(tmp_path: Path) -> None:
     with Client(offline=True) as client, pytest.raises(UnsupportedError, match="s390x") as caught:
-        debian.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path)), architecture="s390x")
+        package_lists.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path)), architecture="s390x")
 
     assert "amd64 and arm64" in caught.value.hint
 
 
 def test_offline_the_error_names_the_option(tmp_path: Path) -> None:
     with Client(offline=True) as client, pytest.raises(UnreachableError) as caught:
-        debian.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path)))
+        package_lists.read_index(BOOKWORM, Fetcher(client, Cache(tmp_path)))
 
     assert "--offline" in str(caught.value) + caught.value.hint
 
@@ -270,7 +262,7 @@ def test_the_version_of_the_snapshot_is_taken_from_whatever_suite_has_it() -> No
     assert (libc.suite, libc.archive) == ("bookworm", "debian")
 
 
-def test_a_version_that_is_gone_is_substituted_by_the_highest_and_declared() -> None:
+def test_a_version_that_is_gone_is_substituted_and_declared() -> None:
     """Archives drop old versions within days: the lock says from what to what, or `verify` would call it drift."""
     archive = index([stanza("libssl3", "3.0.9-1")], [], [stanza("libssl3", "3.0.22-1")])
 
@@ -295,7 +287,7 @@ def test_a_version_that_is_too_old_for_its_neighbour_is_substituted_too() -> Non
     resolved = debian.resolve_base(
         BOOKWORM,
         index=archive,
-        installed=installed(libssl3="0.9", zlib1g="1"),
+        installed=installed(libssl3="2.5", zlib1g="1"),
         needed_sonames=["libssl.so.3"],
     )
 
@@ -444,9 +436,9 @@ def test_the_bases_own_python_comes_in_where_it_is_wanted() -> None:
     )
     without = debian.resolve_base(BOOKWORM, index=archive)
 
-    assert debian.base_python_version(with_python.os_packages) == "3.11.2"
+    assert package_lists.base_python_version(with_python.os_packages) == "3.11.2"
     assert "python3-distutils" in versions(with_python)
-    assert debian.base_python_version(without.os_packages) == ""
+    assert package_lists.base_python_version(without.os_packages) == ""
     with pytest.raises(UnsupportedError, match=r"has Python 3\.11, not 3\.12"):
         debian.resolve_base(BOOKWORM, index=archive, with_python="3.12")
 
@@ -472,7 +464,7 @@ def test_the_version_of_the_interpreter_is_that_of_its_program(version: str, pyt
 
     packages = [package("python3", "3.10.6-1"), package(f"python{python[:4]}-minimal", version)]
 
-    assert debian.base_python_version(packages) == python
+    assert package_lists.base_python_version(packages) == python
 
 
 @given(st.randoms(use_true_random=False), st.sets(st.sampled_from(["libz.so.1", "libssl.so.3", "libfoo.so.1"])))
@@ -531,8 +523,8 @@ def test_a_package_is_fetched_from_the_configured_mirror() -> None:
     """Behind a company's wall only its own mirror can be reached; the hash does not care."""
     (package, *_) = debian.resolve_base(BOOKWORM, index=index()).os_packages
 
-    assert debian.package_urls(package) == (f"https://deb.debian.org/debian/{package.pool_path}",)
-    assert debian.package_urls(package, {"debian": "http://mirror.example/debian/"}) == (
+    assert archives.package_urls(package) == (f"https://deb.debian.org/debian/{package.pool_path}",)
+    assert archives.package_urls(package, {"debian": "http://mirror.example/debian/"}) == (
         f"http://mirror.example/debian/{package.pool_path}",
     )
 
@@ -540,3 +532,68 @@ def test_a_package_is_fetched_from_the_configured_mirror() -> None:
 def test_without_index_and_fetcher_the_call_makes_no_sense() -> None:
     with pytest.raises(UsageError, match="fetcher or an index"):
         debian.resolve_base(BOOKWORM)
+
+
+# From scratch, and on top of an image
+
+
+def test_from_scratch_there_is_what_libraries_need_and_no_shell() -> None:
+    """Of what packages depend on only libraries come in: ca-certificates would bring OpenSSL's program."""
+    row = archives.release("scratch:debian:bookworm")
+    assert (row.id, row.version_id, row.python_version, row.glibc) == ("debian", "12", "", "2.36")
+    seeds = [stanza(name, "1") for name in row.seeds if name != "ca-certificates"]
+    archive = index(
+        [
+            *seeds,
+            stanza("ca-certificates", "1", Depends="openssl (>= 1.1.1), debconf"),
+            stanza("openssl", "3", Depends="libc6, libssl3"),
+            stanza("libssl3", "3", Depends="libc6, libzstd1 | dash"),
+            stanza("libzstd1", "1"),
+            stanza("dash", "1"),
+        ]
+    )
+    archive = dataclasses.replace(archive, release=row)
+
+    found = debian.resolve_base(
+        row.base, index=archive, installed=installed(openssl="3", dash="1"), needed_sonames=["libssl.so.3"]
+    )
+
+    assert set(versions(found)) == {*row.seeds, "libssl3", "libzstd1"}
+    assert [(item.name, item.reason) for item in found.left_out if item.name == "openssl"] == [
+        ("openssl", "of what ca-certificates depends on, a base from scratch has the libraries alone")
+    ]
+
+
+def test_scratch_of_no_release_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="`slink` is not a base"):
+        archives.release("scratch:slink")
+
+
+def test_on_top_of_an_image_comes_what_it_lacks_and_nothing_that_it_has() -> None:
+    """Whatever provides it there is enough; a package twice would lie over the base's own files."""
+    archive = index(
+        [
+            stanza("libssl3", "3.0.2", Depends="libc6 (>= 2.34), virtual, libnew (= 1)"),
+            stanza("libnew", "1", Depends="libc6"),
+            stanza("libc6", "2.36-9"),
+            stanza("provider", "1", Provides="virtual"),
+            stanza("tini", "0.19", Depends="libc6"),
+        ]
+    )
+    present = {"libc6": "2.36-8", "provider": "1", "curl": "8"}
+
+    found = debian.resolve_on_top(
+        archive, present=present, needed_sonames=["libssl.so.3", "libcuda.so.1"], add=["tini", "curl"]
+    )
+
+    assert versions(found) == {"libssl3": "3.0.2", "libnew": "1", "tini": "0.19"}
+    assert [item.name for item in found.left_out] == ["libcuda.so.1"]
+    assert debian.resolve_on_top(archive, present=present).os_packages == ()
+
+
+def test_an_image_whose_packages_are_too_old_for_what_goes_on_top_is_refused() -> None:
+    archive = index([stanza("libssl3", "3.0.2", Depends="libc6 (>= 2.36-9)"), stanza("libc6", "2.36-9")])
+
+    with pytest.raises(RefusedError, match=r"has libc6 2\.36-8, .* libssl3 needs libc6 \(>= 2\.36-9\)") as told:
+        debian.resolve_on_top(archive, present={"libc6": "2.36-8"}, needed_sonames=["libssl.so.3"])
+    assert "newer image" in told.value.hint

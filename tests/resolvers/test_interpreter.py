@@ -8,7 +8,9 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from envparity.image.interpreter import interpreter_entries
 from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.tar import write_layer
-from envparity.resolvers import debian, interpreter
+from envparity.resolvers import archives, interpreter
 from envparity.values import File, Python
 from tests.elves import elf64
 from tests.tools import needs_tool, not_here
@@ -221,6 +223,119 @@ def test_two_captures_give_equal_bytes(tmp_path: Path) -> None:
     assert len(data) == first.artifact.size_bytes
 
 
+def later() -> int:
+    """A clock by which every file here is old enough to be told from a later one by its time."""
+    return time.time_ns() + 10**10
+
+
+def rewritten(path: Path) -> None:
+    """Other bytes of the same length in the same file, as old as before by the time that a program can set."""
+    before = path.stat()
+    with path.open("r+b") as stream:
+        stream.write(path.read_bytes()[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def kept(installed: Installed, folder: Path, cache: Cache) -> interpreter.Captured:
+    """As a lock has it captured."""
+    folder.mkdir(exist_ok=True)
+    return interpreter.captured(installed.python, folder, machine="x86_64", cache=cache, clock=later)
+
+
+CHANGES: dict[str, Callable[[Installed], object]] = {
+    "a module": lambda of: of.put("lib/python3.11/os.py", b"changed"),
+    "a module whose time was set back": lambda of: rewritten(of.prefix / "lib/python3.11/os.py"),
+    "a module that is new": lambda of: of.put("lib/python3.11/json/new.py", b"new"),
+    "a module that has gone": lambda of: (of.prefix / "lib/python3.11/json/__init__.py").unlink(),
+    "a module that became a link": lambda of: (
+        (of.prefix / "lib/python3.11/os.py").unlink(),
+        (of.prefix / "lib/python3.11/os.py").symlink_to("json/__init__.py"),
+    ),
+    "a library that appeared": lambda of: of.put("lib/libabsent.so.1", elf64(soname="libabsent.so.1")),
+    "the library that a link leads to": lambda of: of.put(
+        "lib/own/libcarried.so.1", elf64(soname="libcarried.so.1", needed=())
+    ),
+    "where a link leads": lambda of: (
+        (of.prefix / "lib/libcarried.so.1").unlink(),
+        (of.prefix / "lib/libcarried.so.1").symlink_to("other/libcarried.so.1"),
+    ),
+}
+
+
+def with_links(folder: Path) -> Installed:
+    """An interpreter that finds a library through a link."""
+    of = Installed(folder, extensions={"_z": {"needed": ("libcarried.so.1", "libabsent.so.1")}})
+    of.put("lib/own/libcarried.so.1", elf64(soname="libcarried.so.1", needed=("libm.so.6",)))
+    of.put("lib/other/libcarried.so.1", elf64(soname="libcarried.so.1", needed=("libdl.so.2",)))
+    (of.prefix / "lib/libcarried.so.1").symlink_to("own/libcarried.so.1")
+    return of
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_an_interpreter_is_captured_anew_whatever_of_it_changed(tmp_path: Path, what: str) -> None:
+    """A lock would else hold a Python that is not here any more, and say that it trained the model."""
+    installed, cache = with_links(tmp_path / "py"), Cache(tmp_path / "cache")
+    first = kept(installed, tmp_path / "kept", cache)
+    CHANGES[what](installed)
+
+    again = kept(installed, tmp_path / "again", cache)
+
+    assert again == captured(installed, tmp_path / "anew")[0]
+    assert again != first
+    name = again.artifact.name
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+
+
+def test_an_interpreter_that_did_not_change_is_not_captured_again(tmp_path: Path) -> None:
+    """It takes as long as all the rest of a lock."""
+    installed, cache = with_links(tmp_path / "py"), Cache(tmp_path / "cache")
+    first = kept(installed, tmp_path / "out", cache)
+    data = (tmp_path / "out" / first.artifact.name).read_bytes()
+    (tmp_path / "out" / first.artifact.name).unlink()
+    (note,) = (tmp_path / "cache/notes").glob("capture-*")
+    said = msgspec.json.decode(note.read_bytes())["value"]
+    cache.write_note(note.stem, said | {"captured": said["captured"] | {"glibc_floor": "as it was noted"}})
+
+    again = kept(installed, tmp_path / "out", cache)
+
+    assert again == replace(first, glibc_floor="as it was noted")
+    assert (tmp_path / "out" / again.artifact.name).read_bytes() == data
+
+
+@pytest.mark.parametrize("what", ["notes/capture-*", "blobs/sha256/*/*"])
+def test_of_a_damaged_cache_nothing_of_an_interpreter_is_taken(tmp_path: Path, what: str) -> None:
+    installed, cache = Installed(tmp_path / "py"), Cache(tmp_path / "cache")
+    first = kept(installed, tmp_path / "out", cache)
+    (place,) = (tmp_path / "cache").glob(what)
+    data = bytearray(place.read_bytes())
+    data[len(data) // 2] ^= 1
+    place.write_bytes(data)
+
+    again = kept(installed, tmp_path / "out", cache)
+
+    assert again == first
+    found = (tmp_path / "out" / first.artifact.name).read_bytes()
+    assert hashlib.sha256(found).hexdigest() == first.artifact.sha256
+    assert place.read_bytes() != data
+
+
+def test_of_an_interpreter_that_was_changed_a_moment_ago_no_capture_is_kept(tmp_path: Path) -> None:
+    """What changes again within one tick of its file system's clock has the same times."""
+    python, cache = Installed(tmp_path / "py").python, Cache(tmp_path / "cache")
+    (tmp_path / "out").mkdir()
+
+    interpreter.captured(python, tmp_path / "out", machine="x86_64", cache=cache)
+
+    assert not (tmp_path / "cache").exists()
+
+
+def test_of_an_interpreter_that_was_brought_for_one_lock_no_capture_is_kept(tmp_path: Path) -> None:
+    """It lies in another place each time, and nobody would ask for it again."""
+    kept(Installed(tmp_path / "work/py"), tmp_path / "work", Cache(tmp_path / "cache"))
+
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize("name", ["bin/python3.11", f"lib/{LIBPYTHON}"])
 def test_an_interpreter_that_changed_since_the_snapshot_is_refused(tmp_path: Path, name: str) -> None:
     """A lock of it would claim to be what trained the model."""
@@ -326,7 +441,7 @@ def test_in_a_real_base_the_captured_interpreter_is_the_one_that_answers(tmp_pat
     """With Debian's own interpreter and library of the same soname beside it, which once took its place."""
     python = running()
     xy = ".".join(python.version.split(".")[:2])
-    base = next((name for name in debian.BASES[:2] if debian.release(name).python_version == xy), "debian:trixie")
+    base = next((name for name in archives.BASES[:2] if archives.release(name).python_version == xy), "debian:trixie")
     with Client() as client:
         fetcher = Fetcher(client, Cache(tmp_path / "cache"))
         try:
@@ -338,10 +453,10 @@ def test_in_a_real_base_the_captured_interpreter_is_the_one_that_answers(tmp_pat
                 sonames=["libstdc++.so.6"],
                 workplace=tmp_path,
                 fetcher=fetcher,
-                add=["python3", f"libpython{debian.release(base).python_version}"],
+                add=["python3", f"libpython{archives.release(base).python_version}"],
             )
             packages = decided.os_packages
-            wanted = [Wanted(p.name, debian.package_urls(p), p.sha256, p.size_bytes) for p in packages]
+            wanted = [Wanted(p.name, archives.package_urls(p), p.sha256, p.size_bytes) for p in packages]
             paths = {package.sha256: path for package, path in zip(packages, fetcher.blobs(wanted), strict=True)}
         except UnreachableError as error:
             not_here(f"the archive of {base} cannot be reached ({error})")

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,34 @@ def test_pip_tools_of_another_python_is_not_asked(tmp_path_factory: pytest.TempP
     request = Request(requirements=("web",), python_version="3.8.1", platform_tags=TAGS)
     with pytest.raises(UnsupportedError, match=r"3\.8"):
         resolve.resolve(request, environ=variables("pip-tools", tmp_path_factory), resolver="pip-tools")
+
+
+def test_a_distribution_comes_from_its_own_index_whatever_another_has(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """`--index-for core=…`: a stranger's `core` of a higher version lies on the index that is asked first."""
+    environ = variables("uv", tmp_path_factory)
+    with (
+        small_index({"web 1.0": ["core"], "core 1.0": [], "loose 1.0": []}) as own,
+        small_index({"core 9.0": []}) as other,
+    ):
+        free = Request(
+            requirements=("web",),
+            python_version="3.11.7",
+            platform_tags=TAGS,
+            indexes=(own.root, other.root),
+        )
+        pinned = replace(free, pinned={"core": own.root, "loose": own.root})
+        found = {pin.name: pin for pin in resolve.resolve(pinned, environ=environ)}
+
+        assert {pin.name: pin.version for pin in resolve.resolve(free, environ=environ)}["core"] == "9.0"
+    assert {name: pin.version for name, pin in found.items()} == {"web": "1.0", "core": "1.0"}
+    assert (found["web"].asked, found["core"].asked, found["core"].via) == (True, False, ("web",))
+
+
+def test_pip_tools_cannot_be_told_the_index_of_one_distribution() -> None:
+    request = Request(
+        requirements=("web",), python_version="3.11.7", platform_tags=TAGS, pinned={"web": "https://x.example/"}
+    )
+    with pytest.raises(UnsupportedError, match="--index-for"):
+        resolve.resolve(request, environ={}, resolver="pip-tools")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -18,6 +17,7 @@ from envparity import codec
 from envparity.errors import EnvparityError, MalformedError, TimeLimitError, UnreachableError, UsageError
 from envparity.sources import Options, read
 from envparity.values import GapKind
+from tests.ports import port_of_its_own
 from tests.sources.test_live import script
 from tests.tools import needs_tool, not_here
 
@@ -30,6 +30,12 @@ class Far:
 
     folder: Path
     options: Options
+    daemon: subprocess.Popen[bytes]
+
+    def end(self) -> None:
+        """Nobody listens there any more."""
+        self.daemon.terminate()
+        self.daemon.wait(30)
 
     def forget(self) -> None:
         """As on a machine that has never been there."""
@@ -51,13 +57,15 @@ def far_away(folder: Path, forced: str = "", timeout_s: float = 30) -> Iterator[
     daemon, client = needs_tool("sshd"), needs_tool("ssh")
     if os.geteuid() != 0:
         not_here("an sshd that lets somebody in takes root")
-    made = not Path("/run/sshd").exists()
-    Path("/run/sshd").mkdir(exist_ok=True)  # where a daemon of root's drops its rights; usually made at boot
+    # Where a daemon of root's drops its rights, usually made at boot. It stays: another test's daemon may need it.
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with port_of_its_own() as port:
+        yield from _served(folder, port, daemon, client, forced, timeout_s)
+
+
+def _served(folder: Path, port: int, daemon: str, client: str, forced: str, timeout_s: float) -> Iterator[Far]:
     host_key = _key(folder / "host")
     (folder / "authorized").write_text(_key(folder / "user"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nUsePAM no\n"
         f"PidFile none\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
@@ -75,19 +83,19 @@ def far_away(folder: Path, forced: str = "", timeout_s: float = 30) -> Iterator[
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([daemon, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:
-        for _ in range(100):
+        for _ in range(1000):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             if process.poll() is not None:
                 not_here(f"sshd ended at once: {(folder / 'log').read_text()[-300:]}")
             time.sleep(0.05)
-        yield Far(folder, Options(environ={"PATH": f"{tools}:{SYSTEM_PATH}"}, base_dir=folder, timeout_s=timeout_s))
+        yield Far(
+            folder, Options(environ={"PATH": f"{tools}:{SYSTEM_PATH}"}, base_dir=folder, timeout_s=timeout_s), process
+        )
     finally:
         process.terminate()
-        process.wait(10)
-        if made:
-            shutil.rmtree("/run/sshd", ignore_errors=True)
+        process.wait(30)
 
 
 def _of_here(options: Options, *through: str) -> str:
@@ -166,9 +174,9 @@ def test_a_host_that_hangs_has_a_time_limit(tmp_path: Path) -> None:
 
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     with far_away(tmp_path) as far:
-        options = far.options
-    with pytest.raises(UnreachableError, match="the connection to far failed"):
-        read("ssh:far", options=options)
+        far.end()
+        with pytest.raises(UnreachableError, match="the connection to far failed"):
+            read("ssh:far", options=far.options)
 
 
 @pytest.mark.parametrize(

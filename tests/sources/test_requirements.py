@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from packaging.utils import canonicalize_name
 
-from envparity.errors import MalformedError, UnsupportedError, UsageError
+from envparity.errors import EnvparityError, MalformedError, UnsupportedError, UsageError
 from envparity.sources import Options, read, requirement_lines, requirements
 from envparity.values import Basis, Distribution, Environment, GapKind
 
@@ -283,6 +283,16 @@ def test_files_that_include_each_other_are_named_in_their_circle(tmp_path: Path)
         read("a.txt", options=Options(base_dir=tmp_path))
 
     assert caught.value.where == "b.txt:2"
+
+
+def test_an_included_link_that_leads_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("-r itself.txt\n")
+    (tmp_path / "itself.txt").symlink_to("itself.txt")
+
+    with pytest.raises(EnvparityError, match=r"itself\.txt") as caught:
+        read("a.txt", options=Options(base_dir=tmp_path))
+
+    assert caught.value.where == "a.txt:1"
 
 
 def test_includes_have_a_depth_and_a_number(tmp_path: Path) -> None:

@@ -265,7 +265,9 @@ def test_a_target_that_breaks_down_leaves_what_its_files_say(ml: Path, tmp_path:
     (tmp_path / "numpy.py").write_text(code)
     environ = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
 
-    environment = read(f"venv:{ml}", options=Options(environ=environ, deep=True, timeout_s=5))
+    environment = read(
+        f"venv:{ml}", options=Options(environ=environ, deep=True, timeout_s=5 if "sleep" in code else 60)
+    )
 
     assert environment.distributions
     gaps = {gap.section: gap for gap in environment.gaps if gap.kind is GapKind.UNREAD}

@@ -15,8 +15,9 @@ import pytest
 from envparity.sources import Options, read
 from envparity.sources.purls import Purl
 from envparity.values import Environment, LockedModel, Variable
+from envparity.values import Options as BuildOptions
 from envparity.writers.components import components, direct
-from envparity.writers.contents import Contents, Exported
+from envparity.writers.contents import Contents, Exported, ImageFacts, ImageLayer
 from envparity.writers.cyclonedx import cyclonedx
 from envparity.writers.purls import purl
 from envparity.writers.spdx import spdx
@@ -42,7 +43,25 @@ SAMPLES = {
             "models": (LockedModel(name="my model #1.pkl", size_bytes=1, sha256=OTHER_SHA256),),
         },
     ),
+    "licences": contents(
+        *(pinned(name) for name in ("either", "families", "family", "mit", "odd", "own", "silent")),
+        licences={
+            "mit": "MIT License",
+            "either": "mit or apache-2.0",
+            "own": "LicenseRef-Ours",
+            "family": "BSD License",
+            "families": "BSD License; Public Domain",
+            "odd": "of \x1b[31m ours",
+        },
+    ),
     "beside the lock": contents(pinned("demo", url="", index="")),
+    "an image": contents(
+        image=ImageFacts(
+            f"sha256:{OTHER_SHA256}",
+            (ImageLayer("debian:bookworm", "base", f"sha256:{SOME_SHA256}", f"sha256:{OTHER_SHA256}", 7),) * 2,
+            BuildOptions(app=SOME_SHA256, serve="fastapi", server=OTHER_SHA256, models=a_lock().models),
+        )
+    ),
 }
 
 
@@ -182,6 +201,22 @@ def test_a_wheel_beside_the_lock_has_no_address_and_says_where_it_lies() -> None
     assert "./pylock.artifacts/demo-1.0-py3-none-any.whl" in package["comment"]
 
 
+def test_an_image_has_its_layers_application_and_server_beside_what_is_locked() -> None:
+    """A scanner of an image must see what no lock knows."""
+    made = document(cyclonedx(SAMPLES["an image"]))
+
+    assert made["metadata"]["component"]["bom-ref"] == f"image:sha256:{OTHER_SHA256}"
+    assert {"name": "envparity:lock", "value": f"sha256:{SOME_SHA256}"} in made["metadata"]["component"]["properties"]
+    own = [(part["type"], part["name"]) for part in made["components"]][-5:]
+    assert own == [
+        ("machine-learning-model", "model.joblib"),
+        ("application", "application"),
+        ("application", "server-fastapi"),
+        ("file", "debian:bookworm"),
+        ("file", "debian:bookworm"),
+    ]
+
+
 def test_settings_are_in_cyclonedx_and_spdx_says_that_it_leaves_them_out() -> None:
     properties = document(cyclonedx(contents()))["metadata"]["component"]["properties"]
 
@@ -243,3 +278,25 @@ def test_a_conda_package_is_a_part_of_its_own(write: Write, tmp_path: Path) -> N
 
     assert "pkg:conda/libdemo@1.2?build=h1_0&channel=main&subdir=linux-64&type=conda" in text
     assert [item.name for item in read(str(tmp_path / "sbom.json")).conda_packages or ()] == ["libdemo"]
+
+
+def test_a_licence_is_declared_where_metadata_says_one_that_spdx_knows() -> None:
+    """An auditor who filters by licence must not read a family of licences as one of them."""
+    known = {part["name"]: part for part in document(spdx(SAMPLES["licences"]))["packages"]}
+    declared = {name: part["licenseDeclared"] for name, part in known.items()}
+
+    assert (declared["mit"], declared["either"]) == ("MIT", "MIT OR Apache-2.0")
+    assert {declared[name] for name in ("own", "family", "families", "odd", "silent")} == {"NOASSERTION"}
+    assert {part["licenseConcluded"] for part in known.values()} == {"NOASSERTION"}
+    assert "licence: BSD License; licence: Public Domain" in known["families"]["comment"]
+    assert "licence: LicenseRef-Ours" in known["own"]["comment"]
+
+
+def test_cyclonedx_has_expressions_and_names() -> None:
+    found = {part["name"]: part.get("licenses") for part in document(cyclonedx(SAMPLES["licences"]))["components"]}
+
+    assert found["either"] == [{"expression": "MIT OR Apache-2.0", "acknowledgement": "declared"}]
+    assert found["own"] == [{"expression": "LicenseRef-Ours", "acknowledgement": "declared"}]
+    assert [each["license"]["name"] for each in found["families"] or ()] == ["BSD License", "Public Domain"]
+    assert found["odd"] == [{"license": {"name": "of ?[31m ours", "acknowledgement": "declared"}}]
+    assert found["silent"] is None

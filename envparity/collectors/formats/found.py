@@ -17,7 +17,10 @@ class OutOfReach(Unreadable):
 
 
 class Limits:
-    """How much of one model is looked at, so that a hostile one cannot take all memory or time."""
+    """
+    How much of one model is looked at, so that a hostile one cannot take all memory or time. One that is not `hashed`
+    is read as far as its format is, and no digest is that of the file.
+    """
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Limits:
         memo: int = 10_000_000,
         values: int = 5_000_000,
         held_bytes: int = 16 << 20,
+        hashed: bool = True,
     ) -> None:
         self.unpacked_bytes = unpacked_bytes
         self.opcodes = opcodes
@@ -34,6 +38,7 @@ class Limits:
         self.memo = memo
         self.values = values
         self.held_bytes = held_bytes
+        self.hashed = hashed
 
 
 class Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO, Iterable, Iterator
+from typing import BinaryIO, Callable, Iterable, Iterator
 
 from envparity.collectors.formats.found import Limits, OutOfReach, Unreadable
 from envparity.collectors.tree import CHUNK
@@ -39,7 +39,17 @@ class Source:
 
     def forward(self) -> Stream:
         """The file, from its beginning, to be read forwards. Only the first call, and only before `anywhere`."""
-        return Stream(self.pieces(), self.limits.unpacked_bytes)
+        leaps = not self.limits.hashed and self._stream.seekable()
+        return Stream(self.pieces(), self.limits.unpacked_bytes, self._leap if leaps else None)
+
+    def _leap(self, count: int) -> int:
+        """Step over bytes of the file without reading them; how many there were."""
+        if self._ahead or self._drained:
+            return 0
+        here = self._stream.tell()
+        there = self._stream.seek(min(here + count, self._stream.seek(0, 2)))
+        self.size_bytes += there - here
+        return there - here
 
     def anywhere(self) -> Anywhere:
         """
@@ -59,7 +69,10 @@ class Source:
         return Anywhere(self.size_bytes, None, bytes(head), bytes(tail))
 
     def drain(self) -> None:
-        """Read to the end, for the digest."""
+        """Read to the end, for the digest; where none is wanted, find the end."""
+        if not self.limits.hashed and self._stream.seekable():
+            self.size_bytes = self._stream.seek(0, 2)
+            self._drained = True
         for _ in self.pieces():
             pass
 
@@ -68,7 +81,8 @@ class Source:
             return b""
         data, self._ahead = self._ahead or self._stream.read(CHUNK), b""
         self._drained = not data
-        self._digest.update(data)
+        if self.limits.hashed:
+            self._digest.update(data)
         self.size_bytes += len(data)
         return data
 
@@ -120,8 +134,9 @@ class Anywhere:
 class Stream:
     """Bytes that arrive in pieces, read forwards only; Unreadable where they end too early or are too many."""
 
-    def __init__(self, pieces: Iterable[bytes], most_bytes: int) -> None:
+    def __init__(self, pieces: Iterable[bytes], most_bytes: int, leap: Callable[[int], int] | None = None) -> None:
         self.pieces = iter(pieces)
+        self.leap = leap
         self.most_bytes = most_bytes
         self.data = b""
         self.at = 0
@@ -157,7 +172,11 @@ class Stream:
         while count > len(self.data) - self.at:
             count -= len(self.data) - self.at
             self.at = len(self.data)
-            self._more(1)
+            leapt = self.leap(count) if self.leap is not None else 0
+            self.passed += leapt
+            count -= leapt
+            if count:
+                self._more(1)
         self.at += count
 
     def line(self) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Callable
@@ -23,33 +24,84 @@ class Refused(Exception):
         self.status = status
 
 
+DATATYPES = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "FP32": "float32",
+    "FP64": "float64",
+}
+"""The datatypes of the protocol that are numbers, and what numpy calls them."""
+
+DATATYPE_OF = {dtype: name for name, dtype in DATATYPES.items()}
+
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score_samples")
 """What may be asked of a model by name, where it has it."""
 
 
+def tensor(name: str, datatype: str, shape: list[int]) -> dict[str, Any]:
+    """A tensor as the protocol describes one; -1 is a size that is not known."""
+    return {"name": name, "datatype": datatype, "shape": shape}
+
+
+class Loaded:
+    """What a loader made of a file that has no methods of its own to ask: as in `Model`."""
+
+    def __init__(
+        self,
+        ask: dict[str, Callable[[Any], Any]],
+        inputs: list[dict[str, Any]] | None = None,
+        outputs: list[dict[str, Any]] | None = None,
+        columns: list[str] | None = None,
+    ) -> None:
+        self.ask, self.inputs, self.outputs, self.columns = ask, inputs or [], outputs or [], columns or []
+
+
 class Model:
-    """One loaded model. `ask` maps the name of what is asked for to the function that answers."""
+    """
+    One loaded model. `ask` maps the name of what is asked for to the function that answers; `inputs` and `outputs` are
+    its tensors as the protocol describes them, as far as the model itself says them; `columns` are those of the table
+    that it was trained with.
+    """
 
     def __init__(self, name: str, sha256: str, kind: str, ask: dict[str, Callable[[Any], Any]]) -> None:
         self.name, self.sha256, self.kind, self.ask = name, sha256, kind, ask
+        self.inputs: list[dict[str, Any]] = []
+        self.outputs: list[dict[str, Any]] = []
+        self.columns: list[str] = []
 
     def predict(self, rows: Any, method: str = "predict") -> Any:
         """The answer for rows: an array, a list, or (several outputs) a dict of them by name."""
         function = self.ask.get(method)
         if function is None:
             raise Refused(f"model `{self.name}` has no `{method}`; it has: {', '.join(self.ask)}")
-        return function(_table(rows, function) if isinstance(rows, dict) and self.kind != "onnx" else rows)
+        if self.kind != "onnx" and (isinstance(rows, dict) or _is_out_of_order(rows, self.columns)):
+            rows = _table(rows, self.columns)
+        return function(rows)
 
 
-def _table(columns: dict[str, Any], function: Any) -> Any:
+def _is_out_of_order(rows: Any, names: list[str]) -> bool:
+    """Whether this is a data frame with the columns of the training, in another order."""
+    found = list(getattr(rows, "columns", ()))
+    return found != names and len(found) == len(names) and set(found) == set(names)
+
+
+def _table(columns: Any, names: list[str]) -> Any:
     """
-    Named columns as a data frame, in the order in which the model was trained where it knows that.
+    Named columns as a data frame, in the order in which the model was trained where it knows that: not every library
+    looks at the names, and one that does not would answer something else.
 
     They are put in order before the frame is made: one that is sorted afterwards lies otherwise in memory, and a BLAS
     then multiplies in another order.
     """
-    names = getattr(getattr(function, "__self__", None), "feature_names_in_", None)
-    order = list(columns) if names is None or set(names) != set(columns) else list(names)
+    order = names if set(names) == set(columns) else list(columns)
     lists = {name: columns[name] if getattr(columns[name], "ndim", 1) == 1 else list(columns[name]) for name in order}
     return _module("pandas").DataFrame(lists)
 
@@ -61,16 +113,11 @@ def load_all(folder: Path, listed: list[dict[str, Any]], app: Path | None) -> di
     Raises:
         NotServableError: a file is missing or has another digest, nothing here loads it, or two have one name.
     """
-    for item in listed:
-        _check(folder / item["name"], item)
+    check_all(folder, listed)
     custom = _application(app) if app is not None and (app / "app.py").is_file() else None
     found: dict[str, Model] = {}
-    if any(item["name"] == "MLmodel" for item in listed):
-        (item,) = (item for item in listed if item["name"] == "MLmodel")
-        found["model"] = _asked(_mlflow(folder), "model", item["sha256"], "mlflow", custom)
-        return found
     for item in listed:
-        name = Path(item["name"]).stem
+        name = item["name"] if item.get("files") else Path(item["name"]).stem
         if name in found:
             raise NotServableError(f"two models would be served as `{name}`: rename one of them")
         kind, model = _load(folder / item["name"], custom)
@@ -80,19 +127,44 @@ def load_all(folder: Path, listed: list[dict[str, Any]], app: Path | None) -> di
     return found
 
 
+def check_all(folder: Path, listed: list[dict[str, Any]]) -> None:
+    """
+    Hold the bytes of every model against its digest; nothing of them is loaded.
+
+    Raises:
+        NotServableError: a file is missing, or has another digest.
+    """
+    for item in listed:
+        _check(folder / item["name"], item)
+
+
 def _check(path: Path, item: dict[str, Any]) -> None:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(block)
+        digest = _digest_of_folder(path) if item.get("files") else _digest(path)
     except OSError as error:
         raise NotServableError(f"the model `{path}` cannot be read: {error.strerror}") from error
-    if digest.hexdigest() != item["sha256"]:
+    if digest != item["sha256"]:
         raise NotServableError(
             f"the model `{path}` is not the one that the image was built with: "
-            f"expected sha256 {item['sha256']}, got {digest.hexdigest()}"
+            f"expected sha256 {item['sha256']}, got {digest}"
         )
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest_of_folder(folder: Path) -> str:
+    """That of the sorted lines `sha256  name`, as the lock has it."""
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    if not files:
+        raise FileNotFoundError(2, "No such file or directory")
+    lines = sorted(f"{_digest(path)}  {path.relative_to(folder).as_posix()}\n".encode() for path in files)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def _application(folder: Path) -> Any:
@@ -110,8 +182,10 @@ def _application(folder: Path) -> Any:
 def _asked(model: Any, name: str, sha256: str, kind: str, custom: Any) -> Model:
     if custom is not None:
         return Model(name, sha256, kind, {"predict": lambda rows: custom.predict(model, rows)})
-    if isinstance(model, dict):
-        return Model(name, sha256, kind, model)
+    if isinstance(model, Loaded):
+        found = Model(name, sha256, kind, model.ask)
+        found.inputs, found.outputs, found.columns = model.inputs, model.outputs, model.columns
+        return found
     ask = {method: getattr(model, method) for method in METHODS if callable(getattr(model, method, None))}
     if "predict" not in ask and "transform" not in ask and callable(model):
         ask["predict"] = model
@@ -120,13 +194,25 @@ def _asked(model: Any, name: str, sha256: str, kind: str, custom: Any) -> Model:
             f"`{name}` is a {type(model).__name__}, which has nothing to predict with: "
             "give the image an `app.py` with `predict(model, rows)` (--app)"
         )
-    return Model(name, sha256, kind, ask)
+    found = Model(name, sha256, kind, ask)
+    found.columns = _named([str(each) for each in getattr(model, "feature_names_in_", ())])
+    width = getattr(model, "n_features_in_", None)
+    if width is not None and not found.columns:  # columns may hold anything
+        found.inputs = [tensor("rows", "FP64", [-1, int(width)])]
+    classes = getattr(model, "classes_", None)
+    if classes is not None and hasattr(classes, "dtype"):
+        said = {"predict": (DATATYPE_OF.get(classes.dtype.name, "BYTES"), [-1])}
+        said.update(dict.fromkeys(("predict_proba", "predict_log_proba"), ("FP64", [-1, len(classes)])))
+        found.outputs = [tensor(method, *said.get(method, ("FP64", [-1]))) for method in ask]
+    return found
 
 
 def _load(path: Path, custom: Any) -> tuple[str, Any]:
     """What a file is, by its beginning, and the model in it."""
     if custom is not None and callable(getattr(custom, "load", None)):
         return "app", custom.load(str(path))
+    if path.is_dir():
+        return _folder(path)
     with path.open("rb") as stream:
         start = stream.read(64)
     ending = path.suffix.lower()
@@ -157,22 +243,44 @@ def _module(name: str) -> Any:
         raise NotServableError(f"the model needs `{name}`, which the image does not have: lock it") from error
 
 
-def _lightgbm(path: Path) -> dict[str, Callable[[Any], Any]]:
+def _named(columns: list[str]) -> list[str]:
+    """The columns of the training; none where LightGBM made up their names, since it was trained with a plain array."""
+    return [] if all(re.fullmatch("Column_[0-9]+", name) for name in columns) else columns
+
+
+def _lightgbm(path: Path) -> Loaded:
     booster = _module("lightgbm").Booster(model_file=str(path))
-    return {"predict": booster.predict, "raw_score": lambda rows: booster.predict(rows, raw_score=True)}
+    columns = _named(booster.feature_name())
+
+    def ask(**how: bool) -> Callable[[Any], Any]:
+        def predict(rows: Any) -> Any:
+            found = list(getattr(rows, "columns", columns))
+            if columns and found != columns:  # it would take them as they come
+                raise Refused(f"the model takes the columns {', '.join(columns)}")
+            return booster.predict(rows, **how)
+
+        return predict
+
+    rows = [tensor("rows", "FP64", [-1, booster.num_feature()])]
+    asked = {"predict": ask(), "raw_score": ask(raw_score=True)}
+    return Loaded(asked, rows, [tensor(name, "FP64", [-1]) for name in asked], columns)
 
 
-def _xgboost(path: Path) -> dict[str, Callable[[Any], Any]]:
+def _xgboost(path: Path) -> Loaded:
     xgboost = _module("xgboost")
     booster = xgboost.Booster(model_file=str(path))
-    return {
+    ask = {
         "predict": lambda rows: booster.predict(xgboost.DMatrix(rows)),
         "output_margin": lambda rows: booster.predict(xgboost.DMatrix(rows), output_margin=True),
     }
+    rows = [tensor("rows", "FP64", [-1, booster.num_features()])]
+    return Loaded(ask, rows, [tensor(name, "FP32", [-1]) for name in ask], booster.feature_names)
 
 
-def _onnx(path: Path) -> dict[str, Callable[[Any], Any]]:
-    session = _module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def _onnx(path: Path) -> Loaded:
+    runtime = _module("onnxruntime")
+    getattr(runtime, "disable_telemetry_events", lambda: None)()  # of versions that do not look at the variable
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     outputs = [each.name for each in session.get_outputs()]
 
@@ -183,7 +291,14 @@ def _onnx(path: Path) -> dict[str, Callable[[Any], Any]]:
             raise Refused(f"the model takes the inputs {', '.join(names)}")
         return dict(zip(outputs, session.run(None, {name: _for_onnx(value) for name, value in feed.items()})))
 
-    return {"predict": predict}
+    inputs, made = ([_onnx_tensor(each) for each in side] for side in (session.get_inputs(), session.get_outputs()))
+    return Loaded({"predict": predict}, inputs, made)
+
+
+def _onnx_tensor(item: Any) -> dict[str, Any]:
+    kind = item.type[len("tensor(") : -1]
+    datatype = DATATYPE_OF.get({"float": "float32", "double": "float64"}.get(kind, kind), "BYTES")
+    return tensor(item.name, datatype, [size if isinstance(size, int) else -1 for size in item.shape])
 
 
 def _for_onnx(value: Any) -> Any:
@@ -194,22 +309,33 @@ def _for_onnx(value: Any) -> Any:
 
 def _torch(path: Path) -> tuple[str, Any]:
     with zipfile.ZipFile(path) as archive:
-        is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        names = [name.partition("/")[2] for name in archive.namelist()]
     torch = _module("torch")
-    if not is_script:
+    if "archive_format" in names or path.suffix.lower() == ".pt2":
+        kind, module = "torch.export", torch.export.load(str(path)).module()
+    elif "constants.pkl" in names:
+        kind, module = "torchscript", torch.jit.load(str(path), map_location="cpu").eval()
+    else:
         raise NotServableError(
             f"`{path.name}` holds the state of a torch module and not its code: "
             "give the image an `app.py` with `load(path)` and `predict(model, rows)` (--app)"
         )
-    module = torch.jit.load(str(path), map_location="cpu").eval()
+    weights = next((each.dtype for each in module.parameters() if each.is_floating_point()), None)
 
     def predict(rows: Any) -> Any:
+        tensor = torch.as_tensor(_module("numpy").asarray(rows))
+        if weights is not None and tensor.is_floating_point():  # JSON has one kind of number, and the model its own
+            tensor = tensor.to(weights)
         with torch.inference_mode():
-            answer = module(torch.as_tensor(_module("numpy").asarray(rows)))
-        return answer.numpy()
+            return module(tensor).numpy()
 
-    return "torchscript", {"predict": predict}
+    return kind, Loaded({"predict": predict})
 
 
-def _mlflow(folder: Path) -> Any:
-    return _module("mlflow.pyfunc").load_model(str(folder))
+def _folder(folder: Path) -> tuple[str, Any]:
+    if not (folder / "MLmodel").is_file():
+        raise NotServableError(
+            f"`{folder.name}` is a folder that MLflow did not write, and nothing here loads it: give the image an "
+            "`app.py` with `load(path)` and `predict(model, rows)` (--app)"
+        )
+    return "mlflow", _module("mlflow.pyfunc").load_model(str(folder))

@@ -13,23 +13,7 @@ import json
 import math
 from typing import Any
 
-from envparity_serving.models import Refused
-
-DATATYPES = {
-    "BOOL": "bool",
-    "UINT8": "uint8",
-    "UINT16": "uint16",
-    "UINT32": "uint32",
-    "UINT64": "uint64",
-    "INT8": "int8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "FP16": "float16",
-    "FP32": "float32",
-    "FP64": "float64",
-}
-_BACK = {dtype: name for name, dtype in DATATYPES.items()}
+from envparity_serving.models import DATATYPE_OF, DATATYPES, Refused
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -120,8 +104,22 @@ def rows_of_invocation(request: dict[str, Any]) -> tuple[Any, int, str]:
     if not isinstance(params, dict):
         raise Refused("`params` must be an object")
     (kind,) = kinds
+    method = str(params.get("method", "predict"))
+    if kind == "inputs" and isinstance(request[kind], dict):
+        return (*_columns(request[kind]), method)
     rows = _frame(request[kind], kind) if kind.startswith("dataframe") else _plain(request[kind], kind)
-    return rows, len(rows), str(params.get("method", "predict"))
+    return rows, len(rows), method
+
+
+def _columns(data: dict[str, Any]) -> tuple[Any, int]:
+    """Columns by name, or the one tensor that is there; and how many rows they have."""
+    columns = {name: _plain(values, f"inputs.{name}") for name, values in data.items()}
+    counts = {len(values) for values in columns.values()}
+    if len(counts) != 1:
+        raise Refused("all of `inputs` must have the same number of rows")
+    first = next(iter(columns.values()))
+    is_tensor = len(columns) == 1 and getattr(first, "ndim", 1) > 1
+    return first if is_tensor else columns, counts.pop()
 
 
 def _frame(data: Any, kind: str) -> Any:
@@ -171,7 +169,7 @@ def infer_answer(name: str, request: dict[str, Any], method: str, answer: Any) -
 def _output(name: str, value: Any) -> dict[str, Any]:
     numpy = importlib.import_module("numpy")
     array = numpy.asarray(value)
-    datatype = _BACK.get(array.dtype.name)
+    datatype = DATATYPE_OF.get(array.dtype.name)
     if datatype is None:
         data = [each if isinstance(each, str) else json.dumps(_plain_value(each)) for each in array.ravel().tolist()]
         return {"name": name, "shape": list(array.shape), "datatype": "BYTES", "data": data}

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import json
+import logging
 import os
 import signal
-import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Callable
 
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 
-from envparity_serving import models, protocol
+from envparity_serving import models, parity, protocol
 from envparity_serving.models import Model, NotServableError, Refused
-
-PLACE = Path(__file__).resolve().parent.parent
+from envparity_serving.starting import drifts, log, parity_wanted, positive
 
 
 class Settings:
@@ -32,28 +34,15 @@ class Settings:
 
     def __init__(self) -> None:
         self.host = os.environ.get("SERVE_HOST", "0.0.0.0")  # noqa: S104
-        self.port = _positive("SERVE_PORT", 8080)
-        self.max_bytes = _positive("SERVE_MAX_BYTES", 10_000_000)
-        self.max_rows = _positive("SERVE_MAX_ROWS", 10_000)
-        self.read_s = _positive("SERVE_READ_SECONDS", 10)
-        self.predict_s = _positive("SERVE_PREDICT_SECONDS", 30)
-        self.stop_s = _positive("SERVE_STOP_SECONDS", 20)
-        self.at_once = _positive("SERVE_AT_ONCE", 256)
-        self.threads = _positive("SERVE_THREADS", 4)
-
-
-def _positive(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise NotServableError(f"{name} must be a whole number above 0")
-    return int(text)
-
-
-def log(event: str, level: str = "info", **fields: Any) -> None:
-    """One line of JSON on standard output. Neither inputs nor predictions ever stand in it."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stdout.write(json.dumps({"time": now, "level": level, "event": event, **fields}) + "\n")
-    sys.stdout.flush()
+        self.port = positive("SERVE_PORT", 8080)
+        self.max_bytes = positive("SERVE_MAX_BYTES", 10_000_000)
+        self.max_rows = positive("SERVE_MAX_ROWS", 10_000)
+        self.read_s = positive("SERVE_READ_SECONDS", 10)
+        self.predict_s = positive("SERVE_PREDICT_SECONDS", 30)
+        self.stop_s = positive("SERVE_STOP_SECONDS", 20)
+        self.at_once = positive("SERVE_AT_ONCE", 256)
+        self.threads = positive("SERVE_THREADS", 4)
+        self.parity = parity_wanted()
 
 
 class Metrics:
@@ -72,7 +61,7 @@ class Metrics:
             self._seconds[route] += seconds  # type: ignore[assignment]
             self._rows += rows
 
-    def text(self, served: dict[str, Model]) -> str:
+    def text(self, served: dict[str, Model], drifts: list[str]) -> str:
         """Everything that was counted."""
         lines = ["# TYPE serve_requests_total counter"]
         with self._lock:
@@ -84,6 +73,7 @@ class Metrics:
                 lines.append(f'serve_request_seconds_sum{{route="{route}"}} {seconds:.6f}')
                 lines.append(f'serve_request_seconds_count{{route="{route}"}} {count}')
             lines += ["# TYPE serve_rows_total counter", f"serve_rows_total {self._rows}"]
+        lines += ["# TYPE serve_parity_drifts gauge", f"serve_parity_drifts {len(drifts)}"]
         lines.append("# TYPE serve_model_info gauge")
         for model in served.values():
             name = model.name.replace("\\", "\\\\").replace('"', '\\"')
@@ -91,8 +81,10 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-def application(served: dict[str, Model], settings: Settings) -> FastAPI:
-    """The routes."""
+def application(served: dict[str, Model], settings: Settings, differing: list[str]) -> FastAPI:
+    """The routes. `differing` is what is not as it was locked."""
+    withheld = _fault("this container is not what was locked: " + "; ".join(differing)) if differing else b""
+    withheld = withheld if settings.parity == "require" else b""
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     metrics = Metrics()
     free = asyncio.Semaphore(settings.threads)
@@ -102,6 +94,8 @@ def application(served: dict[str, Model], settings: Settings) -> FastAPI:
     ) -> Response:
         started, rows, status, fault = time.perf_counter(), 0, 200, ""
         try:
+            if withheld:
+                raise Refused("this container is not what was locked, and answers nothing", 503)
             model = _the_model(served, name)
             body = protocol.document(await _body(request, settings))
             data, rows, method = read(body)
@@ -138,19 +132,31 @@ def application(served: dict[str, Model], settings: Settings) -> FastAPI:
         return running.result()
 
     @api.get("/v2/health/live")
+    async def live() -> Response:
+        return Response(b"{}", media_type="application/json")
+
     @api.get("/v2/health/ready")
     @api.get("/ping")
-    async def healthy() -> Response:
-        return Response(b"{}", media_type="application/json")
+    async def ready() -> Response:
+        return Response(withheld or b"{}", 503 if withheld else 200, media_type="application/json")
+
+    @api.get("/v2")
+    async def about_the_server() -> Response:
+        found = {"name": "envparity", "version": "1", "extensions": []}
+        return Response(json.dumps(found), media_type="application/json")
 
     @api.get("/v2/models/{name}")
     @api.get("/v2/models/{name}/ready")
-    async def about(name: str) -> Response:
+    async def about(name: str, request: Request) -> Response:
         model = served.get(name)
         if model is None:
             return Response(_fault(f"no model `{name[:100]}`"), 404, media_type="application/json")
-        found = {"name": model.name, "versions": [model.sha256[:16]], "platform": model.kind, "inputs": []}
-        found["outputs"] = [{"name": method, "datatype": "BYTES", "shape": [-1]} for method in model.ask]
+        if request.url.path.endswith("/ready"):
+            return await ready()
+        found = {"name": model.name, "versions": [model.sha256[:16]], "platform": model.kind}
+        found.update(inputs=model.inputs, outputs=model.outputs)
+        if model.columns:
+            found["parameters"] = {"columns": model.columns}
         return Response(json.dumps(found), media_type="application/json")
 
     @api.post("/v2/models/{name}/infer")
@@ -168,11 +174,23 @@ def application(served: dict[str, Model], settings: Settings) -> FastAPI:
         only = next(iter(served)) if len(served) == 1 else ""
         return await answered(request, "invocations", only, protocol.rows_of_invocation, write)
 
+    @api.exception_handler(HTTPException)
+    async def elsewhere(_: Request, error: HTTPException) -> Response:
+        """A path or a method that there is none of; none is told by what was asked, which nobody checked."""
+        message = f"{_PATHS}; the models are: {', '.join(served)}"
+        return Response(_fault(message), error.status_code, error.headers, "application/json")
+
     @api.get("/metrics")
     async def counted() -> Response:
-        return Response(metrics.text(served), media_type="text/plain; version=0.0.4")
+        return Response(metrics.text(served, differing), media_type="text/plain; version=0.0.4")
 
     return api
+
+
+_PATHS = (
+    "there is GET /v2/models/NAME (what it takes), POST /v2/models/NAME/infer, POST /invocations, "
+    "GET /v2/health/ready, GET /metrics"
+)
 
 
 def _the_model(served: dict[str, Model], name: str) -> Model:
@@ -205,43 +223,70 @@ def _fault(message: str) -> bytes:
     return json.dumps({"error": message}).encode()
 
 
-def _warm_up(served: dict[str, Model], app: Path | None) -> None:
-    """Ask each model once for the recorded example, a body of `/invocations`, so that no client waits for imports."""
+class Warnings:
+    """
+    What libraries warn of, as a line of the log, once for each place in their code. The text is that of a library while
+    models are loaded; afterwards it may hold what a client sent, and is left out.
+    """
+
+    def __init__(self) -> None:
+        self.loading = True
+        self._said: set[tuple[str, str, int]] = set()
+
+    def show(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+        """In the place of `warnings.showwarning`."""
+        place = (category.__name__, filename, lineno)
+        if self.loading or place not in self._said:
+            text = {"message": str(message).partition("\n")[0][:500]} if self.loading else {}
+            log("warned", "warning", kind=category.__name__, place=f"{filename}:{lineno}", **text)
+        self._said.add(place)
+
+
+def _warm_up(served: dict[str, Model], app: Path | None) -> list[str]:
+    """
+    Ask each model once for the recorded example, a body of `/invocations`, so that no client waits for imports; and
+    say which answers are not the `predictions` that were recorded with it.
+    """
     place = app / "example.json" if app is not None else None
     if place is None or not place.is_file():
-        return
+        return []
     try:
-        rows, count, method = protocol.rows_of_invocation(protocol.document(place.read_bytes()))
-        for model in served.values():
-            protocol.invocation_answer(model.predict(rows, method))
+        example = protocol.document(place.read_bytes())
+        recorded = example.pop("predictions", None)
+        rows, count, method = protocol.rows_of_invocation(example)
+        answers = {name: protocol.invocation_answer(model.predict(rows, method)) for name, model in served.items()}
     except Exception as error:
         raise NotServableError(f"the example `{place}` cannot be predicted: {type(error).__name__}") from error
     log("warm", rows=count)
+    if recorded is None:
+        return []
+    return [line for name, answer in answers.items() for line in parity.of_predictions(name, recorded, answer)]
 
 
-def main() -> int:
-    """Serve until a signal says to stop: 0. 1: what should be served cannot be."""
-    import uvicorn
+def prepared(said: dict[str, Any]) -> Callable[[], int]:
+    """
+    What serves these models, which are loaded.
 
-    place = Path(os.environ.get("SERVE_FOLDER", str(PLACE)))
-    try:
-        settings = Settings()
-        listed = json.loads((place / "serving.json").read_text("utf-8"))
-        app = Path(listed["app"]) if listed.get("app") else None
-        started = time.perf_counter()
-        served = models.load_all(Path(listed["models_folder"]), listed["models"], app)
-        _warm_up(served, app)
-    except NotServableError as error:
-        log("not-ready", "error", reason=str(error))
-        return 1
-    except Exception as error:  # noqa: BLE001 - a model's own code may raise anything while it is loaded
-        log("not-ready", "error", reason=f"{type(error).__name__} while loading: {str(error)[:500]}")
-        return 1
+    Raises:
+        NotServableError: one of them cannot be served.
+    """
+    uvicorn, connections = (importlib.import_module(name) for name in ("uvicorn", "envparity_serving.connections"))
+    logging.getLogger("uvicorn").addHandler(connections.AsLine(log))
+    logging.getLogger("uvicorn").propagate = False
+    settings = Settings()
+    warned = Warnings()
+    warnings.showwarning = warned.show
+    app = Path(said["app"]) if said.get("app") else None
+    started = time.perf_counter()
+    served = models.load_all(Path(said["models_folder"]), said["models"], app)
+    found = drifts(said, _warm_up(served, app), settings.parity)
+    warned.loading = False
     log("loaded", models=list(served), seconds=round(time.perf_counter() - started, 3))
     config = uvicorn.Config(
-        application(served, settings),
+        application(served, settings, found),
         host=settings.host,
         port=settings.port,
+        http=connections.ending_after(settings.read_s),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -251,10 +296,19 @@ def main() -> int:
         timeout_graceful_shutdown=settings.stop_s,
         h11_max_incomplete_event_size=16_384,
     )
-    # uvicorn sends itself the signal that stopped it once more when it has finished.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    log("ready", port=settings.port)
-    uvicorn.Server(config).run()
-    log("stopped")
-    return 0
+
+    def serve() -> int:
+        server = uvicorn.Server(config)
+
+        def stop(*_: Any) -> None:
+            server.should_exit = True
+
+        # Until uvicorn has its own handlers; and it sends itself the signal once more when it has finished.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        log("ready", port=settings.port)
+        server.run()
+        log("stopped")
+        return 0
+
+    return serve

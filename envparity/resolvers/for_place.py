@@ -25,6 +25,7 @@ from envparity.resolvers.indexes import Indexes
 from envparity.resolvers.matching import is_sdist_of, wheels_of
 from envparity.resolvers.problems import PUBLISH, PYPI, SERVABLE, Problem, wheel_of
 from envparity.values import Distribution, LockedDistribution, LockedWheel
+from envparity.words import listed
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
@@ -62,20 +63,27 @@ def find_pinned(
     indexes: Indexes = _PYPI_ALONE,
     progress: Progress = SILENT,
     pages: Pages | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
     For each distribution, in their order, the wheel that pip would install of the pinned version, or why there is none.
+    `metadata` is given the sha256 of the METADATA that the index serves beside a wheel, by that wheel's own.
 
     Raises:
         IntegrityError: a fitting file is served with another hash than the file states. And what `find_wheels` raises.
     """
-    sought = index.Sought(client, place.python_version, indexes, pages)
+    told = {} if metadata is None else metadata
+    sought = index.Sought(client, place.python_version, indexes, pages, told)
     accepted = fitting.ranks(place.python_version, machine=place.machine, glibc=place.glibc)
 
     def find(item: Distribution) -> LockedDistribution | Problem:
         return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, sought)
 
-    return client.each(find, distributions, at_once=_AT_ONCE, title="finding wheels", progress=progress)
+    return sought.each(find, distributions, of_index=_is_of_index, at_once=_AT_ONCE, progress=progress)
+
+
+def _is_of_index(item: Distribution) -> bool:
+    return not item.editable and not item.direct_url and SERVABLE.fullmatch(item.name) is not None
 
 
 def _elsewhere(
@@ -127,7 +135,7 @@ def _find(
         wanted = Version(version)
     except InvalidVersion:
         return Problem(name, version, "has a version that PEP 440 does not allow, so no index serves it", "give it one")
-    listings = list(sought.listings(name))
+    listings = list(sought.listings(name, wanted))
     if not listings:
         return index.nowhere(item, sought.indexes)
     best = {
@@ -185,15 +193,15 @@ def _none(
     stated = set(_sha256s(item))
     served = {file.hashes.get("sha256", "").lower() for file in of_version}
     if fitting_files and stated - served:
-        listed = _listed([f"`{file.filename}` has sha256 {file.hashes.get('sha256')}" for file in fitting_files])
+        found = listed([f"`{file.filename}` has sha256 {file.hashes.get('sha256')}" for file in fitting_files], _SHOWN)
         raise IntegrityError(
             f"{name} {text}: the index serves no file for {place} that has a hash of those that the lock states:"
-            f" {listed}",
+            f" {found}",
             hint="the file was replaced on the index, or the lock was edited: do not use it before you know which",
         )
     if fitting_files and item.hashes:
         known = [file.filename for file in of_version if file.hashes.get("sha256", "").lower() in stated]
-        reason = f"the hashes that are stated are those of {_listed(known)}, and none of these is for {place}"
+        reason = f"the hashes that are stated are those of {listed(known, _SHOWN)}, and none of these is for {place}"
         return Problem(name, text, reason, "lock it again with the tool that made the file, for this target too")
     if not wheels:
         reason = "has only an sdist on the index, and nothing is built here"
@@ -220,9 +228,4 @@ def _sha256s(item: Distribution) -> tuple[str, ...]:
 
 
 def _tags(files: Sequence[simple.IndexFile]) -> str:
-    return _listed(sorted({"-".join(file.filename.removesuffix(".whl").split("-")[-3:]) for file in files}))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return listed(sorted({"-".join(file.filename.removesuffix(".whl").split("-")[-3:]) for file in files}), _SHOWN)

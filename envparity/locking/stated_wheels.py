@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,12 +25,14 @@ from envparity.fetch import Fetcher
 from envparity.image.supply import wheel_wanted
 from envparity.locking import contents
 from envparity.locking.asked import Asked
-from envparity.locking.pinned import Settled
+from envparity.locking.stated import Settled
 from envparity.locking.wheels import Wheels
 from envparity.resolvers import resolve, states
-from envparity.resolvers.pinned import find_pinned
+from envparity.resolvers.for_place import find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.values import Basis, Distribution, LeftOut, LockedDistribution
+
+_AT_ONCE = 16
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -40,13 +43,16 @@ class _Found:
     """Wheels by name, where their bytes lie, and what each of them requires."""
 
     locked: tuple[LockedDistribution, ...]
-    files: tuple[Path, ...]
+    files: Mapping[str, Path]
     requires: Mapping[str, tuple[str, ...]]
 
 
-def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheels, list[LeftOut]]:
+def wheels_of(
+    stated: Settled, *, asked: Asked, fetcher: Fetcher, alike: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Wheels, list[LeftOut]]:
     """
-    The wheels; and what these require that a lock does not name, where its tool was told to leave it out.
+    The wheels; and what these require that a lock does not name, where its tool was told to leave it out. `alike` are
+    the versions that another platform of the same lock has: a resolver is held to them.
 
     Raises:
         RefusedError: something has no wheel that fits, or pins contradict each other; all of it is listed.
@@ -55,18 +61,17 @@ def wheels_of(stated: Settled, *, asked: Asked, fetcher: Fetcher) -> tuple[Wheel
     # 1
     chosen, resolved = list(stated.chosen), frozenset[str]()
     if any(_is_loose(item) for item in chosen):
-        chosen, resolved = _resolved(stated, chosen, (), asked)
+        chosen, resolved = _resolved(stated, chosen, (), asked, alike)
     # 2
     found = _found(stated, chosen, resolved, asked, fetcher)
     missing = _missing(stated, chosen, found)
     # 3
     if missing and stated.environment.open:
         more = tuple(dict.fromkeys(str(requirement) for texts in missing.values() for _, requirement in texts))
-        chosen, resolved = _resolved(stated, chosen, more, asked, before=resolved)
+        chosen, resolved = _resolved(stated, chosen, more, asked, alike, before=resolved)
         found = _found(stated, chosen, resolved, asked, fetcher)
         missing = _missing(stated, chosen, found)
-    places = {item.name: file for item, file in zip(found.locked, found.files, strict=True)}
-    needs, _ = contents.of_all(list(found.locked), fetcher=fetcher, installed={}, places=places)
+    needs, _ = contents.of_all(list(found.locked), fetcher=fetcher, installed={}, places=found.files)
     return Wheels.of(found.locked, needs), [_left(name, owners) for name, owners in sorted(missing.items())]
 
 
@@ -79,18 +84,24 @@ def _resolved(
     chosen: list[Distribution],
     more: Iterable[str],
     asked: Asked,
+    alike: Mapping[str, str],
     before: frozenset[str] = frozenset(),
 ) -> tuple[list[Distribution], frozenset[str]]:
     """What is chosen, with what a resolver adds beside the pins; and the names of what it chose."""
     by_name = {item.name: item for item in chosen}
+    from envparity.resolvers.logins import Logins
+
+    logins = Logins(asked.environ, asked.indexes.named)
     request = resolve.Request(
         requirements=(*(_requirement(item) for item in chosen if not item.direct_url), *more),
         python_version=stated.place.python_version,
         platform_tags=stated.python.platform_tags,
-        constraints={item.name: item.version for item in chosen if item.version},
-        indexes=tuple(index.url for index in asked.indexes.order),
+        constraints={**stated.brought, **alike, **{item.name: item.version for item in chosen if item.version}},
+        installed=[Distribution(name=name, version=version) for name, version in stated.brought.items()],
+        indexes=tuple(logins.address(index.url) for index in asked.indexes.order),
+        pinned={name: logins.address(index.url) for name, index in asked.indexes.pinned.items()},
     )
-    left_out = {item.name for item in stated.left_out} | {"pip"}
+    left_out = {"pip", *(item.name for item in stated.left_out), *stated.brought}
     kept = [item for item in chosen if not _is_loose(item)]
     names = {item.name for item in kept}
     for pin in resolve.resolve(request, environ=asked.environ):
@@ -110,6 +121,7 @@ def _found(
     stated: Settled, chosen: list[Distribution], resolved: frozenset[str], asked: Asked, fetcher: Fetcher
 ) -> _Found:
     name = stated.environment.origin.reference
+    metadata: dict[str, str] = {}
     answers: tuple[states.Found, ...] = find_pinned(
         chosen,
         stated.place,
@@ -117,6 +129,7 @@ def _found(
         indexes=asked.indexes,
         progress=fetcher.progress,
         pages=fetcher.pages,
+        metadata=metadata,
     )
     problems = [item for item in answers if isinstance(item, Problem)]
     if problems:
@@ -132,26 +145,38 @@ def _found(
         if isinstance(item, LockedDistribution)
     ]
     states.require(states.proofs(locked), asked.require, asked.explain)
-    files = fetcher.blobs([wheel_wanted(item) for item in locked], "wheels")
     by_name = {item.name: item for item in chosen}
-    insides = []
-    for item, file in zip(locked, files, strict=True):
-        _require_stated(by_name[item.name], item, file)
-        insides.append(contents.inside(fetcher, item, file))
-    return _Found(
-        tuple(
-            msgspec.structs.replace(item, import_names=inside.import_names)
-            for item, inside in zip(locked, insides, strict=True)
-        ),
-        tuple(files),
-        {item.name: inside.requires for item, inside in zip(locked, insides, strict=True)},
+    spared = [item for item in locked if not _other_hashes(by_name[item.name])]
+    afar = fetcher.client.each(
+        lambda item: contents.inside_from_afar(fetcher, item, metadata.get(item.wheel.sha256, "")),
+        spared,
+        at_once=_AT_ONCE,
+        title="metadata of wheels",
+        progress=fetcher.progress,
     )
+    insides = {item.name: inside for item, inside in zip(spared, afar, strict=True) if inside is not None}
+    fetched = [item for item in locked if item.name not in insides]
+    files = fetcher.blobs([wheel_wanted(item) for item in fetched], "wheels")
+    for item, file in zip(fetched, files, strict=True):
+        _require_stated(by_name[item.name], item, file)
+        insides[item.name] = contents.inside(fetcher, item, file)
+    return _Found(
+        tuple(msgspec.structs.replace(item, import_names=insides[item.name].import_names) for item in locked),
+        {item.name: file for item, file in zip(fetched, files, strict=True)},
+        {item.name: insides[item.name].requires for item in locked},
+    )
+
+
+def _other_hashes(item: Distribution) -> set[str]:
+    """What is stated of a file, where that is by an algorithm that the index does not tell."""
+    stated = {text for text in item.hashes if not text.startswith("sha256:")}
+    return set() if any(text.startswith("sha256:") for text in item.hashes) else stated
 
 
 def _require_stated(item: Distribution, locked: LockedDistribution, file: Path) -> None:
     """That a file has one of the stated hashes, where these are of an algorithm that the index does not tell."""
-    stated = {text for text in item.hashes if not text.startswith("sha256:")}
-    if not stated or any(text.startswith("sha256:") for text in item.hashes):
+    stated = _other_hashes(item)
+    if not stated:
         return
     for algorithm in sorted({text.partition(":")[0] for text in stated}):
         with file.open("rb") as stream:
@@ -170,7 +195,7 @@ def _missing(stated: Settled, chosen: list[Distribution], found: _Found) -> dict
 
     place = closure.marker_environment(stated.python, stated.system)
     extras = {item.name: ("", *item.extras) for item in chosen}
-    there = {*found.requires, *(item.name for item in stated.left_out), "pip"}
+    there = {*found.requires, *(item.name for item in stated.left_out), *stated.brought, "pip"}
     missing: dict[str, list[tuple[str, Requirement]]] = {}
     for owner, texts in found.requires.items():
         for text in texts:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from envparity.errors import IntegrityError
 from envparity.network import Client
+from envparity.resolvers.for_place import Place, find_pinned
 from envparity.resolvers.indexes import Indexes
-from envparity.resolvers.pinned import Place, find_pinned
 from envparity.resolvers.problems import Problem
 from envparity.values import Basis, Distribution, LockedDistribution
 from tests.serving import Answer, plain, serving
