@@ -40,6 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: min((FIRST.index(n) for n in asked_by(item) if n in FIRST), default=len(FIRST)))
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are no name: what packed them may have written the time into them, and two workers would not agree."""
+    return argname if isinstance(val, bytes) else None
+
+
 def asked_by(item: pytest.Item) -> Sequence[str]:
     """The names of the fixtures that a test asks for, itself or through another one."""
     return getattr(item, "fixturenames", ())

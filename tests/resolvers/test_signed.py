@@ -152,8 +152,8 @@ def test_of_two_forms_of_a_list_the_faster_one_is_read_and_both_say_the_same(tmp
     ("data", "message"),
     [
         (b"\x1f\x8b\x08 and no more", "is not a sound gzip file"),
-        (gzip.compress(b"Package: other\n"), "does not unpack to the"),
-        (gzip.compress(bytes(1 << 20)), "does not unpack to the"),
+        (gzip.compress(b"Package: other\n", mtime=0), "does not unpack to the"),
+        (gzip.compress(bytes(1 << 20), mtime=0), "does not unpack to the"),
     ],
 )
 def test_a_list_that_was_signed_and_is_no_sound_gzip_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
