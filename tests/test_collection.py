@@ -14,10 +14,11 @@ def test_another_process_with_other_hashes_collects_the_same_tests(
     request: pytest.FixtureRequest, checkout: Path
 ) -> None:
     own = {f"{item.location[0]}::{item.name}" for item in request.session.items}
+    files = sorted({item.location[0] for item in request.session.items})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
 
     told = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "--rootdir", str(checkout)]
-        + sorted({item.location[0] for item in request.session.items}),
+        [*command, "--rootdir", checkout, *files],
         cwd=checkout,
         env={**os.environ, "PYTHONHASHSEED": "7"},
         capture_output=True,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import msgspec
@@ -25,12 +26,15 @@ from envparity.values import System
 from tests import once
 from tests.commands import envparity
 from tests.e2e.tampering import tampered
+from tests.emulated import emulator, packed_by
 from tests.tools import needs_tool, needs_uv, own_name
 
 XY = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = {"3.11": "debian:bookworm", "3.13": "debian:trixie"}.get(XY, "")
 PINS = ("click==8.1.8", "markupsafe==3.0.2", "sqlalchemy==2.0.40", "typing-extensions==4.13.2")
 GREENLET = "greenlet==3.2.3"
+
+PACKING = {"deflate", "isal", "msgspec", "zstandard", "packaging", "click"}
 
 MAC = System(os="darwin", machine="arm64", id="macos", version_id="14.5", name="macOS 14.5")
 WINDOWS = System(os="windows", machine="AMD64", id="windows", version_id="11", name="Windows 11")
@@ -133,6 +137,45 @@ def test_an_image_for_the_other_processor_is_built_here_and_verifies(linux: Path
     assert done.stdout.startswith("VERIFIED")
     assert heads
     assert {int.from_bytes(head[18:20], "little") for head in heads} == {183}, "EM_AARCH64"
+
+
+@pytest.fixture(scope="session")
+def arm(linux: Path) -> tuple[Path, list[str], dict[str, str]]:
+    """The root of the image for the other processor, as others unpack it, and how its Python is started here."""
+    emulated, umoci = emulator("aarch64"), needs_tool("umoci")
+
+    def make(folder: Path) -> None:
+        command = [umoci, "unpack", "--rootless", "--image", f"{linux / 'arm64'}:latest", folder / "bundle"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    root = once.made_once(linux.parent / "arm64-unpacked", make) / "bundle" / "rootfs"
+    return root, [emulated, "-L", str(root), str(root / f"usr/bin/python{XY}")], {"PYTHONHOME": str(root / "usr")}
+
+
+def test_what_was_built_for_the_other_processor_runs_on_it(arm: tuple[Path, list[str], dict[str, str]]) -> None:
+    root, python, environ = arm
+    asked = (
+        "import platform, sys; sys.path.insert(0, sys.argv[1]); import greenlet, markupsafe._speedups;"
+        "from sqlalchemy.cyextension import collections;"
+        "print(platform.machine(), greenlet.greenlet(lambda: 7).switch(), markupsafe._speedups._escape_inner('<'))"
+    )
+    site = root / f"opt/env/lib/python{XY}/site-packages"
+    told = subprocess.run([*python, "-c", asked, site], env=environ, capture_output=True, text=True, check=True)
+
+    assert told.stdout.split() == ["aarch64", "7", "&lt;"]
+
+
+def test_the_other_processor_packs_the_same_bytes(arm: tuple[Path, list[str], dict[str, str]], tmp_path: Path) -> None:
+    """What it needs is installed for it, in the very versions that pack here: another one may compress otherwise."""
+    _, python, environ = arm
+    pins = [f"{item.name}=={item.version}" for item in distributions() if item.name in PACKING]
+    assert len(pins) == len(PACKING)
+    command = [needs_uv(), "pip", "install", "-q", "--no-config", "--no-deps", "--only-binary", ":all:", *pins]
+    place = ["--target", tmp_path, "--python", sys.executable, "--python-version", XY]
+    subprocess.run([*command, *place, "--python-platform", "aarch64-manylinux_2_36"], check=True)
+
+    libraries = [path for path in sys.path if path.endswith("-packages")]
+    assert packed_by(python, [tmp_path], environ) == packed_by([sys.executable], libraries)
 
 
 def test_against_the_snapshot_each_counterpart_is_named_and_none_is_called_a_forgery(linux: Path) -> None:

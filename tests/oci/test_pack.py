@@ -5,12 +5,9 @@ import hashlib
 import io
 import os
 import platform
-import shutil
 import struct
-import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import BinaryIO
 
 import pytest
@@ -23,6 +20,7 @@ from envparity.oci.entries import Entry
 from envparity.oci.pack import CODECS, current_packer, pack
 from envparity.oci.tar import write_layer
 from envparity.values import Packer
+from tests.emulated import emulator, packed_by
 from tests.image.deflated import Stored, deflated
 
 
@@ -67,29 +65,13 @@ def test_the_bytes_depend_neither_on_threads_nor_on_the_pieces(codec: str) -> No
     assert unpacked(blobs.pop(), codec) == data
 
 
-EMULATORS = [path for name in ("qemu-x86_64-static", "qemu-x86_64") if (path := shutil.which(name))]
-PACK = """
-import hashlib, io, sys
-sys.path[:0] = sys.argv[1:]
-from envparity.oci.pack import current_packer, pack
-data = b"".join(b"%d;" % (number * number) for number in range(150_000))
-for codec in ("gzip", "zstd"):
-    print(codec, pack(lambda sink: sink.write(data), current_packer(codec), io.BytesIO(), threads=2).digest)
-"""
-
-
-@pytest.mark.skipif(not EMULATORS or platform.machine() != "x86_64", reason="qemu-user is not installed")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="Nehalem is emulated on its own kind")
 def test_a_processor_without_wide_registers_packs_the_same_bytes() -> None:
     """A library that looks at the processor would give a digest for each kind of it."""
-    folders = [str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if path.endswith("-packages"))]
-    plain = [os.path.realpath(sys.executable), "-S", "-c", PACK, *folders]
-    outputs = [
-        subprocess.run([*before, *plain], capture_output=True, check=True, timeout=120).stdout
-        for before in ([], [EMULATORS[0], "-cpu", "Nehalem"])
-    ]
+    own = [os.path.realpath(sys.executable)]
+    libraries = [path for path in sys.path if path.endswith("-packages")]
 
-    assert outputs[0].count(b"sha256:") == 2
-    assert outputs[0] == outputs[1]
+    assert packed_by([emulator("x86_64"), "-cpu", "Nehalem", *own], libraries) == packed_by(own, libraries)
 
 
 def test_members_are_independent_and_carry_no_time() -> None:
