@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from envparity import resources
 from envparity.errors import UsageError
-from envparity.image.serving import PORT, SERVERS, served_as
+from envparity.image.serving import SERVERS, ports, served_as
 from envparity.oci.places import parse_reference
 from envparity.values import Options
 
@@ -20,6 +20,7 @@ _MIB = 1 << 20
 _LEAST_MIB = 512
 _STEP_MIB = 128
 _STOP_S = 20
+_SERVICE_PORT = 80
 _MARGIN_S = 10
 """What ends before the server stops (the hook of the manifest), and a moment more."""
 
@@ -53,7 +54,7 @@ def by_docker(output: str, options: Options) -> str:
     place = parse_reference(output)
     if place.scheme != "docker":
         return ""
-    port = _port(options)
+    port = ports(options)["http"]
     return f"docker run --rm --read-only -p 127.0.0.1:{port}:{port} {place.path}:{place.tag or 'latest'}"
 
 
@@ -61,7 +62,7 @@ def by_curl(options: Options) -> str:
     """What to type to be told what the first model of an image takes, where its server can tell; else nothing."""
     if not SERVERS[options.serve].tells:
         return ""
-    return f"curl http://127.0.0.1:{_port(options)}/v2/models/{quote(served_as(options.models[0]), safe='')}"
+    return f"curl http://127.0.0.1:{ports(options)['http']}/v2/models/{quote(served_as(options.models[0]), safe='')}"
 
 
 def require_asked(server: str, health: Sequence[str]) -> None:
@@ -103,7 +104,7 @@ def manifest(options: Options, image: str, pull: str, platforms: Sequence[str]) 
         image=image,
         pull=pull,
         architecture=platforms[0].split("/")[1] if len(platforms) == 1 else "",
-        port=_port(options) if options.serve else next(iter(options.ports), 0),
+        ports=_ports(options),
         ready=SERVERS[options.serve].ready if options.serve else "",
         live=SERVERS[options.serve].live if options.serve else "",
         health=list(options.health),
@@ -114,8 +115,12 @@ def manifest(options: Options, image: str, pull: str, platforms: Sequence[str]) 
     )
 
 
-def _port(options: Options) -> int:
-    return _number(next((item.value for item in options.env if item.name == "SERVE_PORT"), ""), PORT)
+def _ports(options: Options) -> list[tuple[str, int, int]]:
+    """Of each port its name, the container's number and the Service's, which stays when the container's is moved."""
+    if not options.serve:
+        return [("http", port, _SERVICE_PORT) for port in options.ports[:1]]
+    usual = {"http": _SERVICE_PORT, **{port.name: port.number for port in SERVERS[options.serve].others}}
+    return [(name, number, usual[name]) for name, number in ports(options).items()]
 
 
 def _number(text: str, default: int) -> int:

@@ -28,22 +28,41 @@ ENTRYPOINT = ("/opt/env/bin/python", f"/{PLACE}/start.py")
 SETTINGS = f"{PLACE}/serving.json"
 
 
+class Port(NamedTuple):
+    """
+    A port that a server opens besides that of HTTP: its name, its number unless the variable `moved_by` says another,
+    and the variable that closes it where it is set to nothing, if there is one.
+    """
+
+    name: str
+    number: int
+    moved_by: str
+    closed_by: str = ""
+
+
 class Server(NamedTuple):
     """
     A server that an image can start. `needs` are the distributions, each with others that do as well; the first is the
     one that is added. `ready` and `live` are the paths that say so, with status 200; `tells` is whether it knows what a
-    model takes.
+    model takes. `others` are the ports that it opens besides that of HTTP.
     """
 
     needs: tuple[tuple[str, ...], ...]
     ready: str = "/v2/health/ready"
     live: str = "/v2/health/live"
     tells: bool = False
+    others: tuple[Port, ...] = ()
 
+
+# https://docs.seldon.ai/mlserver/reference/settings
+_MLSERVER_PORTS = (
+    Port("grpc", 8081, "MLSERVER_GRPC_PORT"),
+    Port("metrics", 8082, "MLSERVER_METRICS_PORT", "MLSERVER_METRICS_ENDPOINT"),
+)
 
 SERVERS = {
     "fastapi": Server((("fastapi",), ("uvicorn",)), tells=True),
-    "mlserver": Server((("mlserver",),)),
+    "mlserver": Server((("mlserver",),), others=_MLSERVER_PORTS),
     "mlflow": Server((("mlflow", "mlflow-skinny"),), "/ping", "/ping"),
 }
 
@@ -155,11 +174,12 @@ def check_lock(server: str, lock: Lock, path: str, models: Iterable[LockedModel]
 
 def with_server(options: Options, server: str) -> Options:
     """
-    Options that start the server, where nothing else was asked for: its entry point and its port, which is the one that
-    was named, where it is one. To be called when models and application are known.
+    Options that start the server, where nothing else was asked for: its entry point and its ports. That of HTTP is the
+    one that was named, where it is one. To be called when models and application are known.
 
     Raises:
-        UsageError: there is no model to serve, or not by this server; or a variable names a port that is none.
+        UsageError: there is no model to serve, or not by this server; a variable names a port that is none, or two the
+            same one.
     """
     if not server:
         return options
@@ -170,26 +190,61 @@ def with_server(options: Options, server: str) -> Options:
         )
     needed(server, options.models)
     plain = Options()
-    env, stated = options.env, _stated_port(options)
+    env, stated = options.env, _stated_port(options, "SERVE_PORT")
     if len(options.ports) == 1 and not stated:
         env = tuple(sorted([*env, Variable("SERVE_PORT", str(options.ports[0]))]))
+    serving = msgspec.structs.replace(options, env=env, serve=server)
+    opened = _require_apart(serving)
+    http = opened.pop("http")
     return msgspec.structs.replace(
-        options,
-        env=env,
-        serve=server,
+        serving,
         server=app.digest_of((files := list(_files())), {entry.path: content_sha256(entry) for entry in files}),
         entrypoint=ENTRYPOINT if options.entrypoint == plain.entrypoint else options.entrypoint,
-        ports=options.ports or (stated or PORT,),
+        ports=tuple(sorted({*(options.ports or (http,)), *opened.values()})),
     )
 
 
-def _stated_port(options: Options) -> int:
-    """The port that SERVE_PORT states, which is where the server listens; 0 where nobody set it."""
-    said = next((item.value for item in options.env if item.name == "SERVE_PORT"), None)
+def ports(options: Options) -> dict[str, int]:
+    """
+    The ports that the server of these options opens, by the name of each; that of HTTP is the first.
+
+    Raises:
+        UsageError: a variable names a port that is none.
+    """
+    opened = {"http": _stated_port(options, "SERVE_PORT") or PORT}
+    empty = {item.name for item in options.env if not item.value}
+    for port in SERVERS[options.serve].others:
+        if port.closed_by not in empty:
+            opened[port.name] = _stated_port(options, port.moved_by) or port.number
+    return opened
+
+
+def _require_apart(options: Options) -> dict[str, int]:
+    """`ports`, where no two are the same: such an image would be made, pushed, and end each time that it starts."""
+    opened = ports(options)
+    for port in SERVERS[options.serve].others:
+        number = opened.get(port.name)
+        if other := next((name for name, each in opened.items() if each == number and name != port.name), ""):
+            raise UsageError(
+                f"`--serve {options.serve}` would open port {number} twice, for {other} and for {port.name}",
+                hint=f"move one of them: `--port N`, or `--env {port.moved_by}=N`",
+            )
+    if options.serve == "mlserver" and any(item.name == "MLSERVER_HTTP_PORT" for item in options.env):
+        raise UsageError(
+            "`--env MLSERVER_HTTP_PORT` moves the server away from where its health check asks",
+            hint="say `--port N`, which both take",
+        )
+    return opened
+
+
+def _stated_port(options: Options, variable: str) -> int:
+    """The port that a variable states, which is where the server listens; 0 where nobody set it."""
+    said = next((item.value for item in options.env if item.name == variable), None)
     if said is None:
         return 0
     if not re.fullmatch("[1-9][0-9]{0,4}", said) or int(said) > _MOST_PORT:
-        raise UsageError(f"`--env SERVE_PORT={said}` names no port", hint=f"1 to {_MOST_PORT}; or say `--port N`")
+        otherwise = "; or say `--port N`" if variable == "SERVE_PORT" else ""
+        raise UsageError(f"`--env {variable}={said}` names no port", hint=f"1 to {_MOST_PORT}{otherwise}")
     return int(said)
 
 

@@ -76,6 +76,34 @@ def test_what_the_image_was_built_with_stands_in_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("env", "opened"),
+    [
+        ((), {"http": 8080, "grpc": 8081, "metrics": 8082}),
+        ((Variable("MLSERVER_METRICS_ENDPOINT", ""),), {"http": 8080, "grpc": 8081}),
+        (
+            (Variable("MLSERVER_GRPC_PORT", "9001"), Variable("SERVE_PORT", "9000")),
+            {"http": 9000, "grpc": 9001, "metrics": 8082},
+        ),
+    ],
+)
+def test_a_cluster_reaches_every_port_that_mlserver_opens_and_no_other(
+    env: tuple[Variable, ...], opened: dict[str, int]
+) -> None:
+    """A client that asks by gRPC is told of no port otherwise, and nobody collects the metrics."""
+    model = LockedModel(name="m.joblib", size_bytes=1, sha256="b" * 64)
+    options = serving.with_server(Options(models=(model,), env=env), "mlserver")
+    deployment, service = documents(server="mlserver", env=env)
+
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]} == opened
+    assert options.ports == tuple(sorted(opened.values()))
+    usual = {"http": 80, "grpc": 8081, "metrics": 8082}
+    assert [(each["name"], each["port"], each["targetPort"]) for each in service["spec"]["ports"]] == [
+        (name, usual[name], name) for name in opened
+    ]
+
+
+@pytest.mark.parametrize(
     ("outputs", "name", "found"),
     [
         (("oci:image", "registry:h:5000/a/b:1"), "x:1", (f"h:5000/a/b:1@{DIGEST}", "")),

@@ -692,6 +692,30 @@ def test_a_variable_that_names_no_port_is_refused_before_anything_is_built(said:
         serving.with_server(asked, "fastapi")
 
 
+def test_a_port_that_is_named_moves_http_alone_of_mlserver() -> None:
+    options = serving.with_server(Options(models=(model("m.pkl"),), ports=(9000,)), "mlserver")
+
+    assert options.ports == (8081, 8082, 9000)
+    assert serving.ports(options) == {"http": 9000, "grpc": 8081, "metrics": 8082}
+
+
+@pytest.mark.parametrize(
+    ("ports", "env", "says"),
+    [
+        ((8081,), (), "open port 8081 twice, for http and for grpc"),
+        ((), (Variable("MLSERVER_METRICS_PORT", "8081"),), "open port 8081 twice, for metrics and for grpc"),
+        ((), (Variable("MLSERVER_GRPC_PORT", "none"),), "MLSERVER_GRPC_PORT=none` names no port"),
+        ((), (Variable("MLSERVER_HTTP_PORT", "9000"),), "away from where its health check asks"),
+    ],
+)
+def test_ports_by_which_mlserver_could_not_be_asked_are_refused_before_anything_is_built(
+    ports: tuple[int, ...], env: tuple[Variable, ...], says: str
+) -> None:
+    """It would end with "address already in use", or be killed by an engine that asks a port where nobody is."""
+    with pytest.raises(UsageError, match=says):
+        serving.with_server(Options(models=(model("m.pkl"),), ports=ports, env=env), "mlserver")
+
+
 @pytest.mark.parametrize("server", ["mlserver", "mlflow"])
 def test_a_server_of_others_starts_no_model_but_the_locked_one(server: str, trained: Path, tmp_path: Path) -> None:
     """They load it themselves, so its digest is looked at before they are there."""
@@ -725,8 +749,11 @@ def test_mlserver_answers_what_training_predicted_to_the_last_bit(
             file.write_bytes(entry.content.replace(b"/opt/model", str(trained).encode()))
 
     with port_of_its_own() as grpc, port_of_its_own() as metrics:
-        ports = {"MLSERVER_GRPC_PORT": str(grpc), "MLSERVER_METRICS_PORT": str(metrics), "MLSERVER_HOST": "127.0.0.1"}
+        others = dict(zip([port.moved_by for port in serving.SERVERS["mlserver"].others], (grpc, metrics), strict=True))
+        ports = {"MLSERVER_HOST": "127.0.0.1", **{name: str(number) for name, number in others.items()}}
         with ready(trained, tmp_path / "run", venv=tmp_path / "venv", **ports) as (port, process, _):
+            for number in others.values():  # those that an image names
+                socket.create_connection(("127.0.0.1", number), 5).close()
             status, told = ask(port, "POST", "/v2/models/lightgbm/infer", tensor(said["rows"]))
             process.send_signal(signal.SIGTERM)
             ended = process.wait(60)
