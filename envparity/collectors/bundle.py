@@ -10,6 +10,7 @@ import sys
 from typing import Any, Iterable, Mapping
 
 from envparity.collectors.shapes import Fact
+from envparity.collectors.surroundings import SURROUNDING
 
 _GUARD = "Python_3_8_or_newer_is_needed_by_envparity"
 _OWN_IMPORT = re.compile(r"(?m)^from envparity\.collectors\.(\w+) import ")
@@ -17,8 +18,11 @@ _LEFT_OUT = ("from __future__ ", "from typing ", "from envparity.collectors")
 _QUOTES = '"""'
 _MOST_BYTES = 256 << 20
 
-VARIABLES = ("HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE")
-"""What decides the import path of a Python that starts normally; the probe itself is started without them."""
+VARIABLES = ("HOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE", *SURROUNDING)
+"""
+What decides the import path of a Python that starts normally, and what its texts, times and connections depend on; the
+probe itself is started without them.
+"""
 
 
 def program(nonce: str, options: Mapping[str, Any] | None = None) -> bytes:

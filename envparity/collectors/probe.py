@@ -16,7 +16,7 @@ from envparity.collectors.native_libraries import native_libraries
 from envparity.collectors.paths import is_source_tree, live_path
 from envparity.collectors.running import interpreter, own_files
 from envparity.collectors.shapes import Fact, Native
-from envparity.collectors.surroundings import fonts, surroundings
+from envparity.collectors.surroundings import by_files, by_variables, fonts, surroundings
 from envparity.collectors.system import host, system
 from envparity.collectors.tree import LocalTree
 
@@ -33,7 +33,8 @@ def collect(
             computed as `site` would have made it. Of source trees that only that process has on its path the modules
             count, and not the metadata that was left there.
         verify_files: also hash every file that a RECORD lists.
-        variables: those of the place that decide the import path (see `paths.live_path`), where the caller knows them.
+        variables: those of the place, where the caller knows them: what decides the import path (`paths.live_path`), and
+            what texts, times and connections depend on (`surroundings.by_variables`).
     """
     tree = LocalTree()
     facts: list[Fact] = []
@@ -52,6 +53,7 @@ def collect(
     collectors: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
         ("system", lambda: system(tree, live=True)),
         ("system", lambda: surroundings(tree, prefix)),
+        ("system", lambda: by_files(tree) if variables is None else by_variables(tree, variables)),
         ("system", lambda: fonts(tree, folders)),
         ("host", lambda: host(tree)),
         ("cpu", lambda: cpu(tree)),

@@ -23,6 +23,8 @@ _OWN_FILES = (
     "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS",
 )  # fmt: skip
+SURROUNDING = ("LANG", "LC_ALL", "TZ", *_CATEGORIES, *_OWN_FILES)
+"""The variables that `by_variables` asks for."""
 # Of certifi and of conda; every other bundle that a variable names is somebody's own, unless it is the system's.
 _OF_PACKAGES = ("/certifi/cacert.pem", "/ssl/cacert.pem", "/ssl/cert.pem")
 _ADDED_BY = (
@@ -61,6 +63,13 @@ def by_variables(tree: Tree, environ: Mapping[str, str]) -> Iterator[Fact]:
     if own:
         fact["own_authorities"] = own
     yield fact
+
+
+def by_files(tree: Tree) -> Iterator[Fact]:
+    """Observe what of `by_variables` can be seen of a place whose variables nobody knows."""
+    added = own_authorities(tree, {})
+    if added:
+        yield {"kind": "system", "own_authorities": added}
 
 
 def own_authorities(tree: Tree, environ: Mapping[str, str]) -> list[str]:

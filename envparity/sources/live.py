@@ -19,9 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envparity.collectors import bundle, surroundings, variables
+from envparity.collectors import bundle, variables
 from envparity.collectors.paths import pyvenv_keys
-from envparity.collectors.tree import LocalTree, gap
+from envparity.collectors.tree import gap
 from envparity.errors import EnvparityError, MalformedError, UnreachableError, UsageError, plain
 from envparity.process import Command, Completed, run, started
 from envparity.sources.reading import Fact, Options, origin
@@ -212,7 +212,7 @@ def probe(
     facts = [
         *running.together(_answer(str(interpreter.executable), completed, nonce), running_facts),
         variables.settings(options.environ),
-        *_of_variables(environ),
+        variables.process_switches(environ),
         *([] if inside is None else [itself.switches()]),
         *_without_models(),
     ]
@@ -237,17 +237,9 @@ def elsewhere(reference: str, answer: list[Fact], environ: Mapping[str, str] | N
         reason = "a command that is started there has other variables than a training or a server has"
         facts.append(gap("settings", "not-recorded", reason))
     else:
-        facts += [variables.settings(environ), *_of_variables(environ)]
+        facts += [variables.settings(environ), variables.process_switches(environ)]
     facts = with_virtual_packages(facts, {}, here=False)
     return observed(facts, origin("live", reference))
-
-
-def _of_variables(environ: Mapping[str, str]) -> list[Fact]:
-    """What the variables of a place say of what runs there."""
-    return [
-        variables.process_switches(environ),
-        *surroundings.by_variables(LocalTree(), environ),
-    ]
 
 
 def _without_models() -> tuple[Fact, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from envparity.sources import Options, read
 from envparity.values import Environment, GapKind
 from tests.commands import envparity
 from tests.e2e import small_image
-from tests.oci.made import built, layer
+from tests.oci.made import built, file, layer
+from tests.sources.test_live import script
 from tests.tools import needs_tool
 
 PROGRAM = os.path.realpath(sys.executable)
@@ -174,6 +176,53 @@ def test_variables_that_a_container_was_started_with_are_those_that_count(world:
 
     assert environment.settings is not None
     assert {item.name: item.value for item in environment.settings.variables} == {"OMP_NUM_THREADS": "8"}
+
+
+COMPANY = b"the authority of a company"
+
+
+@pytest.fixture(scope="module")
+def trusting(world: World) -> str:
+    """An image in which a company's authority lies, as a file and where `update-ca-certificates` takes it from."""
+    files = (file("opt/company.pem", COMPANY), file("usr/local/share/ca-certificates/company.crt", COMPANY))
+    config = {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"], "Cmd": ["python3", "-c", small_image.SLEEPING]}
+    layers = (world.python, (small_image.RELEASE, small_image.interpreter()[-1], *files))
+    world.load(built(world.folder / "trusting", *layers, config=config), "trusting")
+    return f"trusting:{world.own}"
+
+
+def test_the_authorities_of_a_container_are_looked_for_in_it_and_not_here(
+    world: World, trusting: str, tmp_path: Path
+) -> None:
+    """Who builds an image of it is told that the training trusted them; those of this machine are no concern of it."""
+    (tmp_path / "ours.pem").write_bytes(b"an authority of this machine")
+    inside = ("-e", "SSL_CERT_FILE=/opt/company.pem", "-e", "TZ=Asia/Tokyo", "-e", "LC_ALL=C.UTF-8")
+    with world.started(trusting, options=(*inside, "-e", f"PIP_CERT={tmp_path}/ours.pem")) as name:
+        there = read(f"container:{name}", options=world.options).system
+    with world.started(world.small, options=("-e", f"SSL_CERT_FILE={tmp_path}/ours.pem")) as name:
+        elsewhere = read(f"container:{name}", options=world.options).system
+
+    assert there is not None
+    assert elsewhere is not None
+    assert there.own_authorities == ("SSL_CERT_FILE", "update-ca-certificates")
+    assert there.ca_sha256 == hashlib.sha256(COMPANY).hexdigest()
+    assert (there.time_zone, there.locale) == ("Asia/Tokyo", "C.UTF-8")
+    assert (elsewhere.own_authorities, elsewhere.ca_sha256) == ((), None)
+
+
+def test_the_authorities_that_a_pod_has_as_files_are_named_though_its_variables_are_not_known(
+    world: World, trusting: str, tmp_path: Path
+) -> None:
+    # As kubectl is asked: exec -i --namespace ml POD -- WORDS
+    docker = f"{needs_tool('docker')} -H {world.engine}"
+    script(tmp_path / "kubectl", f'pod=$5; shift 6; exec {docker} exec -i "$pod" "$@"\n')
+    environ = {**world.options.environ, "PATH": f"{tmp_path}:{world.options.environ['PATH']}"}
+    with world.started(trusting, options=("-e", "SSL_CERT_FILE=/opt/company.pem")) as name:
+        system = read(f"kube:ml/{name}", options=Options(environ=environ, base_dir=tmp_path)).system
+
+    assert system is not None
+    assert system.own_authorities == ("update-ca-certificates",)
+    assert system.locale == ""
 
 
 def test_what_was_installed_since_the_start_is_seen(world: World) -> None:
