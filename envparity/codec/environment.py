@@ -72,13 +72,14 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
     reader that forgets one cannot make it pass for parity.
 
     Of a section that is one thing (`python`, `numerics`, …) several facts may speak: a later word replaces an earlier
-    one, and lists are joined.
+    one, and lists are joined. Of the origin a fact says the channels alone, which only the place itself knows.
 
     Raises:
         MalformedError: a fact does not have the shape of its section (a bug of a collector, or a forged answer).
     """
     sections: dict[str, Any] = {}
     gaps: set[Gap] = set()
+    known_origin: dict[str, Any] = as_text(msgspec.to_builtins(origin))
     for fact in facts:
         body = {
             key: value if type(value) is str and value.isascii() else as_text(value)
@@ -97,12 +98,14 @@ def environment(facts: Iterable[Mapping[str, Any]], origin: Origin, *, open: boo
             sections.setdefault(_MANY[kind], []).append(body)
         elif kind in _ONE:
             _join(sections.setdefault(_ONE[kind], {}), body)
+        elif kind == "origin":
+            known_origin["channels"] = body.get("channels")
         else:
             raise MalformedError(f"a collector answered with a fact of the unknown kind {kind!r}")
     known = {name: value for name, value in sections.items() if name in SECTIONS}
     spoken_of = known.keys() | {gap.section for gap in gaps}
     gaps |= {Gap(name, GapKind.NOT_RECORDED, SILENT) for name in SECTIONS if name not in spoken_of}
-    document = {"origin": as_text(msgspec.to_builtins(origin)), "open": open, **known}
+    document = {"origin": known_origin, "open": open, **known}
     result = converted(document, Environment, "")
     return _ordered(msgspec.structs.replace(result, gaps=tuple(sorted(gaps))))
 

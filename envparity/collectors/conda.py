@@ -7,6 +7,7 @@ import json
 import re
 from typing import Iterator, Sequence
 
+from envparity.collectors.conda_channels import channels_in_order, settings_of
 from envparity.collectors.metadata import normalised_name
 from envparity.collectors.shapes import Fact, Tree
 from envparity.collectors.tree import gap, why
@@ -14,6 +15,7 @@ from envparity.collectors.urls import public_url
 
 _MOST_RECORDS = 20000
 _LARGEST_RECORD = 256 << 20
+_LARGEST_SETTINGS = 1 << 20
 _ALWAYS = ("name", "version", "build", "channel", "subdir", "url", "md5", "sha256")
 _METADATA = re.compile(
     rb'"(?:[^"\n]*/)?([^"/\n-]+)-([^"/\n-]+)(?:-py[0-9.]+)?\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"'
@@ -26,10 +28,12 @@ def conda_packages(tree: Tree, prefixes: Sequence[str]) -> Iterator[Fact]:
     Observe the packages of the first of these prefixes that is a conda environment; a gap where none is.
 
     Reads `conda-meta/*.json` (https://docs.conda.io/projects/conda/en/stable/dev-guide/deep-dives/install.html), and
-    takes from `history` and `pinned` what was asked for and what is held. Addresses lose their credentials. What pip
+    takes from `history` and `pinned` what was asked for and what is held, and from `history` and the environment's own
+    settings which channel comes first. Addresses lose their credentials. What pip
     installed beside conda is no conda package: it is a distribution whose installer is pip.
 
     Yields:
+        One `{"kind": "origin", "channels": [...]}` where anything says their order.
         One `{"kind": "conda-package", ...}` a record. `requested` is None where nothing says what was asked for.
         One gap a record that is no record.
     """
@@ -52,9 +56,15 @@ def conda_packages(tree: Tree, prefixes: Sequence[str]) -> Iterator[Fact]:
 
 def _conda_environment(tree: Tree, folder: str, names: list[str]) -> Iterator[Fact]:
     gaps: list[Fact] = []
-    asked = _asked_for(_beside(tree, folder + "/history", gaps))
+    history = _beside(tree, folder + "/history", gaps)
+    asked = _asked_for(history)
     held = dict(_named(line) for line in _beside(tree, folder + "/pinned", gaps).split("\n") if _named(line)[0])
     yield from gaps
+    told: list[Fact] = []
+    channels = channels_in_order(history, list(_settings(tree, folder, told)))
+    yield from told
+    if channels:
+        yield {"kind": "origin", "channels": channels}
     packages = []
     for name in names:
         path = folder + "/" + name
@@ -76,6 +86,16 @@ def _conda_environment(tree: Tree, folder: str, names: list[str]) -> Iterator[Fa
             package["requested"] = bool(specs) or package["name"] in (asked or ())
         package["pinned"] = held.get(package["name"], "")
         yield package
+
+
+def _settings(tree: Tree, folder: str, gaps: list[Fact]) -> Iterator[str]:
+    """What can be read of conda's settings. They are no part of the runtime, which is known as a whole without them."""
+    for path in settings_of(folder[: -len("/conda-meta")]):
+        try:
+            if tree.kind(path) == "file":
+                yield tree.read(path, _LARGEST_SETTINGS).decode("utf-8", "replace")
+        except OSError as error:
+            gaps.append(gap("conda_packages", "not-recorded", why(error), path))
 
 
 def _whole(tree: Tree, path: str) -> bytes:

@@ -5,12 +5,14 @@ the model was not trained on. Rattler solves for it; no version moves, and what 
 
 from __future__ import annotations
 
-__all__ = ["Elsewhere", "chosen", "elsewhere", "require_channel"]
+__all__ = ["Elsewhere", "channel_order", "chosen", "elsewhere", "require_channel"]
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -135,8 +137,14 @@ def elsewhere(
             )
         cuda = next((item.version for item in environment.conda_packages or () if item.name == "__cuda"), "")
         virtual = conda_solving.virtual_packages(subdir, glibc, cuda)
+        in_order = channel_order(packages, environment.origin.channels)
         question = conda_solving.Question(
-            specs=roots, limits=limits, channels=_ordered(packages), subdir=subdir, virtual=virtual
+            specs=roots,
+            limits=limits,
+            channels=in_order,
+            subdir=subdir,
+            virtual=virtual,
+            preferred=_behind(packages, served, subdir, in_order),
         )
         found = conda_solving.solved(question, folder / "solving", logins)
     return _told(packages, found, platform, tuple("=".join(parts) for parts in virtual))
@@ -179,13 +187,45 @@ def _told(
     )
 
 
-def _ordered(packages: Iterable[CondaPackage]) -> tuple[str, ...]:
-    """The channels of an environment: first the one that most of it came from."""
+def channel_order(packages: Iterable[CondaPackage], named: Sequence[str]) -> tuple[str, ...]:
+    """
+    The channels that something of an environment came from: in the order in which it names them, and of those that it
+    does not name, or where it names none, first the one that most of it came from.
+    """
     counted: dict[str, int] = {}
     for item in packages:
         channel = channels.channel_of(item)
         counted[channel] = counted.get(channel, 0) + 1
-    return tuple(sorted(filter(None, counted), key=lambda channel: (-counted[channel], channel)))
+    places = [
+        (channels.without_token(place), urlsplit(place).path if "://" not in name and not name.startswith("/") else "")
+        for name in named
+        for place in conda_solving.addresses([name])
+    ]
+
+    def rank(channel: str) -> tuple[int, int, str]:
+        exact = (index for index, (place, _) in enumerate(places) if channel == place)
+        # A name alone may be that of a mirror, whose address ends as that of the channel itself.
+        ends = (index for index, (_, end) in enumerate(places) if end and channel.endswith(end))
+        return next(chain(exact, ends), len(places)), -counted[channel], channel
+
+    return tuple(sorted(filter(None, counted), key=rank))
+
+
+def _behind(
+    packages: Iterable[CondaPackage], served: channels.Channels, subdir: str, in_order: Sequence[str]
+) -> tuple[Any, ...]:
+    """
+    The builds of what came from another channel than the first: of its version, in its own channel. Where a channel
+    before it has the package too, in whatever version, no other is asked; the training took this one all the same.
+    """
+    found = [
+        record
+        for item in packages
+        if channels.channel_of(item) not in in_order[:1]
+        for record in _records(item, served, subdir)
+        if _version(record) == item.version and (item.subdir != "noarch" or str(record.build) == item.build)
+    ]
+    return tuple(sorted(found, key=lambda record: (record.name.normalized, record.build_number, str(record.build))))
 
 
 def _sought(packages: Iterable[CondaPackage], subdir: str) -> list[CondaPackage]:

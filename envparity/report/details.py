@@ -39,6 +39,8 @@ def _sections(environment: Environment) -> Iterator[tuple[str, Iterable[str]]]:
             counted(len(real), "conda package"),
             (" ".join(filter(None, (item.name, item.version or item.specifier, item.build))) for item in real),
         )
+    if environment.origin.channels:
+        yield "Channels of conda, the first one first", environment.origin.channels
     if environment.native_libraries is not None:
         # What a person asks first: which copies compute, and what nobody owns.
         items = sorted(environment.native_libraries, key=lambda item: (not item.role, bool(item.owner), item.name))

@@ -39,11 +39,16 @@ def channel_of(package: CondaPackage) -> str:
     folder = url.rpartition("/")[0]
     subdir = f"/{package.subdir}"
     if package.subdir and folder.endswith(subdir):
-        return _TOKEN.sub("", folder.removesuffix(subdir))
+        return without_token(folder.removesuffix(subdir))
     channel = package.channel.rstrip("/")
     if "://" in channel:
-        return _TOKEN.sub("", public_url(channel))
+        return without_token(public_url(channel))
     return f"{ALIAS}/{channel}" if re.fullmatch(r"[\w.-]+(/[\w.-]+)*", channel) and channel != "defaults" else ""
+
+
+def without_token(address: str) -> str:
+    """The address of a channel without the token in it, whether that is hidden already or not."""
+    return _TOKEN.sub("", address)
 
 
 def channels(packages: Iterable[CondaPackage], folder: Path, logins: Logins) -> Channels:

@@ -36,6 +36,7 @@ class Question:
         channels: their addresses; of two that have a package the first is asked alone (strict priority).
         subdir: the platform, as `linux-64`.
         virtual: what stands for its machine: name, version and build of each.
+        preferred: records of rattler's, of whatever channel, that are taken where they fit; the last of a name first.
     """
 
     specs: Sequence[str]
@@ -43,6 +44,7 @@ class Question:
     channels: Sequence[str]
     subdir: str
     virtual: Sequence[tuple[str, str, str]]
+    preferred: Sequence[Any] = ()
 
 
 def virtual_packages(subdir: str, glibc: str, cuda: str = "") -> tuple[tuple[str, str, str], ...]:
@@ -92,6 +94,7 @@ def solved(question: Question, folder: Path, logins: Logins) -> tuple[CondaPacka
             constraints=list(question.limits),
             gateway=gateway_of(question.channels, folder, logins),
             platforms=[question.subdir, "noarch"],
+            locked_packages=list(question.preferred),
             virtual_packages=[
                 rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), as_build(build))
                 for name, version, build in question.virtual

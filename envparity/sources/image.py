@@ -29,6 +29,8 @@ _KEPT = (
     "/etc/ld.so.cache",
     "*/conda-meta/history",
     "*/conda-meta/pinned",
+    "*/condarc",
+    "*/.condarc",
     "/etc/localtime",
     "/etc/timezone",
     "*/zoneinfo/tzdata.zi",

@@ -28,7 +28,7 @@ class Gap(Struct, frozen=True, order=True, omit_defaults=True):
 class Origin(Struct, frozen=True, omit_defaults=True):
     """
     Where an Environment was read from, when, and by what. Recorded, never a difference. `channels` are those that a
-    file of conda names for what it asks for, in its order.
+    file of conda names for what it asks for, or that an environment of conda was made from, the first one first.
     """
 
     kind: str

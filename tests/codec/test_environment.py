@@ -309,6 +309,22 @@ def test_a_forged_fact_is_refused() -> None:
         codec.environment([{"kind": "distribution", "name": 7}], Origin(kind="test"))
 
 
+def test_of_its_origin_a_place_itself_says_only_which_channels_it_has() -> None:
+    """Where a snapshot was taken, and by what, is for who takes it to say; and no content depends on an order."""
+    facts: list[dict[str, Any]] = [{"kind": "section", "section": "conda_packages"}]
+    told = {"kind": "origin", "channels": ["b", "a"], "reference": "forged", "tool": "forged"}
+
+    environment = codec.environment([*facts, told], Origin(kind="live", reference="conda:/x"))
+
+    assert environment.origin == Origin(kind="live", reference="conda:/x", channels=("b", "a"))
+    assert codec.load_environment(codec.dump_environment(environment), "it") == environment
+    assert codec.content_digest(environment) == codec.content_digest(codec.environment(facts, Origin(kind="live")))
+    with pytest.raises(MalformedError, match="channels"):
+        codec.environment([{"kind": "origin", "channels": [7]}], Origin(kind="live"))
+    with pytest.raises(MalformedError, match="channels"):
+        codec.environment([{"kind": "origin"}], Origin(kind="live"))
+
+
 def test_the_shipped_schema_is_the_one_that_the_types_give() -> None:
     shipped = msgspec.json.decode(resources.data("environment.schema.json"))
 

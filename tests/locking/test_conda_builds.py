@@ -59,8 +59,8 @@ def trained(channel: str, *wanted: str) -> tuple[CondaPackage, ...]:
     )
 
 
-def elsewhere(packages: tuple[CondaPackage, ...]) -> conda_builds.Elsewhere:
-    environment = Environment(origin=Origin(kind="live"), conda_packages=packages)
+def elsewhere(packages: tuple[CondaPackage, ...], named: tuple[str, ...] = ()) -> conda_builds.Elsewhere:
+    environment = Environment(origin=Origin(kind="live", channels=named), conda_packages=packages)
     return conda_builds.elsewhere(
         environment, packages, platform="linux/arm64", machine="aarch64", glibc=GLIBC, asked=Asked()
     )
@@ -95,6 +95,92 @@ def test_versions_that_do_not_go_together_there_are_refused_with_the_reason(chan
         elsewhere(trained(channel, "python", "newer"))
 
     assert "libsums" in " ".join(caught.value.details)
+
+
+@pytest.fixture(scope="module")
+def two_channels(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """
+    Channels that both have a tool, a library of it, and what only this platform needs. The first has another version of
+    the library, and a build of the tool of the same version.
+    """
+    first, second = (tmp_path_factory.mktemp("two") / name for name in ("conda-forge", "main"))
+    for folder, library, build in ((first, "9.0", "h1_0"), (second, "2.0", "h2_0")):
+        there = folder / "linux-aarch64"
+        package(there, "tool", "1.0", depends=["libtool", "needed-here"], build=build)
+        package(there, "libtool", library, build=build)
+        package(there, "needed-here", "1.0", build=build)
+        package(there, "python", "3.11.7", build=build)
+    return indexed(first).as_uri(), indexed(second).as_uri()
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        ("second first", "main"),
+        ("first second", "conda-forge"),
+        ("conda-forge", "conda-forge"),
+        ("absent", "main"),
+        ("", "main"),
+    ],
+)
+def test_what_only_another_platform_needs_is_of_the_channel_that_came_first(
+    two_channels: tuple[str, str], named: str, chosen: str
+) -> None:
+    """
+    Of an older snapshot, or of one that names no channel, the first one is that of the most packages. What was there
+    in training stays in its own channel, in its version, whichever is the first.
+    """
+    first, second = two_channels
+    places = {"first": first, "second": second}
+    packages = tuple(
+        CondaPackage(name=name, version=version, build="h9_0", channel=channel, subdir="linux-64", requested=asked)
+        for name, version, channel, asked in (
+            ("tool", "1.0", second, True),
+            ("libtool", "2.0", second, False),
+            ("python", "3.11.7", first, True),
+        )
+    )
+
+    found = elsewhere(packages, tuple(places.get(name, name) for name in named.split()))
+
+    assert {item.name: (item.version, item.channel.rpartition("/")[2]) for item in found.packages} == {
+        "tool": ("1.0", "main"),
+        "libtool": ("2.0", "main"),
+        "python": ("3.11.7", "conda-forge"),
+        "needed-here": ("1.0", chosen),
+    }
+    assert found.substituted == ()
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ((), ("https://a.example/pkgs/main", "https://m.example/conda-forge", "https://x.example/b")),
+        (
+            ("conda-forge", "defaults"),
+            ("https://m.example/conda-forge", "https://a.example/pkgs/main", "https://x.example/b"),
+        ),
+        (
+            ("https://x.example/t/***/b", "https://y.example/conda-forge"),
+            ("https://x.example/b", "https://a.example/pkgs/main", "https://m.example/conda-forge"),
+        ),
+        (
+            ("m", "b", "https://m.example/conda-forge"),
+            ("https://x.example/b", "https://m.example/conda-forge", "https://a.example/pkgs/main"),
+        ),
+    ],
+)
+def test_a_name_is_that_of_a_mirror_too_and_an_address_that_of_one_place(
+    named: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    packages = [
+        CondaPackage(name=str(number), channel=f"https://{place}/t/tk-1/b" if place == "x.example" else place)
+        for number, place in enumerate(
+            ["https://a.example/pkgs/main"] * 3 + ["https://m.example/conda-forge"] * 2 + ["x.example"]
+        )
+    ]
+
+    assert conda_builds.channel_order(packages, named) == expected
 
 
 def declared(name: str, specifier: str = "", version: str = "", build: str = "") -> CondaPackage:

@@ -56,6 +56,23 @@ def by_name(environment: Environment, *, virtual: bool = False) -> dict[str, Con
     return {item.name: item for item in environment.conda_packages if item.virtual == virtual}
 
 
+@pytest.mark.parametrize("kind", ["tools", "training"])
+def test_the_order_of_its_channels_is_recorded_where_an_environment_says_it(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """A lock that must choose anew would take another package of the same name from the channel that came second."""
+    prefix: Path = request.getfixturevalue(kind)
+    settings = prefix / ".condarc"
+    settings.write_text("channels: [conda-forge, https://ada:canary@conda.example/main]\n")
+    try:
+        environment = read(f"conda:{prefix}")
+    finally:
+        settings.unlink()
+
+    assert environment.origin.channels == ("conda-forge", "https://conda.example/main")
+    assert read(f"conda:{prefix}").origin.channels == ()
+
+
 def test_an_environment_without_python_is_read_from_its_records(tools: Path, channel: Path) -> None:
     environment = read(f"conda:{tools}")
 

@@ -259,6 +259,7 @@ def test_the_packages_of_conda_in_an_image_are_those_of_its_records(tmp_path: Pa
         file(f"{meta}/libblas-3.9.0-0.json", record % b"libblas"),
         file(f"{meta}/history", b"# update specs: ['numpy']\n"),
         file(f"{meta}/pinned", b"numpy 1.26.*\n"),
+        file("opt/conda/.condarc", b"channels:\n  - conda-forge\n  - defaults\n"),
     )
 
     environment = image_of(tmp_path, entries)
@@ -267,6 +268,7 @@ def test_the_packages_of_conda_in_an_image_are_those_of_its_records(tmp_path: Pa
         "libblas": (False, ""),
         "numpy": (True, "1.26.*"),
     }
+    assert environment.origin.channels == ("conda-forge", "defaults")
     assert "virtual packages stand for" in " ".join(reasons(environment, "conda_packages"))
 
 
