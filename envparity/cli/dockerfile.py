@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from envparity.cli.common import Common, common_options, os_mirror_option
+from envparity.cli.common import Common, common_options, insecure_option, os_mirror_option
 from envparity.cli.image_options import ca_bundle_option, image_options, strip_options
 
 _PATH = click.Path(path_type=Path)
@@ -30,6 +30,7 @@ _PATH = click.Path(path_type=Path)
 )
 @strip_options
 @os_mirror_option
+@insecure_option
 @common_options
 def command(
     common: Common,
@@ -44,6 +45,7 @@ def command(
     serve: str | None,
     strip: tuple[str, ...],
     os_mirrors: tuple[str, ...],
+    insecure: bool,
 ) -> None:
     """
     Write LOCK as a folder that plain `docker build` turns into an equivalent image.
@@ -58,12 +60,16 @@ def command(
     """
     import msgspec
 
-    from envparity import dockerfile, preparation
+    from envparity import dockerfile, lockfile, preparation
     from envparity.errors import UsageError
     from envparity.image.options import options
+    from envparity.oci import places
 
     if folder is None:
         raise UsageError("where should the folder go?", hint="name it: `-o docker`")
+    for target in lockfile.read(lock)[0].targets if insecure else ():
+        if target.lies_in_registry:
+            places.require_here(target.base)
     server = preparation.server_of(lock, serve)
     request = preparation.Request(
         lock,
@@ -75,7 +81,7 @@ def command(
         serve=server,
         ca_bundle=ca_bundle,
     )
-    with common.fetcher(os_mirrors=os_mirrors) as fetcher:
+    with common.fetcher(os_mirrors=os_mirrors, insecure=insecure) as fetcher:
         written = dockerfile.write(request, folder, vendor=vendor, fetcher=fetcher)
     for name, size in written.sizes.items():
         common.say(f"  {name:<18}  {size / 1e6:8.1f} MB")

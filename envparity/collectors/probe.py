@@ -33,8 +33,8 @@ def collect(
             computed as `site` would have made it. Of source trees that only that process has on its path the modules
             count, and not the metadata that was left there.
         verify_files: also hash every file that a RECORD lists.
-        variables: those of the place, where the caller knows them: what decides the import path (`paths.live_path`), and
-            what texts, times and connections depend on (`surroundings.by_variables`).
+        variables: those of the place, where the caller knows them: what decides the import path (`paths.live_path`),
+            and what texts, times and connections depend on (`surroundings.by_variables`).
     """
     tree = LocalTree()
     facts: list[Fact] = []

@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from envparity import codec
+from envparity import codec, lockfile
 from envparity.errors import UnreachableError, UsageError
 from envparity.network import Client
 from envparity.oci.access import Access
 from envparity.oci.places import open_image
+from envparity.values import BaseHistory, BaseLayer, LockedImage
 from tests import keys
 from tests.commands import envparity, refused
 from tests.e2e import small_image
@@ -197,6 +199,42 @@ def test_an_image_is_pushed_to_a_registry_of_this_machine_and_verified_there(pri
     envparity("verify", place, "--against", path, "--insecure", **variables)
     listed = envparity("show", place, "--attached", "--insecure", **variables).stdout
     assert "provenance" in listed
+
+
+def lock_on(folder: Path, base: str, image: LockedImage) -> Path:
+    """The path of a lock on a base that lies in a registry."""
+    path = lock_of(folder)
+    lock, _ = lockfile.read(path)
+    snapshot = (lockfile.artifacts_folder(path) / lock.snapshot.name).read_bytes()
+    target = msgspec.structs.replace(lock.targets[0], base=f"{base}@{image.digest}", image=image)
+    changed = msgspec.structs.replace(lock, targets=(target,))
+    lockfile.write(lockfile.Recovered(changed, {lock.snapshot.name: snapshot}), path)
+    return path
+
+
+def test_a_dockerfile_that_looks_into_a_base_of_this_machine_believes_it_where_that_is_said(
+    private: Private, tmp_path: Path
+) -> None:
+    """The authorities of the base are read beside one's own; the Dockerfile itself names the base and reads nothing."""
+    variables = private.variables(tmp_path, SSL_CERT_FILE=os.devnull)
+    with Client(insecure=True) as client:
+        there = open_image(private.reference, access=Access(client, environ=variables))
+        layers = tuple(
+            BaseLayer(digest=it.digest, diff_id=diff_id, size_bytes=it.size_bytes, media_type=it.media_type)
+            for it, diff_id in zip(there.manifest.layers, there.config.rootfs.diff_ids, strict=True)
+        )
+        image = LockedImage(digest=there.digest, layers=layers, glibc="2.36", history=(BaseHistory(),) * len(layers))
+    path = lock_on(tmp_path / "lock", private.reference, image)
+    command = ("dockerfile", path, "-o", tmp_path / "docker")
+
+    envparity(*command, **variables)
+    refused(*command, "--ca-bundle", private.authority, status=3, says="CERTIFICATE_VERIFY_FAILED", **variables)
+    envparity(*command, "--ca-bundle", private.authority, "--insecure", **variables)
+
+    assert f"FROM {private.address}/team/small" in (tmp_path / "docker/Dockerfile").read_text()
+    elsewhere = lock_on(tmp_path / "elsewhere", "registry:hub.example/team/small:1", image)
+    done = refused("dockerfile", elsewhere, "-o", tmp_path / "other", "--insecure", status=2, says="on this machine")
+    assert "SSL_CERT_FILE" in done.stderr
 
 
 @pytest.mark.parametrize(
