@@ -27,15 +27,8 @@ from envparity import files, lockfile, platforms, preparation
 from envparity.attached import beside
 from envparity.attached.about import About
 from envparity.fetch import Fetcher
-from envparity.image import again, app, configuration, layers, model
-from envparity.image.compressing import fitting
-from envparity.image.contents import Supplies
-from envparity.image.explained import explained
-from envparity.image.known import Holds, inputs_left
-from envparity.image.known import known as known_layers
-from envparity.image.plan import plan
-from envparity.image.room import check_room, forecast
-from envparity.oci import check, places
+from envparity.image import again
+from envparity.oci import places
 from envparity.oci.access import Access
 from envparity.oci.image import BuiltImage, BuiltIndex, together
 from envparity.oci.image import assemble as assembled
@@ -44,7 +37,10 @@ from envparity.preparation import Prepared, Request
 from envparity.values import Options, Plan, PlannedLayer, PlanTold, Step
 from envparity.words import listed
 
+# What makes an image is imported where it is used: as long as that takes, a build of which nothing changed takes whole.
 if TYPE_CHECKING:
+    from envparity.image.contents import Supplies
+    from envparity.image.known import Holds
     from envparity.locking import drift
 
 
@@ -166,7 +162,11 @@ def _image(
     fetcher: Fetcher,
 ) -> Built:
     """Steps 3 to 5 of one image, whose layers are handed to the writers as they are made."""
-    from envparity.locking import drift  # it is imported as long as a build of which nothing changed takes to ask
+    from envparity.image import configuration, layers, model
+    from envparity.image.known import inputs_left
+    from envparity.image.known import known as known_layers
+    from envparity.image.room import check_room, forecast
+    from envparity.locking import drift
 
     lock, decided = ready.lock, ready.plan
     packed = []
@@ -206,6 +206,8 @@ def _image(
 
 def _packed_models(ready: Prepared, known: Container[PlannedLayer]) -> Iterator[PlannedLayer]:
     """The layers of models that are made in the cache: one that is not compressed is read where it lies."""
+    from envparity.image.compressing import fitting
+
     models, packer = ready.supplies.models, ready.lock.packer
     for layer in ready.plan.layers:
         if layer.step is Step.MODEL and layer not in known and fitting(layer, models, packer).codec != "none":
@@ -215,6 +217,8 @@ def _packed_models(ready: Prepared, known: Container[PlannedLayer]) -> Iterator[
 def _check(output: str, digest: str) -> None:
     """Of step 6: an archive is read back; what a layout and a registry hold was hashed on its way there."""
     if places.parse_reference(output).scheme == "docker-archive":
+        from envparity.oci import check
+
         written = dataclasses.replace(places.parse_reference(output), tag="", digest=digest)
         check.require_valid(places.open_image(str(written)))
 
@@ -267,6 +271,11 @@ def planned(request: Request, *, fetcher: Fetcher) -> PlanTold:
     Raises:
         As `assemble` does of a request that cannot be understood.
     """
+    from envparity.image import layers
+    from envparity.image.compressing import fitting
+    from envparity.image.explained import explained
+    from envparity.image.plan import plan
+
     options = preparation.options_of(request)
     lock, lock_bytes, target = preparation.read(request, options)
     decided = plan(lock, target, options, hashlib.sha256(lock_bytes).hexdigest())
@@ -285,6 +294,8 @@ def planned(request: Request, *, fetcher: Fetcher) -> PlanTold:
 
 def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, ...]:
     """What a person should know of the image, and no rule forbids."""
+    from envparity.image import app
+
     notes = []
     lock = supplies.lock
     here = current_packer(lock.packer.codec)

@@ -15,25 +15,26 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from envparity import codec, lockfile, platforms
 from envparity.attached import beside
 from envparity.attached.beside import Wanted
-from envparity.collectors.formats.found import Limits
 from envparity.errors import MalformedError, UnsupportedError
 from envparity.fetch import Fetcher
 from envparity.files import read_bytes
-from envparity.image import authorities, base_layers, cuda, layers, model, on_host, preflight, serving, stripping
-from envparity.image.contents import Supplies
-from envparity.image.plan import plan
+from envparity.image import model
 from envparity.image.supply import artifact_in, check_models, compiler, completed, supply, the_target
 from envparity.oci import places
 from envparity.oci.access import Access
 from envparity.oci.pack import current_packer
-from envparity.resolvers import archives
 from envparity.values import Artifact, Environment, Lock, Options, Origin, Plan, PlannedLayer, Step, Target
+
+# What decides and makes is imported where it is used: who asks for what was made before waits for none of it.
+if TYPE_CHECKING:
+    from envparity.image.contents import Supplies
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def server_of(path: Path, stated: str | None) -> str:
     # Most locks name none, and what was built before is answered without reading them.
     if b"\nserve = " not in read_bytes(path, limit=64 << 20, what="lock"):
         return ""
+    from envparity.image import serving
+
     server = lockfile.read(path)[0].serve
     if server and server not in serving.SERVERS:
         raise UnsupportedError(
@@ -131,12 +134,22 @@ def options_of(request: Request) -> Options:
     recorded = {item.name: item for item in lockfile.read(request.lock)[0].models} if large else {}
     options = completed(request.options, request.models, request.app, recorded)
     if own := _authorities(request):
+        from envparity.image import authorities
+
         options = msgspec.structs.replace(options, ca_bundle=authorities.digest(own))
-    return serving.with_server(options, request.serve)
+    if request.serve:
+        from envparity.image import serving
+
+        options = serving.with_server(options, request.serve)
+    return options
 
 
 def _authorities(request: Request) -> bytes:
-    return authorities.read(request.ca_bundle) if request.ca_bundle is not None else b""
+    if request.ca_bundle is None:
+        return b""
+    from envparity.image import authorities
+
+    return authorities.read(request.ca_bundle)
 
 
 def require_recorded(request: Request, layers: Iterable[PlannedLayer]) -> None:
@@ -154,6 +167,10 @@ def require_recorded(request: Request, layers: Iterable[PlannedLayer]) -> None:
 
 def decided(request: Request, options: Options) -> Prepared:
     """Steps 1 and 2: what is read and decided before anything is at hand; raises as `prepared` does."""
+    from envparity.image import authorities, layers, preflight, stripping
+    from envparity.image.contents import Supplies
+    from envparity.image.plan import plan
+
     # 1
     lock, lock_bytes, target = read(request, options)
     lock_sha256 = hashlib.sha256(lock_bytes).hexdigest()
@@ -174,6 +191,8 @@ def decided(request: Request, options: Options) -> Prepared:
 
 def _checked_on_host(request: Request, lock: Lock, target: Target) -> tuple[str, ...]:
     """What would compute otherwise where it is served, of what the snapshot beside the lock says; else refused."""
+    from envparity.image import authorities, cuda, on_host
+
     place = lockfile.artifacts_folder(request.lock)
     if request.host is None and not (place / lock.snapshot.name).is_file():
         # Whoever needs the snapshot will say that it is missing.
@@ -194,6 +213,9 @@ def _checked_on_host(request: Request, lock: Lock, target: Target) -> tuple[str,
 
 def supplied(request: Request, ready: Prepared, first: Container[str] | None = None, *, fetcher: Fetcher) -> Supplies:
     """Step 3, of all files or of those that are needed `first`."""
+    from envparity.image import base_layers
+    from envparity.resolvers import archives
+
     artifacts = lockfile.artifacts_folder(request.lock)
     supplies = supply(
         ready.lock,
@@ -214,6 +236,8 @@ def supplied(request: Request, ready: Prepared, first: Container[str] | None = N
 
 def to_look_up(request: Request, lock: Lock, target: Target, lock_bytes: bytes, fetcher: Fetcher) -> Supplies:
     """Supplies without any file: they say under what a layer is kept."""
+    from envparity.image.contents import Supplies
+
     compiling = compiler(lock, target, fetcher.cache, _folders(request))
     strip = request.options.strip
     return Supplies(lock, target, lock_bytes, {}, request.model_places, request.app, bytecode=compiling, strip=strip)
@@ -225,6 +249,8 @@ def _folders(request: Request) -> list[str]:
 
 def read(request: Request, options: Options) -> tuple[Lock, bytes, Target]:
     """The lock for the platform that is meant, its bytes and target; it has to be one for these models and server."""
+    from envparity.image import serving
+
     whole, lock_bytes = lockfile.read(request.lock)
     lock = platforms.selected(whole, platforms.meant(whole, request.platform, platforms.here(), str(request.lock)))
     target = the_target(lock)
@@ -235,20 +261,18 @@ def read(request: Request, options: Options) -> tuple[Lock, bytes, Target]:
     return lock, lock_bytes, target
 
 
-_UNHASHED = Limits(hashed=False)
-"""The digest of a model is taken by who reads all of it."""
-
-
 def _refers_to(path: Path) -> tuple[str, Artifact]:
     """What a model itself says that it needs; one that cannot be read to its end is refused."""
     from envparity.collectors import model_folders
     from envparity.collectors import models as model_files
+    from envparity.collectors.formats.found import Limits
     from envparity.collectors.tree import LocalTree
 
+    unhashed = Limits(hashed=False)  # the digest of a model is taken by who reads all of it
     if path.is_dir():
-        observed = model_folders.folder(LocalTree(), str(path.absolute()), path.name, _UNHASHED)
+        observed = model_folders.folder(LocalTree(), str(path.absolute()), path.name, unhashed)
     else:
-        observed = model_files.model(str(path), path.name, limits=_UNHASHED)
+        observed = model_files.model(str(path), path.name, limits=unhashed)
     facts = codec.environment(observed, Origin(kind="model"))
     if not facts.complete or not facts.artifacts:
         reasons = "; ".join(gap.reason for gap in facts.gaps)

@@ -24,7 +24,8 @@ from envparity.errors import ExitStatus, IntegrityError, RefusedError, Unsupport
 from envparity.fetch import Fetcher
 from envparity.image import layers, model
 from envparity.image.app import app_digest
-from envparity.image.contents import LAYOUT, Supplies
+from envparity.image.contents import Supplies
+from envparity.image.layout import LAYOUT
 from envparity.network import Client
 from envparity.oci.entries import Entry
 from envparity.oci.pack import Remade, current_packer

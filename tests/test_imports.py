@@ -134,3 +134,23 @@ def test_a_lock_imports_nothing_that_only_some_locks_need() -> None:
     assert "envparity.locking.wheels" in modules
     assert not {f"envparity.{name}" for name in of_some} & set(modules)
     assert not {"httpx", "rich", "tomli_w", "rattler"} & set(modules)
+
+
+def test_what_a_build_asks_first_imports_nothing_that_makes_an_image(tmp_path: Path) -> None:
+    """A build of which nothing changed only asks whether its image is there, and to import the rest takes as long."""
+    (tmp_path / "model.joblib").write_bytes(b"model")
+    asked = "build.Request(Path('pylock.toml'), outputs=('registry:127.0.0.1:1/a:1',), models=(Path('model.joblib'),))"
+    told = f"""
+import sys
+from pathlib import Path
+from envparity import build, preparation
+print(preparation.options_of({asked}).models[0].size_bytes, *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, capture_output=True, check=True, text=True)
+    size, *modules = done.stdout.split()
+
+    making = {"plan", "layers", "contents", "base", "wheels", "conda", "bytecode", "serving", "preflight", "on_host"}
+    assert size == "5"
+    assert "envparity.image.again" in modules
+    assert not {f"envparity.image.{name}" for name in making} & set(modules)
+    assert not {"envparity.resolvers.archives", "envparity.locking.drift", "tarfile", "tomllib"} & set(modules)

@@ -12,7 +12,6 @@ from envparity import closure, codec, lockfile
 from envparity.errors import IntegrityError
 from envparity.files import read_bytes
 from envparity.oci.image import BuiltImage
-from envparity.resolvers import archives
 from envparity.values import Environment, Lock, Plan, System
 from envparity.writers.contents import Contents, ImageFacts, ImageLayer
 
@@ -76,6 +75,8 @@ def contents_of(
     Raises:
         IntegrityError: the snapshot beside the lock is another one.
     """
+    from envparity.resolvers import archives  # the tables of releases: who only asks what is beside an image reads none
+
     (target,) = lock.targets
     base = target.image.release if target.image is not None else target.base
     release = archives.release(base) if base else None

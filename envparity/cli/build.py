@@ -23,7 +23,7 @@ from envparity.report import FORMATS, rendered
 if TYPE_CHECKING:
     from envparity.build import Built, Request
     from envparity.fetch import Fetcher
-    from envparity.values import Environment, Verdict
+    from envparity.values import Environment, Options, Verdict
 
 _PATH = click.Path(path_type=Path)
 
@@ -132,7 +132,6 @@ def command(
     from envparity import build, files, preparation
     from envparity.attached import beside, kinds
     from envparity.errors import UsageError, worst
-    from envparity.image import kubernetes as manifests
     from envparity.image.options import options
     from envparity.oci import places
     from envparity.oci.keys import private_key
@@ -153,6 +152,8 @@ def command(
         private_key(sign_key, os.environ) if sign_key is not None else None,
     )
     if kubernetes is not None:
+        from envparity.image import kubernetes as manifests
+
         if plan_only:
             raise UsageError("`--plan` makes no image, and `--kubernetes` is of one", hint="leave one of them out")
         manifests.require_asked(server, configured.health)
@@ -205,10 +206,7 @@ def command(
         if output in images[0].attached:
             common.say(f"  beside it: {', '.join(images[0].attached[output])}")
     for output in outputs if server else ():
-        if start := manifests.by_docker(output, images[0].plan.options):
-            common.say(f"  start it: {start}")
-            if asked := manifests.by_curl(images[0].plan.options):
-                common.say(f"  what it takes: {asked}")
+        _tell_start(common, output, images[0].plan.options)
     if kubernetes is not None:
         image, pull = manifests.image_of(outputs, name, digest)
         text = manifests.manifest(images[0].plan.options, image, pull, [built.image.platform for built in images])
@@ -230,6 +228,16 @@ def _tell(common: Common, built: Built) -> None:
         common.say(f"  {layer.step:<12} {title:<{width}}  {size / 1e6:8.1f} MB")
     for note in built.notes:
         common.say_wrapped(f"note: {note}")
+
+
+def _tell_start(common: Common, output: str, options: Options) -> None:
+    """How the server of an image in an engine is started, and asked what it takes."""
+    from envparity.image import kubernetes as manifests
+
+    if start := manifests.by_docker(output, options):
+        common.say(f"  start it: {start}")
+        if asked := manifests.by_curl(options):
+            common.say(f"  what it takes: {asked}")
 
 
 _TITLE = 50

@@ -19,7 +19,7 @@ import msgspec
 from envparity import __version__
 from envparity.cache import Cache
 from envparity.codec import canonical
-from envparity.image.contents import LAYOUT
+from envparity.image.layout import LAYOUT
 from envparity.oci.image import BuiltImage
 from envparity.oci.pack import current_packer
 from envparity.oci.places import Writer

@@ -18,12 +18,6 @@ from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
 from envparity.values import Lock, PlannedLayer, Step, Target, python_xy
 
-LAYOUT = 1
-"""
-The number of the rules by which packages, wheels and interpreters become entries, as a lock records it (`Packer`).
-Whoever changes these rules raises it here and there.
-"""
-
 PAPERS = "usr/share/envparity"
 
 _OF_PYTHON = re.compile(

@@ -19,7 +19,8 @@ from envparity.errors import IntegrityError
 from envparity.files import replacing, translated
 from envparity.image import app, model
 from envparity.image.compressing import fitting
-from envparity.image.contents import LAYOUT, Supplies
+from envparity.image.contents import Supplies
+from envparity.image.layout import LAYOUT
 from envparity.image.plan import PREFIX, history
 from envparity.image.wheels import conflicts, startup_code
 from envparity.oci.entries import Entry

@@ -20,6 +20,7 @@ from envparity.cache import Cache
 from envparity.errors import IntegrityError, UnreachableError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher, Wanted
 from envparity.files import translated
+from envparity.image.layout import LAYOUT
 from envparity.values import (
     Lock,
     LockedArtifact,
@@ -47,8 +48,6 @@ def the_target(lock: Lock) -> Target:
     Raises:
         UnsupportedError: it was made for other rules of what goes where.
     """
-    from envparity.image.contents import LAYOUT  # a lock names what it wants, and waits for no rules of images
-
     if lock.packer.layout != LAYOUT:
         raise UnsupportedError(
             f"the lock is for layout {lock.packer.layout} of an image, and this version lays out by {LAYOUT}",

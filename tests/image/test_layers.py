@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from envparity.image import wheels
-from envparity.image.contents import LAYOUT
+from envparity.image.layout import LAYOUT
 from envparity.oci.tar import write_layer
 from envparity.values import Packer
 from tests.wheels import pack
