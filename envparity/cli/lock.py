@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -222,13 +224,12 @@ def command(
     if not changes and Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
         raise UsageError(f"the lock would take the place of its source, `{source}`", hint="name another with `-o`")
     sought = indexes(index, index_for, configured(os.environ))
-    environment = None if changes else _read(source, target, models, offline=common.offline, insecure=insecure)
+    read = partial(_read, source, given=_given(source), offline=common.offline, insecure=insecure)
+    environment = None if changes else read(target, models)
     of_platform = {}
     if len(platforms) > 1 and environment and stated.is_pinned(environment):
         wanted = {platform_of(name): replace(target, platform=name) for name in platforms}
-        of_platform = {
-            name: _read(source, each, (), offline=common.offline, insecure=insecure) for name, each in wanted.items()
-        }
+        of_platform = {name: read(each, ()) for name, each in wanted.items()}
     python = named(python) if python else None
     interpreter = _interpreter(python) if python and environment and stated.is_pinned(environment) else None
     if python and interpreter is None and not is_image(python):
@@ -276,7 +277,7 @@ def command(
             recovered = lock.recover(environment, fetcher=fetcher, workplace=workplace, asked=asked)
         write(recovered, Path(output))
     if updated:
-        _tell_move(environment, recovered.lock, source, common)
+        _tell_move(environment, recovered.lock, f"the training of {source}" if changes else source, common)
     for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
@@ -284,14 +285,27 @@ def command(
     return None
 
 
-def _read(source: str, target: Target, models: tuple[str, ...], *, offline: bool, insecure: bool) -> Environment:
+def _given(source: str) -> bytes:
+    """What came over standard input, where that is the source: several platforms read it several times."""
+    import sys
+
+    from envparity.sources.requirement_lines import MOST_BYTES
+
+    return sys.stdin.buffer.read(MOST_BYTES + 1) if source == "-" else b""
+
+
+def _read(
+    source: str, target: Target, models: tuple[str, ...], *, given: bytes, offline: bool, insecure: bool
+) -> Environment:
     """A source, for the target that was stated; a file that holds several platforms, for the usual one."""
     from envparity import snapshot
     from envparity.errors import TargetNeededError
     from envparity.locking.stated import DEFAULT_PLATFORM
     from envparity.sources import Options, read
 
-    options = Options(environ=snapshot.started_with(), offline=offline, insecure=insecure, **asdict(target))
+    options = Options(
+        environ=snapshot.started_with(), stdin=BytesIO(given), offline=offline, insecure=insecure, **asdict(target)
+    )
     if models:
         return snapshot.of(source, models=models, options=options)
     try:
@@ -299,16 +313,16 @@ def _read(source: str, target: Target, models: tuple[str, ...], *, offline: bool
     except TargetNeededError:
         if target.platform:
             raise
-        return read(source, options=replace(options, platform=DEFAULT_PLATFORM))
+        return read(source, options=replace(options, stdin=BytesIO(given), platform=DEFAULT_PLATFORM))
 
 
-def _tell_move(environment: Environment, made: Lock, source: str, common: Common) -> None:
-    """What `diff` says of the training environment and of what was moved in it."""
+def _tell_move(environment: Environment, made: Lock, trained: str, common: Common) -> None:
+    """What `diff` says of the training environment (by the name `trained`) and of all that was moved in it."""
     from envparity import diff
     from envparity.locking.additions import moved
 
     report = diff.between(
-        environment, moved(environment, made.distributions), labels=(source, "the lock"), allow_incomplete=True
+        environment, moved(environment, made.distributions), labels=(trained, "the lock"), allow_incomplete=True
     )
     told = rendered("diff", "text", report, style(None), verbose=common.verbose)
     # The last line is of the exit status that `diff` would have; the move was asked for.
@@ -347,9 +361,9 @@ def _check(source: str, output: Path) -> int:
     if alone:
         found = check(Path(source))
     else:
-        from envparity.sources import read
+        from envparity.sources import Options, read
 
-        found = check(output, read(source), source)
+        found = check(output, read(source, options=Options(stdin=BytesIO(_given(source)))), source)
     emit("".join(f"{plain(line)}\n" for line in found.lines), None)
     return found.status
 

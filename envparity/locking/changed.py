@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from envparity import closure, codec, lockfile, platforms
+from envparity.compare.versions import same_version
 from envparity.errors import RefusedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.files import copy
@@ -114,8 +115,8 @@ def _known(locked: Iterable[LockedDistribution | BroughtDistribution], environme
 
     def known(item: LockedDistribution | BroughtDistribution) -> Distribution:
         found = installed.get(item.name)
-        if found is not None and found.version == item.version:
-            return found
+        if found is not None and same_version(found.version, item.version):
+            return msgspec.structs.replace(found, version=item.version)
         return Distribution(name=item.name, version=item.version, basis=Basis.LOCKED)
 
     return [known(item) for item in locked]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envparity import codec, lockfile
+from envparity.compare.versions import same_version
 from envparity.errors import EnvparityError, ExitStatus, UnsupportedError, worst
 from envparity.files import read_bytes, translated
 from envparity.values import Basis, Distribution, Environment, Lock, LockedArtifact, LockedWheel
@@ -153,7 +154,7 @@ def _within(lock: Lock, kept: Environment) -> Iterator[str]:
             continue
         if name not in recorded:
             yield f"{name} {item.version} is locked, and its snapshot has none"
-        elif recorded[name].version != item.version:
+        elif not same_version(recorded[name].version, item.version):  # a lock writes `2024.05.06` as `2024.5.6`
             yield f"{name} {item.version} is locked, and its snapshot has {recorded[name].version}"
     for name in sorted(recorded.keys() - locked.keys() - declared):
         yield f"{name} {recorded[name].version} is in its snapshot, and not locked"

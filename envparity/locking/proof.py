@@ -36,7 +36,7 @@ def changed_since(chosen: list[Distribution], indexes: Indexes) -> tuple[index.P
 
 
 def settled(
-    found: tuple[states.Found, ...], explain: states.Explain, everything: bool = False
+    found: tuple[states.Found, ...], explain: states.Explain, everything: bool = False, *, after_packing: bool = False
 ) -> tuple[LockedDistribution, ...]:
     """Those that were found, by name. Where `everything` is packed that was not, a problem only takes it from these."""
     problems = [item for item in found if isinstance(item, index.Problem)]
@@ -45,8 +45,8 @@ def settled(
         explain(states.proofs(found))
         raise RefusedError(
             f"{states.counted(len(names))} cannot be locked",
-            hint="settle each of them where the model is trained, and take the snapshot again; or pack what lies there:"
-            " `--repack NAME`",
+            hint="settle each of them where the model is trained, and take the snapshot again"
+            + ("" if after_packing else "; or pack what lies there: `--repack NAME`"),
             details=tuple(map(str, problems)),
         )
     matches = (item for item in found if isinstance(item, LockedDistribution) and item.name not in names)

@@ -96,7 +96,7 @@ def recovered(
     names = {item.name for item in matched}
     left = [item for item in chosen if item.name not in names]
     packed = proof.packed(left, environment.origin.taken_at, python, workplace, asked.environ)
-    distributions = proof.settled((*matched, *packed), asked.explain)
+    distributions = proof.settled((*matched, *packed), asked.explain, after_packing=True)
     states.require(states.proofs(distributions), asked.require, asked.explain)
     made = {item.wheel.name: workplace / item.wheel.name for item in distributions if item.repacked is not None}
     needs, fetched = contents.of_all(

@@ -134,6 +134,18 @@ def test_a_lock_is_held_against_its_snapshot_without_asking_anybody(world: World
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_a_snapshot_comes_over_standard_input_too(world: World, snapshot: Path, tmp_path: Path) -> None:
+    write_lock(tmp_path / "pylock.toml", world.wheel)
+    with serving(index(world, Ranged(world.wheel.read_bytes()))) as place:
+        url = f"{place.url}/simple/"
+        done = envparity("lock", "-", "--index", url, stdin=snapshot.read_text(), status=1, cwd=tmp_path)
+    checked = envparity("lock", "-", "--check", stdin=snapshot.read_text(), status=1, cwd=tmp_path)
+
+    assert "gone 1.0: is not on the index" in done.stderr
+    assert checked.stdout.startswith("pylock.toml does not match `-` any more")
+    refused("lock", "-", status=2, says="standard input is empty", cwd=tmp_path)
+
+
 def test_a_check_ends_with_the_status_of_what_is_wrong(world: World, tmp_path: Path) -> None:
     write_lock(tmp_path / "pylock.toml", world.wheel)
     (snapshot,) = (tmp_path / "pylock.artifacts").iterdir()

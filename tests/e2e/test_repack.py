@@ -361,6 +361,7 @@ def test_without_the_option_everything_that_cannot_be_locked_is_refused(trained:
     said = trained.lock(out=tmp_path, status=1)
 
     assert "3 distributions cannot be locked" in said
+    assert "`--repack NAME`" in said
     assert all(name in said for name in ("edited 2.0", "private 3.0", "project 1.0"))
     assert not (tmp_path / "pylock.toml").exists()
 
@@ -424,3 +425,4 @@ def test_files_that_were_changed_since_the_snapshot_are_refused(trained: Trained
         place.write_bytes(before)
 
     assert "`private.py` was changed since the snapshot was taken" in said
+    assert "--repack" not in said

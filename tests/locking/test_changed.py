@@ -117,6 +117,25 @@ def test_base_interpreter_and_artifacts_stay_as_they_are(place: Path, index: Loc
     assert (lockfile.artifacts_folder(place) / after.snapshot.name).exists()
 
 
+def test_what_trained_keeps_its_requirements_where_its_version_is_spelled_otherwise(
+    place: Path, workplace: Path
+) -> None:
+    """METADATA says `1.00`, the lock `1.0`: what it requires still holds for what is moved."""
+    known = Distribution(name="near", version="1.00", wheel_tags=("py3-none-any",), requires=("sums<2",))
+    sums = Distribution(name="sums", version="1.0", wheel_tags=("py3-none-any",))
+    content = codec.content_bytes(training(distributions=(known, sums), artifacts=()))
+    digest = codec.content_digest(codec.load_environment(content, "it")).removeprefix("sha256:")
+    snapshot = LockedArtifact(name=f"snapshot-{digest[:12]}.env.json", size_bytes=len(content), sha256=digest)
+    lock, _ = lockfile.read(place)
+    made = msgspec.structs.replace(lock, distributions=(locked("near"), locked("sums")), snapshot=snapshot)
+    lockfile.write(Recovered(made, {snapshot.name: content}), place)
+    with small_index({"near 1.0": [], "sums 1.0": [], "sums 1.5": [], "sums 2.0": []}) as index:
+        change(place, index, workplace, updated=["sums"])
+
+    found = {item.name: (item.version, item.state) for item in lockfile.read(place)[0].distributions}
+    assert found == {"near": ("1.0", "proven"), "sums": ("1.5", "updated")}
+
+
 def test_what_was_added_once_is_moved_as_what_it_is(place: Path, index: LocalIndex, workplace: Path) -> None:
     change(place, index, workplace, added=["web==1.0"])
     change(place, index, workplace, updated=["web", "sums"])

@@ -82,6 +82,22 @@ def test_a_lock_that_is_whole_matches_its_snapshot(environment: Environment | No
     assert "2 distributions, 2 artifacts beside it" in found.lines[0]
 
 
+def test_a_version_that_a_lock_writes_shorter_is_no_other_one(tmp_path: Path) -> None:
+    """METADATA says `2024.05.06`, and the standard of locks has only `2024.5.6` for it."""
+    path = lay(
+        tmp_path,
+        trained(Distribution(name="certs", version="2024.05.06"), Distribution(name="more", version="01.0")),
+        distributions=(
+            locked("certs", "2024.05.06"),
+            locked("joblib", "1.4.2"),
+            locked("more", "1.1"),
+            locked("numpy", "1.26.4"),
+        ),
+    )
+
+    assert check(path).lines[1:] == ("  more 1.1 is locked, and its snapshot has 01.0",)
+
+
 def test_where_and_when_it_was_taken_is_no_difference(tmp_path: Path) -> None:
     """Somebody else takes it in the same environment, and it is the same snapshot."""
     other = trained(origin=Origin(kind="live", reference="venv:/home/eve/x", taken_at="2027-01-01T00:00:00Z"))
