@@ -66,6 +66,12 @@ booster = xgboost.train({"objective": "binary:logistic", "nthread": 1}, xgboost.
 booster.save_model(folder / "xgboost.ubj")
 said["xgboost"] = booster.predict(xgboost.DMatrix(x[:20])).tolist()
 
+stopped = xgboost.XGBClassifier(n_estimators=50, max_depth=6, early_stopping_rounds=2, n_jobs=1)
+stopped.fit(x[:80], y[:80], eval_set=[(x[80:], y[80:])], verbose=False)
+stopped.save_model(folder / "stopped.ubj")
+assert stopped.best_iteration + 1 < stopped.get_booster().num_boosted_rounds()
+said["stopped"] = stopped.predict_proba(x[:20])[:, 1].tolist()
+
 trees = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(x, label=y), 8)
 trees.save_model(folder / "lightgbm.txt")
 wrapped = lightgbm.LGBMClassifier(n_estimators=4, verbose=-1, n_jobs=1).fit(x, y)

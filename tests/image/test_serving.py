@@ -5,6 +5,7 @@ clients over HTTP.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import json
@@ -76,14 +77,17 @@ def ready(
         yield port, process, log
 
 
-def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
+def ask(port: int, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, data, {"Content-Type": "application/json"})
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, data, {"Content-Type": "application/json", **more})
         answer = connection.getresponse()
         text = answer.read()
-        return answer.status, json.loads(text) if "json" in answer.headers.get("content-type", "") else text.decode()
+        return answer.status, json.loads(text) if text and "json" in answer.headers.get(
+            "content-type", ""
+        ) else text.decode()
     finally:
         connection.close()
 
@@ -98,6 +102,7 @@ def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "onnx.onnx",
         "named.txt",
         "columns.ubj",
+        "stopped.ubj",
         "wrapped.joblib",
     )
     limits = {"SERVE_MAX_BYTES": "20000", "SERVE_MAX_ROWS": "50", "SERVE_READ_SECONDS": "1"}
@@ -122,6 +127,7 @@ def tensor(rows: list[list[float]], datatype: str = "FP64", **more: object) -> d
     [
         ("sklearn", "FP64", "predict_proba"),
         ("xgboost", "FP64", "predict"),
+        ("stopped", "FP64", "predict"),
         ("lightgbm", "FP64", "predict"),
         ("onnx", "FP32", "predict"),
     ],
@@ -183,6 +189,77 @@ def test_a_table_that_is_sent_as_one_is_put_in_order_too(trained: Path, said: di
 
     assert [*told, whole] == [(200, {"predictions": said["named"]})] * 5
     assert unlike == (400, {"error": "all of `inputs` must have the same number of rows"})
+
+
+@pytest.mark.parametrize("name", ["xgboost", "stopped", "lightgbm"])
+def test_rows_that_lack_a_column_are_not_predicted_as_if_it_were_unknown(served: tuple[int, Path], name: str) -> None:
+    """XGBoost takes what is not there as NaN, and answers."""
+    found = ask(served[0], "POST", f"/v2/models/{name}/infer", tensor([[1.0, 2.0, 3.0]]))
+
+    assert found == (400, {"error": "the model takes 4 columns, and each row has 3"})
+
+
+@pytest.mark.parametrize("name", ["named.txt", "columns.ubj"])
+def test_one_row_with_a_null_is_answered_as_it_is_among_others(trained: Path, tmp_path: Path, name: str) -> None:
+    """Of a column with nothing but null pandas cannot tell that it is one of numbers."""
+    row: list[object] = [0.5, None]
+
+    with ready(trained, tmp_path, trained / name) as (port, _, _log):
+        _, among = ask(port, "POST", "/invocations", split([row, [0.5, 1.5]]))
+        alone = [
+            ask(port, "POST", "/invocations", split([row])),
+            ask(port, "POST", "/invocations", split([[0.5, "NaN"]])),
+            ask(port, "POST", "/invocations", {"instances": [{"a": 0.5, "b": None}]}),
+        ]
+        text = ask(port, "POST", "/invocations", split([[0.5, "many"]]))
+
+    assert alone == [(200, {"predictions": among["predictions"][:1]})] * 3
+    assert text[0] == 400
+
+
+def split(data: list[Any], **more: object) -> dict[str, Any]:
+    return {"dataframe_split": {"columns": ["a", "b"], "data": data, **more}}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (split([[1.0, 2.0], [1.0]]), "`dataframe_split.data[1]` has 1 values, and there are 2 columns"),
+        (split([1.0, 2.0]), "`dataframe_split.data[0]` has 1 values, and there are 2 columns"),
+        (split({"a": 1.0}), "`dataframe_split.columns` and `dataframe_split.data` must be lists"),
+        (split([[1.0, 2.0]], index=[7, 8]), "`dataframe_split.index` must be a list with one for each row"),
+        ({"dataframe_records": []}, "`dataframe_records` holds no row"),
+        (b'{"dataframe_records": [{"a": 1, "b": 1' + b"0" * 400 + b"}]}", "refused the rows: OverflowError"),
+    ],
+    ids=["short", "flat", "object", "index", "empty", "large"],
+)
+def test_a_table_that_is_none_is_refused_and_not_filled_up(one_table: int, body: object, says: str) -> None:
+    """pandas fills up a short row with nulls, which many a model answers for; and it repeats a row for a long index."""
+    status, told = ask(one_table, "POST", "/invocations", body)
+
+    assert (status, says in told["error"]) == (400, True), told
+    assert ask(one_table, "POST", "/invocations", split([[1.0, 2.0]], index=[7]))[0] == 200
+
+
+@pytest.fixture(scope="module")
+def one_table(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with ready(trained, tmp_path_factory.mktemp("one"), trained / "table.joblib") as (port, _, _log):
+        yield port
+
+
+def test_a_compressed_body_is_refused_as_that(one_table: int) -> None:
+    """It was called no JSON, with a byte of it, and nobody guesses from that."""
+    body = gzip.compress(json.dumps(split([[1.0, 2.0]])).encode())
+
+    status, told = ask(one_table, "POST", "/invocations", body, content_encoding="gzip")
+
+    assert (status, "`Content-Encoding`" in told["error"]) == (415, True)
+
+
+@pytest.mark.parametrize("path", ["/ping", "/v2/health/ready", "/v2/models/table", "/metrics"])
+def test_who_asks_for_the_head_alone_gets_it(one_table: int, path: str) -> None:
+    """Load balancers do, and a server that is well must not look ill."""
+    assert ask(one_table, "HEAD", path)[0] == ask(one_table, "GET", path)[0] == 200
 
 
 @pytest.mark.parametrize(

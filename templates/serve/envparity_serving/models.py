@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import pickle
 import re
 import zipfile
@@ -257,7 +258,8 @@ def _lightgbm(path: Path) -> Loaded:
             found = list(getattr(rows, "columns", columns))
             if columns and found != columns:  # it would take them as they come
                 raise Refused(f"the model takes the columns {', '.join(columns)}")
-            return booster.predict(rows, **how)
+            _require_width(rows, booster.num_feature())
+            return booster.predict(_numbers(rows), **how)
 
         return predict
 
@@ -269,12 +271,60 @@ def _lightgbm(path: Path) -> Loaded:
 def _xgboost(path: Path) -> Loaded:
     xgboost = _module("xgboost")
     booster = xgboost.Booster(model_file=str(path))
-    ask = {
-        "predict": lambda rows: booster.predict(xgboost.DMatrix(rows)),
-        "output_margin": lambda rows: booster.predict(xgboost.DMatrix(rows), output_margin=True),
-    }
+    rounds = _rounds(booster)
+
+    def ask(**how: Any) -> Callable[[Any], Any]:
+        def predict(rows: Any) -> Any:
+            _require_width(rows, booster.num_features())  # it would take a column that is not there as one of NaN
+            return booster.predict(xgboost.DMatrix(_numbers(rows)), **rounds, **how)
+
+        return predict
+
     rows = [tensor("rows", "FP64", [-1, booster.num_features()])]
-    return Loaded(ask, rows, [tensor(name, "FP32", [-1]) for name in ask], booster.feature_names)
+    asked = {"predict": ask(), "output_margin": ask(output_margin=True)}
+    return Loaded(asked, rows, [tensor(name, "FP32", [-1]) for name in asked], booster.feature_names)
+
+
+def _rounds(booster: Any) -> dict[str, tuple[int, int]]:
+    """
+    Which rounds answer, where it is not all of them: a model that XGBoost's classes for scikit-learn saved was stopped
+    early, and they predict by the rounds up to the best one. `Booster` itself uses all that the file holds.
+    """
+    best = booster.attr("best_iteration")
+    if best is None or booster.attr("scikit_learn") is None:
+        return {}
+    if (
+        json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == "gblinear"
+    ):  # has no rounds to choose
+        return {}
+    return {"iteration_range": (0, int(best) + 1)}
+
+
+def _require_width(rows: Any, width: int) -> None:
+    shape = getattr(rows, "shape", ())
+    if len(shape) == 2 and shape[1] != width:
+        raise Refused(f"the model takes {width} columns, and each row has {shape[1]}")
+
+
+def _numbers(rows: Any) -> Any:
+    """
+    A data frame with a number for each null: of a column where nothing but null came pandas cannot know that it is one
+    of numbers, and a booster takes no other. What else is no number stays as it is, and is refused.
+    """
+    if not hasattr(rows, "columns") or not rows.columns.is_unique:
+        return rows
+    found = {name: list(rows[name]) for name, dtype in rows.dtypes.items() if dtype.kind == "O"}
+    known = {name: values for name, values in found.items() if all(map(_is_number, values))}
+    if not known:
+        return rows
+    changed = rows.copy()
+    for name, values in known.items():
+        changed[name] = [float("nan" if value is None else value) for value in values]
+    return changed
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or type(value) in (int, float) or value in ("NaN", "Infinity", "-Infinity")
 
 
 def _onnx(path: Path) -> Loaded:

@@ -131,12 +131,28 @@ def _frame(data: Any, kind: str) -> Any:
         if kind == "dataframe_records":
             if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
                 raise Refused(f"`{kind}` must be a list of objects")
+            if not data:
+                raise Refused(f"`{kind}` holds no row")
             return pandas.DataFrame.from_records(data)
         if not isinstance(data, dict) or not {"columns", "data"} <= data.keys() <= {"columns", "data", "index"}:
             raise Refused(f"`{kind}` must be an object with `columns` and `data`")
+        _require_cells(data, kind)
         return pandas.DataFrame(**data)
     except (ValueError, TypeError, AssertionError) as error:
         raise Refused(f"`{kind}` is no table: {str(error)[:200]}") from error
+
+
+def _require_cells(data: dict[str, Any], kind: str) -> None:
+    """Each row has a value for each column: pandas fills up a short one with nulls, and repeats it for a long index."""
+    columns, rows, index = data["columns"], data["data"], data.get("index")
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise Refused(f"`{kind}.columns` and `{kind}.data` must be lists")
+    for place, row in enumerate(rows):
+        count = len(row) if isinstance(row, list) else 1
+        if count != len(columns):
+            raise Refused(f"`{kind}.data[{place}]` has {count} values, and there are {len(columns)} columns")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+        raise Refused(f"`{kind}.index` must be a list with one for each row")
 
 
 def _plain(data: Any, kind: str) -> Any:

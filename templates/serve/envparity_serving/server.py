@@ -88,6 +88,7 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     metrics = Metrics()
     free = asyncio.Semaphore(settings.threads)
+    get = functools.partial(api.api_route, methods=["GET", "HEAD"])  # load balancers ask by HEAD
 
     async def answered(
         request: Request, route: str, name: str, read: Callable[..., Any], write: Callable[..., bytes]
@@ -105,9 +106,10 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
         except Refused as error:
             status, content = error.status, _fault(str(error))
         except Exception as error:  # noqa: BLE001 - whatever a model raises is an answer, and no end of the server
-            status = 400 if isinstance(error, (ValueError, TypeError, KeyError)) else 500
+            status = 400 if isinstance(error, (ValueError, TypeError, KeyError, OverflowError)) else 500
             fault = type(error).__name__
-            content = _fault(f"the model refused the rows: {fault}: {str(error)[:500]}")
+            said = str(error).partition("\nStack trace:")[0]  # XGBoost tells that too
+            content = _fault(f"the model refused the rows: {fault}: {said[:500]}")
         seconds = time.perf_counter() - started
         metrics.add(route, status, seconds, rows if status == 200 else 0)
         more = {"fault": fault} if fault else {}
@@ -131,22 +133,22 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
             raise Refused(f"the prediction took longer than {settings.predict_s} s", 504)
         return running.result()
 
-    @api.get("/v2/health/live")
+    @get("/v2/health/live")
     async def live() -> Response:
         return Response(b"{}", media_type="application/json")
 
-    @api.get("/v2/health/ready")
-    @api.get("/ping")
+    @get("/v2/health/ready")
+    @get("/ping")
     async def ready() -> Response:
         return Response(withheld or b"{}", 503 if withheld else 200, media_type="application/json")
 
-    @api.get("/v2")
+    @get("/v2")
     async def about_the_server() -> Response:
         found = {"name": "envparity", "version": "1", "extensions": []}
         return Response(json.dumps(found), media_type="application/json")
 
-    @api.get("/v2/models/{name}")
-    @api.get("/v2/models/{name}/ready")
+    @get("/v2/models/{name}")
+    @get("/v2/models/{name}/ready")
     async def about(name: str, request: Request) -> Response:
         model = served.get(name)
         if model is None:
@@ -180,7 +182,7 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
         message = f"{_PATHS}; the models are: {', '.join(served)}"
         return Response(_fault(message), error.status_code, error.headers, "application/json")
 
-    @api.get("/metrics")
+    @get("/metrics")
     async def counted() -> Response:
         return Response(metrics.text(served, differing), media_type="text/plain; version=0.0.4")
 
@@ -209,6 +211,8 @@ async def _body(request: Request, settings: Settings) -> bytes:
             parts.append(part)
         return b"".join(parts)
 
+    if request.headers.get("content-encoding", "").lower() not in {"", "identity"}:
+        raise Refused("the body is compressed (`Content-Encoding`): send it as it is", 415)
     too_large = Refused(f"the body is larger than {settings.max_bytes} bytes", 413)
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said) > settings.max_bytes:
