@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = ["wheels_of"]
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,8 @@ def _found(
         progress=fetcher.progress,
         pages=fetcher.pages,
         metadata=metadata,
+        # pip reads a path in requirements from the working directory; in every lock it is one beside the file.
+        folder="" if stated.environment.origin.kind == "requirements" else posixpath.dirname(name),
     )
     problems = [item for item in answers if isinstance(item, Problem)]
     if problems:

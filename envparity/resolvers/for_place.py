@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Place", "find_pinned"]
 
+import posixpath
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import msgspec
 
+from envparity.collectors.urls import public_url
 from envparity.errors import IntegrityError
 from envparity.network import address_fault, printable
 from envparity.progress import SILENT, Progress
@@ -64,10 +66,12 @@ def find_pinned(
     progress: Progress = SILENT,
     pages: Pages | None = None,
     metadata: dict[str, str] | None = None,
+    folder: str = "",
 ) -> tuple[LockedDistribution | Problem, ...]:
     """
     For each distribution, in their order, the wheel that pip would install of the pinned version, or why there is none.
-    `metadata` is given the sha256 of the METADATA that the index serves beside a wheel, by that wheel's own.
+    `metadata` is given the sha256 of the METADATA that the index serves beside a wheel, by that wheel's own. Projects
+    that are no address lie as seen from `folder`.
 
     Raises:
         IntegrityError: a fitting file is served with another hash than the file states. And what `find_wheels` raises.
@@ -77,7 +81,7 @@ def find_pinned(
     accepted = fitting.ranks(place.python_version, machine=place.machine, glibc=place.glibc)
 
     def find(item: Distribution) -> LockedDistribution | Problem:
-        return _elsewhere(item, place, accepted, client) or _find(item, place, accepted, sought)
+        return _elsewhere(item, place, accepted, client, folder) or _find(item, place, accepted, sought)
 
     return sought.each(find, distributions, of_index=_is_of_index, at_once=_AT_ONCE, progress=progress)
 
@@ -87,7 +91,7 @@ def _is_of_index(item: Distribution) -> bool:
 
 
 def _elsewhere(
-    item: Distribution, place: Place, accepted: dict[Tag, int], client: Client
+    item: Distribution, place: Place, accepted: dict[Tag, int], client: Client, folder: str
 ) -> LockedDistribution | Problem | None:
     """What does not come from an index: the wheel of an address, where its hash is stated, and nothing else."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -97,7 +101,8 @@ def _elsewhere(
     if item.editable or (item.direct_url and not re.match(r"[a-z][a-z0-9+.-]*:", item.direct_url)):
         what = "an editable project" if item.editable else "a project or file of one machine"
         reason = f"is {what}, `{where}`" if where else f"is {what}"
-        return Problem(item.name, item.version, reason, f"{PUBLISH}; or {left_out}", "local-build", wheel_of(where))
+        command = wheel_of(_from_here(item.direct_url, folder))
+        return Problem(item.name, item.version, reason, f"{PUBLISH}; or {left_out}", "local-build", command)
     if not item.direct_url:
         if SERVABLE.fullmatch(item.name):
             return None
@@ -107,7 +112,7 @@ def _elsewhere(
     sha256 = _sha256s(item)
     if urlsplit(url).scheme not in {"http", "https"} or not name.endswith(".whl"):
         reason = f"comes from `{where}`, which is no wheel of an index"
-        return Problem(item.name, item.version, reason, PUBLISH, "local-build", wheel_of(where))
+        return Problem(item.name, item.version, reason, PUBLISH, "local-build", wheel_of(public_url(item.direct_url)))
     if address_fault(url) or len(sha256) != 1:
         reason = f"comes from the address `{where}`, and the file states no sha256 of it"
         return Problem(item.name, item.version, reason, "add its hash to the file, or take it from an index")
@@ -123,6 +128,14 @@ def _elsewhere(
     size_bytes = index.size_bytes(url, name, digest, client)
     wheel = LockedWheel(name=name, url=url, size_bytes=size_bytes, sha256=digest)
     return LockedDistribution(name=item.name, version=item.version or str(version), wheels=(wheel,), state=STATE)
+
+
+def _from_here(project: str, folder: str) -> str:
+    """Where a project lies as seen from the working directory; pip takes a name without a slash for one of an index."""
+    if re.match(r"[a-z][a-z0-9+.-]*:", project) or not project:
+        return project
+    there = posixpath.normpath(posixpath.join(folder, project))
+    return there if there.startswith(("/", ".")) else f"./{there}"
 
 
 def _find(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
@@ -197,6 +198,35 @@ def of_python(text: str) -> Fact | None:
 
 
 def places_of(source: Mapping[str, Any]) -> str:
-    """The address or folder in a table that may name one."""
-    keys = ("git", "hg", "svn", "url", "path", "file", "editable", "directory")
-    return next((str(source[key]) for key in keys if source.get(key)), "")
+    """The address or folder in a table that may name one; of a repository with its `commit` and `subdirectory`."""
+    for kind in ("git", "hg", "svn"):
+        if source.get(kind):
+            commit, folder = source.get("commit"), source.get("subdirectory")
+            return repository(kind, str(source[kind]), str(commit or ""), str(folder or ""))
+    return next((str(source[key]) for key in ("url", "path", "file", "editable", "directory") if source.get(key)), "")
+
+
+def repository(kind: str, place: str, commit: str = "", subdirectory: str = "") -> str:
+    """
+    A repository as pip takes it, and as a snapshot has it: `git+https://host/x.git@COMMIT#subdirectory=DIR`
+    (https://pip.pypa.io/en/stable/topics/vcs-support/). uv writes commit and subdirectory into the address itself. A
+    folder that is named from the lock stays as it is.
+    """
+    address, _, fragment = place.partition("#")
+    address, _, query = address.partition("?")
+    stated = dict(parse_qsl(query))
+    of_ssh = re.fullmatch(r"((?:[^/@:]+@)?[^/@:]+):(?!/)(.+)", address)  # git@host:x.git, as scp has it
+    if of_ssh:
+        address = f"ssh://{of_ssh[1]}/{of_ssh[2]}"
+    elif address.startswith("/"):
+        address = f"file://{quote(address)}"
+    elif "://" not in address:
+        return place
+    commit = commit or fragment or stated.get("rev") or stated.get("tag") or stated.get("branch") or ""
+    folder = subdirectory or stated.get("subdirectory", "")
+    return (
+        ("" if address.startswith(f"{kind}+") else f"{kind}+")
+        + address
+        + (f"@{commit}" if commit else "")
+        + (f"#subdirectory={folder}" if folder else "")
+    )

@@ -39,6 +39,8 @@ class _Package(Struct, frozen=True):
     git: str = ""
     hg: str = ""
     svn: str = ""
+    revision: str = ""
+    subdirectory: str = ""
     url: str = ""
     path: str = ""
     editable: bool = False
@@ -122,6 +124,7 @@ def _package(package: _Package, metadata: _Metadata, where: str) -> list[Fact]:
     groups = package.groups or ("default",)
     condition = markers.either("" if group == "default" else markers.in_groups(group) for group in groups)
     place = {"git": package.git, "hg": package.hg, "svn": package.svn, "url": package.url, "path": package.path}
+    place |= {"commit": package.revision, "subdirectory": package.subdirectory}
     given = [item.hash for item in (*package.files, *older) if item.hash]
     return locked(
         package.name,

@@ -36,6 +36,8 @@ class _Entry(Struct, frozen=True):
     git: str = ""
     hg: str = ""
     svn: str = ""
+    ref: str = ""
+    subdirectory: str = ""
     path: str = ""
     file: str = ""
 
@@ -88,6 +90,7 @@ def _entry(key: str, entry: _Entry, groups: list[str], where: str) -> list[Fact]
         raise MalformedError(f"`{entry.version[:80]}` is not one version", where=f"{where}.version")
     condition = "" if "default" in groups else markers.either(map(markers.in_groups, groups))
     place = {"git": entry.git, "hg": entry.hg, "svn": entry.svn, "path": entry.path, "file": entry.file}
+    place |= {"commit": entry.ref, "subdirectory": entry.subdirectory}
     return locked(
         key,
         exact[1] if exact else "",

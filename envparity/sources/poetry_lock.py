@@ -108,6 +108,9 @@ def _package(package: _Package, metadata: _Metadata, by_extra: Mapping[str, set[
     given = [item.hash for item in (*package.files, *older) if item.hash]
     given += [f"sha256:{digest}" for digest in metadata.hashes.get(package.name, ())]
     place = package.source if package.source.get("type") not in {None, "legacy"} else {}
+    if place.get("type") == "git":
+        commit = place.get("resolved_reference") or place.get("reference")
+        place = {"git": place.get("url"), "commit": commit, "subdirectory": place.get("subdirectory")}
     requires = package.python_versions
     return locked(
         package.name,

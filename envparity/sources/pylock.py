@@ -12,6 +12,7 @@ from envparity.collectors.tree import gap
 from envparity.collectors.variables import is_listed
 from envparity.errors import MalformedError
 from envparity.files import decoded
+from envparity.sources.documents import repository
 from envparity.sources.reading import Fact, Options, all_but, not_recorded, origin, without_secrets
 from envparity.sources.target import one_of
 from envparity.values import MACHINES, BasePackage, Environment, Lock, LockedDistribution, LockedModel, Target
@@ -62,6 +63,9 @@ def _distribution(package: dict[str, Any], index: int) -> Fact:
         {f"{name}:{digest.lower()}" for artifact in artifacts for name, digest in artifact.get("hashes", {}).items()}
     )
     place: dict[str, Any] = next((package[key] for key in ("archive", "vcs", "directory") if key in package), {})
+    address = place.get("url") or place.get("path") or ""
+    if place is package.get("vcs"):
+        address = repository(place["type"], address, place["commit-id"], place.get("subdirectory", ""))
     return {
         "kind": "distribution",
         "name": canonicalize_name(package["name"]),
@@ -70,7 +74,7 @@ def _distribution(package: dict[str, Any], index: int) -> Fact:
         "marker": package.get("marker", ""),
         "hashes": hashes,
         "requires_python": package.get("requires-python", ""),
-        "direct_url": without_secrets(place.get("url") or place.get("path") or ""),
+        "direct_url": without_secrets(address),
         "editable": bool(place.get("editable", False)),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 
 import pytest
 from msgspec.structs import replace
@@ -126,6 +127,34 @@ def test_what_comes_from_elsewhere_is_refused_with_what_to_do(place: str, words:
 
     assert words in problem.reason
     assert problem.advice
+
+
+@pytest.mark.parametrize(
+    ("place", "folder", "source"),
+    [
+        (
+            "git+https://git.example/demo@0123abc#subdirectory=x",
+            "",
+            "git+https://git.example/demo@0123abc#subdirectory=x",
+        ),
+        ("git+https://ada:pw@git.example/demo@0123abc", "", "git+https://git.example/demo@0123abc"),
+        (".", "", "."),
+        (".", "service", "./service"),
+        ("../my demo", "a/service", "./a/my demo"),
+        ("../demo", "service", "./demo"),
+        ("../../demo", "service", "../demo"),
+        ("/home/ada/demo", "service", "/home/ada/demo"),
+    ],
+)
+def test_the_command_for_it_builds_what_was_locked_from_where_one_is(place: str, folder: str, source: str) -> None:
+    """A lock names its projects from its own folder, and pip would look for them in the working directory."""
+    item = replace(pinned(), direct_url=place)
+    with Client(timeout_s=10.0) as client:
+        (answer,) = find_pinned([item], BOOKWORM, client=client, folder=folder)
+
+    assert isinstance(answer, Problem)
+    assert shlex.split(answer.command) == ["pip", "wheel", "--no-deps", "--wheel-dir", "dist", source]
+    assert "pw" not in str(answer)
 
 
 def test_the_project_itself_may_be_left_out() -> None:

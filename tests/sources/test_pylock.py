@@ -81,7 +81,7 @@ def test_every_package_is_there_with_its_marker_and_hashes() -> None:
     assert numpy.hashes == (f"sha256:{HASH}",)
     assert colorama.hashes == (f"sha256:{HASH}",)
     assert (here.editable, here.direct_url) == (True, "./here")
-    assert ours.direct_url == "https://git.example/ours.git"
+    assert ours.direct_url == f"git+https://git.example/ours.git@{'1' * 40}"
 
 
 def test_a_lock_says_what_python_it_asks_for_and_nothing_of_the_system() -> None:

@@ -47,7 +47,7 @@ def test_the_project_itself_a_repository_and_hashes() -> None:
     environment = read_text("uv.lock", UV)
 
     assert (found(environment, "ours").editable, found(environment, "ours").direct_url) == (True, ".")
-    assert found(environment, "tool").direct_url == f"https://git.example/tool.git?rev=v2#{'1' * 40}"
+    assert found(environment, "tool").direct_url == f"git+https://git.example/tool.git@{'1' * 40}"
     assert found(environment, "colorama").hashes == (f"sha256:{'a' * 64}", f"sha256:{'b' * 64}")
     assert {item.basis for item in environment.distributions or ()} == {Basis.LOCKED}
     assert environment.python is not None
