@@ -6,13 +6,13 @@ ELF, dynamic section and symbol versions: https://refspecs.linuxfoundation.org/e
 
 from __future__ import annotations
 
-__all__ = ["Needs", "is_elf", "needs", "replace_needed", "replace_runpath"]
+__all__ = ["Needs", "is_elf", "needs", "replace_needed", "replace_runpath", "without_debug"]
 
 import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -92,6 +92,87 @@ def replace_needed(data: bytes, old: str, new: str) -> bytes:
     return _overwrite(data, {"DT_NEEDED"}, old, (new,))
 
 
+def without_debug(data: bytes) -> bytes:
+    """
+    The same file without what only a debugger reads: the sections `.debug_*`, which no segment loads.
+
+    Their headers become inactive ones (`SHT_NULL`), so that every other section keeps its number, by which symbols name
+    it. Up to the first of them nothing moves, and all that is ever loaded lies there. A file that is laid out
+    otherwise, or has something behind its last section, is given back as it is.
+
+    Raises:
+        MalformedError: not an ELF file, or a table points outside of it.
+    """
+    try:
+        return _without_debug(_Reader(BytesIO(data), "the file"), data)
+    except (struct.error, ValueError, OverflowError) as error:
+        raise MalformedError(f"the file is not a sound ELF file: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One row of the table of sections, with the place of its name among the names of sections."""
+
+    name: int
+    kind: int
+    flags: int
+    address: int
+    at: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+
+    @property
+    def end(self) -> int:
+        return self.at + (self.size if self.kind not in {_SHT_NULL, _SHT_NOBITS} else 0)
+
+
+_SHT_NULL, _SHT_NOBITS, _SHF_ALLOC = 0, 8, 2
+_OF_DEBUGGERS = re.compile(r"(\.rela?)?\.z?debug_.*|\.gdb_index")
+
+
+def _without_debug(file: _Reader, data: bytes) -> bytes:
+    number_form, table_at, form = ("Q", 40, "IIQQQQIIQQ") if file.wide else ("I", 32, "IIIIIIIIII")
+    (table,) = file.fields(number_form, table_at)
+    step, count, names_in = file.fields("HHH", 58 if file.wide else 46)
+    if not table or not 0 < names_in < count or step != struct.calcsize(f"<{form}"):
+        return data
+    sections = [_Section(*row) for row in file.rows(form, file.block(table, step * count))]
+    names = file.block(sections[names_in].at, sections[names_in].size)
+    gone = {
+        number
+        for number, each in enumerate(sections)
+        if each.kind not in {_SHT_NULL, _SHT_NOBITS}
+        and not each.flags & _SHF_ALLOC
+        and _OF_DEBUGGERS.fullmatch(_text(names, each.name))
+    }
+    first = min((sections[number].at for number in gone), default=0)
+    loaded = [at + size for _, at, _, size in _program_headers(file)[1]]
+    kept = [number for number, each in enumerate(sections) if number not in gone]
+    after = [number for number in kept if sections[number].end > first and sections[number].at >= first]
+    plain = (
+        max([*loaded, *(sections[number].end for number in kept if number not in after)], default=0) <= first
+        and not any(sections[number].flags & _SHF_ALLOC for number in after)
+        and len(data) == max(table + step * count, *(each.end for each in sections))
+    )
+    if not gone or not plain:
+        return data
+    written, placed = bytearray(data[:first]), dict(enumerate(sections))
+    for number in gone:
+        placed[number] = _Section(*[0] * 10)
+    for number in sorted(after, key=lambda each: sections[each].at):
+        written += bytes(-len(written) % max(1, sections[number].alignment))
+        placed[number] = replace(sections[number], at=len(written))
+        written += data[sections[number].at : sections[number].end]
+    written += bytes(-len(written) % 8)
+    struct.pack_into(f"{file.order}{number_form}", written, table_at, len(written))
+    for number in range(count):
+        written += struct.pack(f"{file.order}{form}", *astuple(placed[number]))
+    return bytes(written)
+
+
 def _needs(stream: BinaryIO, what: str) -> Needs:
     # Read with `struct`: pyelftools makes an object of every header, and takes ten times as long for a library.
     try:
@@ -113,7 +194,7 @@ class _Reader:
         if len(head) < 16 or head[4] not in {1, 2} or head[5] not in {1, 2}:
             raise MalformedError(f"{what} is not a sound ELF file: it has no class or no byte order")
         self.wide = head[4] == 2
-        self._order = "<" if head[5] == 1 else ">"
+        self.order = "<" if head[5] == 1 else ">"
 
     def block(self, at: int, size: int) -> bytes:
         if size > _MOST_BYTES:
@@ -125,11 +206,11 @@ class _Reader:
         return data
 
     def fields(self, form: str, at: int) -> tuple[int, ...]:
-        form = self._order + form
+        form = self.order + form
         return struct.unpack(form, self.block(at, struct.calcsize(form)))
 
     def rows(self, form: str, data: bytes, step: int = 0) -> Iterator[tuple[int, ...]]:
-        form = self._order + form
+        form = self.order + form
         size = struct.calcsize(form)
         for at in range(0, len(data) - size + 1, step or size):
             yield struct.unpack_from(form, data, at)

@@ -91,3 +91,25 @@ def elf64(
             dynamic_data,
         )
     )
+
+
+def with_sections(data: bytes, *sections: tuple[str, bytes, bool]) -> bytes:
+    """
+    The same file with these sections behind it, and their table: of each its name, what it holds, and whether a process
+    has it in memory. A name is that of a section of debuggers by `.debug_` alone.
+    """
+    names = _Strings()
+    rows = [bytes(64)]
+    for name, content, in_memory in sections:
+        data += bytes(-len(data) % 16)
+        rows.append(
+            struct.pack("<IIQQQQIIQQ", names.add(name), 1, 2 * in_memory, 0, len(data), len(content), 0, 0, 16, 0)
+        )
+        data += content
+    own = names.add(".shstrtab")
+    rows.append(struct.pack("<IIQQQQIIQQ", own, 3, 0, 0, len(data), len(names.data), 0, 0, 1, 0))
+    data += names.data + bytes(-(len(data) + len(names.data)) % 8)
+    changed = bytearray(data)
+    struct.pack_into("<Q", changed, 40, len(data))
+    struct.pack_into("<HH", changed, 60, len(rows), len(rows) - 1)
+    return bytes(changed) + b"".join(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import sysconfig
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from envparity import elf
 from envparity.errors import MalformedError, RefusedError
-from tests.elves import elf64
+from tests.elves import elf64, with_sections
 
 
 def test_needs_are_read_from_the_dynamic_section() -> None:
@@ -126,6 +127,83 @@ def test_a_need_becomes_a_path() -> None:
     assert elf.needs(after).sonames == ("/opt/python/p0", "libc.so.6")
     with pytest.raises(RefusedError, match="libm"):
         elf.replace_needed(data, "libm.so.6", "/x")
+
+
+PLAIN = elf64(needed=("libc.so.6",), soname="libdemo.so.1")
+SECTIONS = (
+    (".comment", b"GCC", False),
+    (".debug_info", b"d" * 5000, False),
+    (".rela.debug_info", b"r" * 48, False),
+    (".symtab", b"symbols", False),
+    (".debug_str", b"d" * 700, False),
+    (".strtab", b"names of symbols", False),
+)
+
+
+def sections(data: bytes) -> dict[str, bytes]:
+    """What each section of a file holds, as pyelftools reads it, with the place of its row before its name."""
+    from elftools.elf.elffile import ELFFile
+
+    found = enumerate(ELFFile(BytesIO(data)).iter_sections())
+    return {f"{at} {item.name}": item.data() for at, item in found if item.header.sh_type != "SHT_NULL"}
+
+
+def test_what_only_a_debugger_reads_goes_and_every_other_section_stays_in_its_row() -> None:
+    """A build with `-g` has it in every module; symbols name sections by their row, and profilers read symbols."""
+    data = with_sections(PLAIN, *SECTIONS)
+    before = sections(data)
+
+    after = elf.without_debug(data)
+
+    assert sections(after) == {row: held for row, held in before.items() if "debug_" not in row}
+    assert list(sections(after)) == ["1 .comment", "4 .symtab", "6 .strtab", "7 .shstrtab"]
+    assert after.startswith(PLAIN[:40])
+    assert after[64 : len(PLAIN)] == PLAIN[64:]
+    assert elf.needs(after) == elf.needs(data)
+    assert len(after) < len(data) - 5700
+    assert elf.without_debug(after) == after
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PLAIN,
+        with_sections(PLAIN, (".comment", b"GCC", False)),
+        with_sections(PLAIN, (".debug_gdb_scripts", b"in memory", True)),
+        with_sections(PLAIN, (".debug_info", b"d" * 50, False), (".data", b"in memory", True)),
+        with_sections(PLAIN, (".debug_info", b"d" * 50, False)) + b"an archive behind it",
+    ],
+)
+def test_a_file_of_which_nothing_can_go_safely_is_the_same_bytes(data: bytes) -> None:
+    assert elf.without_debug(data) == data
+
+
+@pytest.mark.parametrize("at", [40, 60, -64 + 24])
+def test_a_table_of_sections_that_leads_out_of_the_file_is_malformed(at: int) -> None:
+    """Of the header: where the table is, how many rows it has. Of its last row: where the names are."""
+    data = bytearray(with_sections(PLAIN, *SECTIONS))
+    data[at : at + 2] = b"\xf0\xff"
+
+    with pytest.raises(MalformedError, match="not a sound ELF file"):
+        elf.without_debug(bytes(data))
+
+
+def test_real_modules_are_loaded_from_the_same_bytes() -> None:
+    """A second opinion on real files: what each segment maps, and each symbol."""
+    from elftools.elf.elffile import ELFFile
+
+    def loaded(data: bytes) -> tuple[list[bytes], list[tuple[str, str]]]:
+        file = ELFFile(BytesIO(data))
+        head = file.header.e_ehsize  # of the first segment the file's own header says where the sections are
+        mapped = [item.data()[head:] if item.header.p_offset == 0 else item.data() for item in file.iter_segments()]
+        table = file.get_section_by_name(".symtab")
+        return mapped, [(item.name, str(item.entry)) for item in table.iter_symbols()] if table else []
+
+    natives = sorted(Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"))[:12]
+    natives += [Path(sys.executable).resolve()]
+    for path in natives:
+        data = path.read_bytes()
+        assert loaded(elf.without_debug(data)) == loaded(data), path
 
 
 def test_needs_are_those_that_pyelftools_reads() -> None:

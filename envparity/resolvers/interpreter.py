@@ -56,10 +56,12 @@ _SHORT_LIB = f"/{HOME}/l"  # a link to `lib`: it fits where `$ORIGIN/../lib` sto
 _SYSTEM = re.compile(r"/(usr/)?(lib|lib64|lib32)(/[^/]+-linux-gnu[^/]*)?")
 _ELF_LIMIT = 1 << 30
 
-# What serving does not need: tests, editors, installers, what links against Python, and the packages of other owners.
+# What serving does not need: tests, editors, installers, the texts of `help()`, what links against Python, and the
+# packages of other owners.
 _LEFT_FOLDERS = frozenset(
-    ["dist-packages", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tkinter", "turtledemo"]
+    ["dist-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo"]
 )
+_LEFT_BELOW = frozenset(["test", "tests"])  # those of `ctypes`, `distutils`, `sqlite3` and `unittest`
 _LEFT_TOP = re.compile(r"config-.*|turtle\.py")
 _LEFT_FILES = re.compile(r".*\.(a|o|pyc|pyo)")
 _LEFT_EXTENSIONS = re.compile(r"(_test|_ctypes_test|_tkinter|_xxtest|xxlimited).*")
@@ -204,7 +206,7 @@ class _Native:
     program: bool = False
 
 
-_RULES = 1
+_RULES = 2
 """Of `capture`; raised whenever it makes other bytes, so that no capture of another release is taken for ours."""
 
 
@@ -266,7 +268,8 @@ def capture(python: Python, folder: Path, *, machine: str = "x86_64") -> Capture
        conda or standalone build carries); the others are named, to come from the base.
     3. Search paths that lead to the old place are overwritten with the new one. Else a libpython of the base, with the
        same soname, would answer in the place of this one, silently and with another version.
-    4. The standard library goes along without tests, editors, installers and byte code.
+    4. What only a debugger reads is taken out of native files: of a build with `-g` it is more than half of them.
+    5. The standard library goes along without tests, editors, installers and byte code.
 
     It is a pure function of the interpreter's files: two captures give equal bytes.
 
@@ -290,7 +293,7 @@ def _capture(python: Python, folder: Path, machine: str) -> tuple[Captured, tupl
         # 1
         program = _the_one(python.executable, "executable")
         libpython = _the_one(python.libpython, "libpython") if python.libpython is not None else None
-        # 4
+        # 5
         inside = f"{HOME}/{stdlib.relative_to(prefix).as_posix()}"
         files = dict(_library_files(stdlib, inside))
         for landmark in ("os.py", "lib-dynload"):
@@ -304,7 +307,7 @@ def _capture(python: Python, folder: Path, machine: str) -> tuple[Captured, tupl
             raise RefusedError(
                 f"`{program}` is a program for {natives[0].needs.machine}, and the image is for {machine}"
             )
-        # 3
+        # 3, 4
         links = {f"{HOME}/bin/python": f"python{xy}", f"{HOME}/bin/python3": f"python{xy}"}
         entries = [_file(path, source) for path, source in files.items()]
         rewritten = {native.path: _relocated(native, libraries, links) for native in natives}
@@ -354,7 +357,8 @@ def _library_files(stdlib: Path, inside: str) -> Iterator[tuple[str, Path]]:
         folders[:] = sorted(
             name
             for name in folders
-            if not (name == "__pycache__" or (top and (name in _LEFT_FOLDERS or _LEFT_TOP.fullmatch(name))))
+            if name != "__pycache__"
+            and not (name in _LEFT_FOLDERS or _LEFT_TOP.fullmatch(name) if top else name in _LEFT_BELOW)
         )
         for name in sorted(names):
             left = _LEFT_EXTENSIONS if relative == "lib-dynload" else _LEFT_TOP if top else None
@@ -443,6 +447,7 @@ def _relocated(native: _Native, libraries: dict[str, Path], links: dict[str, str
                 short = f"{HOME}/p{sorted(libraries).index(soname)}"
                 data = elf.replace_needed(data, soname, f"/{short}")
                 links[short] = f"lib/{soname}"
+    data = elf.without_debug(data)
     return Entry(native.path, "file", mode, size_bytes=len(data), content=data)
 
 

@@ -28,7 +28,7 @@ from envparity.oci.entries import Entry
 from envparity.oci.tar import write_layer
 from envparity.resolvers import archives, interpreter
 from envparity.values import File, Python
-from tests.elves import elf64
+from tests.elves import elf64, with_sections
 from tests.tools import needs_tool, not_here
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -59,7 +59,7 @@ class Installed:
         else:
             program |= {"needed": ("libc.so.6", "libz.so.1")}
         self.put("bin/python3.11", elf64(**program))
-        for name in ("os.py", "json/__init__.py", "unittest/test/x.py", "config/x.py", "venv/scripts/common/activate"):
+        for name in ("os.py", "json/__init__.py", "config/x.py", "venv/scripts/common/activate"):
             self.put(f"lib/python3.11/{name}", name.encode())
         for name in (
             "test/test_os.py",
@@ -69,6 +69,9 @@ class Installed:
             "turtle.py",
             "ensurepip/x.whl",
             "lib2to3/x.py",
+            "pydoc_data/topics.py",
+            "unittest/test/x.py",
+            "distutils/tests/x.py",
             "site-packages/numpy/__init__.py",
             "config-3.11-x86_64-linux-gnu/libpython3.11.a",
             "__pycache__/os.cpython-311.pyc",
@@ -122,13 +125,29 @@ def test_a_capture_is_the_interpreter_and_its_library_without_what_only_develope
         "/lib/python3.11/json/__init__.py",
         "/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so",
         "/lib/python3.11/os.py",
-        "/lib/python3.11/unittest/test/x.py",
         "/lib/python3.11/venv/scripts/common/activate",
     ]
     assert found.executable == "/opt/python/bin/python3.11"
     assert found.artifact.name == f"cpython-3.11.7-linux-x86_64-{found.artifact.sha256[:12]}.tar.gz"
     assert entries["opt/python/bin/python3.11"].mode == 0o755
     assert entries["opt/python/bin/python3"].target == "python3.11"
+
+
+def test_a_capture_holds_nothing_that_only_a_debugger_reads(tmp_path: Path) -> None:
+    """Of a Python that pyenv built it was 26 of 64 MB of every image."""
+    installed = Installed(tmp_path / "py")
+    for name in (f"lib/{LIBPYTHON}", "lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so"):
+        debug = (".debug_info", b"d" * 9000, False)
+        installed.put(name, with_sections((installed.prefix / name).read_bytes(), debug, (".symtab", b"s" * 24, False)))
+
+    _, entries = captured(installed, tmp_path / "out")
+
+    for name in (f"lib/{LIBPYTHON}", "lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so"):
+        content = entries[f"opt/python/{name}"].content
+        assert isinstance(content, bytes)
+        assert b"d" * 9000 not in content
+        assert b"s" * 24 in content
+    assert needs(entries, f"opt/python/lib/{LIBPYTHON}").runpath == ("/opt/python/lib",)
 
 
 def test_a_capture_says_what_the_base_has_to_bring(tmp_path: Path) -> None:
