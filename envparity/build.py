@@ -34,7 +34,7 @@ from envparity.oci.image import BuiltImage, BuiltIndex, together
 from envparity.oci.image import assemble as assembled
 from envparity.oci.pack import current_packer
 from envparity.preparation import Prepared, Request
-from envparity.values import Options, Plan, PlannedLayer, PlanTold, Step
+from envparity.values import LockedCondaPackage, Options, Plan, PlannedLayer, PlanTold, Step, python_xy
 from envparity.words import listed
 
 # What makes an image is imported where it is used: as long as that takes, a build of which nothing changed takes whole.
@@ -265,15 +265,16 @@ def _all_hold(writers: Sequence[tuple[str, places.Writer]]) -> Holds:
 
 def planned(request: Request, *, fetcher: Fetcher) -> PlanTold:
     """
-    What `assemble` would put into which layer, with sizes and reasons. Nothing is fetched, made or written, and of a
-    large model that the lock knows only the size is looked at.
+    What `assemble` would put into which layer, with sizes and reasons. Nothing is fetched, made or written, but
+    for notes of what lies in conda packages, which take long to open; of a large model that the lock knows only the
+    size is looked at.
 
     Raises:
         As `assemble` does of a request that cannot be understood.
     """
     from envparity.image import layers
     from envparity.image.compressing import fitting
-    from envparity.image.explained import explained
+    from envparity.image.explained import conda_unserved, explained
     from envparity.image.plan import plan
 
     options = preparation.options_of(request)
@@ -284,12 +285,19 @@ def planned(request: Request, *, fetcher: Fetcher) -> PlanTold:
     models = at_hand.models
     folder = lockfile.artifacts_folder(request.lock)
     own = {it.wheel.sha256: folder / it.wheel.name for it in lock.distributions if it.repacked or lock.bundled}
+    own |= {it.sha256: folder / it.beside for it in target.conda_packages if lock.bundled}
 
     def found(sha256: str) -> Path | None:
         return cache.blob(sha256) or (own[sha256] if sha256 in own and own[sha256].is_file() else None)
 
+    def of_conda(item: LockedCondaPackage) -> Mapping[str, int] | None:
+        place = found(item.sha256)
+        return None if place is None else conda_unserved(item, place, python_xy(target.interpreter.version), cache)
+
     made = functools.partial(layers.made_before, supplies=at_hand, packer=lock.packer, cache=cache)
-    return explained(decided, lock, target, made, lambda layer: fitting(layer, models, lock.packer).codec, found)
+    return explained(
+        decided, lock, target, made, lambda layer: fitting(layer, models, lock.packer).codec, found, of_conda
+    )
 
 
 def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -308,8 +316,6 @@ def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, .
         notes.append("layers in zstd are read by Docker 23, containerd 1.5, podman 1.6 and newer, and by nothing older")
     for title, names in started.items():
         notes.append(f"{title} runs code whenever Python starts: {', '.join(f'`{name}`' for name in names)}")
-    if supplies.strip and supplies.target.conda_packages:
-        notes.append("nothing is left out of the conda packages: conda's records list their files")
     notes += _of_bytecode(supplies)
     dropped = app.left_out(supplies.app) if supplies.app is not None else ""
     if dropped:

@@ -189,7 +189,8 @@ BUILT_IN = "/opt/builds/placehold_placehold_placehold_placehold_placehold"
 def demo_channel(folder: Path) -> Path:
     """
     A channel of three real packages: the Python that runs the tests, a library and a program with a prefix in them (in
-    the older of the two forms), and modules for every Python with an entry point, which load that library.
+    the older of the two forms), and modules for every Python with an entry point, which load that library. Some of it
+    serves nobody: a test, a manual, a static library.
     """
     compiler = needs_tool("cc")
     place = folder / subdir()
@@ -199,6 +200,7 @@ def demo_channel(folder: Path) -> Path:
     command = [compiler, "-shared", "-fPIC", "-Wl,-soname,libdemo.so.1", "-o", str(library), str(source)]
     subprocess.run(command, check=True)
     files = {"lib/libdemo.so.1": library.read_bytes(), "bin/demo-config": f"#!/bin/sh\necho {BUILT_IN}\n".encode()}
+    files |= {"lib/libdemo.a": b"!<arch>\n", "share/man/man1/demo.1": b".TH DEMO\n"}
     library.unlink()
     source.unlink()
     package(place, "libdemo", "1.2", files, built_in=BUILT_IN, programs=["bin/demo-config"], ending=".tar.bz2")
@@ -214,6 +216,7 @@ def demo_channel(folder: Path) -> Path:
     info = "site-packages/where_demo-1.0.dist-info"
     modules = {
         "site-packages/where_demo/__init__.py": code.encode(),
+        "site-packages/where_demo/tests/test_where.py": b"from where_demo import where\n",
         f"{info}/METADATA": b"Metadata-Version: 2.1\nName: where-demo\nVersion: 1.0\n",
         f"{info}/INSTALLER": b"conda\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

@@ -58,7 +58,7 @@ def strip_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--strip",
         metavar="KINDS",
-        help="Leave out of the wheels what serves nobody: tests, docs, static, debug, with commas between; all.",
+        help="Leave out of wheels and conda packages what serves nobody: tests, docs, static, debug, with commas; all.",
     )
     @click.option("--strip-tests", is_flag=True, help="The same as --strip tests.")
     @functools.wraps(function)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = [
     "Native", "Spool", "brought", "frame", "native_needs", "package_entries", "refuse_through_links", "site_packages",
+    "unserved",
 ]  # fmt: skip
 
 import bz2
@@ -36,6 +37,7 @@ from envparity.collectors.metadata import headers_of, normalised_name
 from envparity.collectors.records import Record
 from envparity.errors import MalformedError, UnsupportedError
 from envparity.files import translated
+from envparity.image import conda_stripping, stripping
 from envparity.image.wheels import script_text
 from envparity.oci.entries import Entry, normal, shown
 from envparity.oci.tar import read_layer
@@ -51,6 +53,9 @@ _MOST_TIMES_LARGER = 200
 """Real packages unpack to some twenty times their size; what zstd makes of zeros, to some ten thousand."""
 _MOST_PARTS = 1000
 _LONGEST_SHEBANG = 127
+_INTERPRETER = "python"
+"""The package whose files stay whole, whatever is left out of others: an interpreter is one thing."""
+
 _HEAD = 4
 
 
@@ -191,7 +196,13 @@ def frame(prefix: str) -> list[Entry]:
 
 
 def package_entries(
-    item: LockedCondaPackage, package: Path, spool: Spool, *, prefix: str = "opt/env", python_xy: str = ""
+    item: LockedCondaPackage,
+    package: Path,
+    spool: Spool,
+    *,
+    prefix: str = "opt/env",
+    python_xy: str = "",
+    strip: Collection[str] = (),
 ) -> list[Entry]:
     """
     The files that a package puts into a prefix, with its record in `conda-meta`, in the order of their paths.
@@ -199,11 +210,44 @@ def package_entries(
     The prefix stands wherever the package says that its build's own stood. Byte code is left out: it follows from the
     modules. Of a package for every Python, modules go where `python_xy` looks for them, and its entry points become
     scripts. Of a distribution that pip replaced, the files that its RECORD lists are left out, as pip removed them.
+    Of the kinds to `strip` (`stripping.KINDS`) nothing is there, and the record lists none of it; what it was stands in
+    files beside the prefix.
 
     Raises:
         MalformedError: it is no package, damaged, or leads out of the prefix.
         UnsupportedError: it is for every Python, and there is none in the prefix.
     """
+    opened, entries = _all_of(item, package, spool, prefix, python_xy)
+    stem = re.sub(r"\.(conda|tar\.bz2)$", "", item.file_name)
+    sheets: list[Entry] = []
+    if strip and item.name != _INTERPRETER:
+        points = opened.link.noarch.entry_points
+        entries, sheets = conda_stripping.without(entries, site_packages(python_xy or "3"), points, strip, stem)
+    record = _record(item, sorted(entries))
+    entries[f"conda-meta/{stem}.json"] = _written(f"{prefix}/conda-meta/{stem}.json", record, 0o644)
+    return [*(entries[path] for path in sorted(entries)), *sheets]
+
+
+def unserved(item: LockedCondaPackage, package: Path, *, python_xy: str = "") -> dict[str, int]:
+    """
+    The bytes of each kind that `package_entries` would leave out of a package, unpacked.
+
+    Raises:
+        As `package_entries` does.
+    """
+    sizes = dict.fromkeys(stripping.KINDS, 0)
+    if item.name != _INTERPRETER:
+        opened, entries = _all_of(item, package, Spool(), "opt/env", python_xy)
+        found = conda_stripping.kinds(entries, site_packages(python_xy or "3"), opened.link.noarch.entry_points)
+        for place, kind in found.items():
+            sizes[kind] += entries[place].size_bytes
+    return sizes
+
+
+def _all_of(
+    item: LockedCondaPackage, package: Path, spool: Spool, prefix: str, python_xy: str
+) -> tuple[_Package, dict[str, Entry]]:
+    """All that a package puts into a prefix, by its place in there."""
     opened = _opened(package, item.file_name, spool)
     of_python = opened.link.noarch.type == "python" or item.noarch == "python"
     if of_python and not python_xy:
@@ -231,10 +275,7 @@ def package_entries(
     for path in _of_distributions(opened, {one.name for one in item.replaced}, python_xy if of_python else ""):
         entries.pop(path, None)
     refuse_through_links([(opened.file_name, entries.values())])
-    record = _record(item, sorted(entries))
-    stem = re.sub(r"\.(conda|tar\.bz2)$", "", item.file_name)
-    entries[f"conda-meta/{stem}.json"] = _written(f"{prefix}/conda-meta/{stem}.json", record, 0o644)
-    return [entries[path] for path in sorted(entries)]
+    return opened, entries
 
 
 def refuse_through_links(packages: Iterable[tuple[str, Iterable[Entry]]]) -> None:

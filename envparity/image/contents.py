@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envparity.collectors.surroundings import AUTHORITIES
-from envparity.image import app, authorities, base, base_layers, conda, interpreter, model, serving, wheels
+from envparity.image import app, authorities, base, base_layers, conda, interpreter, model, serving, stripping, wheels
 from envparity.image.bytecode import Bytecode, Unit, of_wheel
 from envparity.image.plan import PREFIX
 from envparity.oci.entries import Entry
-from envparity.values import Lock, PlannedLayer, Step, Target, python_xy
+from envparity.values import Lock, LockedCondaPackage, PlannedLayer, Step, Target, python_xy
 
 PAPERS = "usr/share/envparity"
 
@@ -40,7 +40,8 @@ class Supplies:
     The bytes that a lock promises, at hand: `files` by sha256 (packages, wheels, artifacts), the models by name, the
     application's folder, and the lock's own bytes. `known_folders` are those of the base, where they were noted.
     `layers` brings those of a base that is an image here, by digest.
-    `bytecode` makes what goes beside the sources, where the lock asks for it; `strip` is left out of the wheels.
+    `bytecode` makes what goes beside the sources, where the lock asks for it; `strip` is left out of wheels
+    and conda packages.
     `authorities` are those of one's own, in PEM.
     """
 
@@ -122,7 +123,9 @@ class Supplies:
         python = python_xy(self.target.interpreter.version)
         spool = conda.Spool()
         found = {
-            item.sha256: conda.package_entries(item, self.files[item.sha256], spool, prefix=PREFIX, python_xy=python)
+            item.sha256: conda.package_entries(
+                item, self.files[item.sha256], spool, prefix=PREFIX, python_xy=python, strip=self.strip
+            )
             for item in self.target.conda_packages
         }
         conda.refuse_through_links((item.file_name, found[item.sha256]) for item in self.target.conda_packages)
@@ -182,10 +185,17 @@ class Supplies:
 
     def _conda_entries(self, digests: tuple[str, ...]) -> list[Entry]:
         """Of two packages that write one path, what the later one writes."""
-        units = {sha256: Unit(self.conda[sha256], f"{PREFIX} {sha256}") for sha256 in digests}
+        known = {item.sha256: item for item in self.target.conda_packages}
+        units = {sha256: Unit(self.conda[sha256], self._key_of(known[sha256])) for sha256 in digests}
         packages = self._each_compiled(units)
         once = {entry.path: entry for entries in packages.values() for entry in entries}
         return [once[path] for path in sorted(once)]
+
+    def _key_of(self, item: LockedCondaPackage) -> str:
+        """What the sources of a conda package are: those of its file, less what pip replaced and what is left out."""
+        less = [one.name for one in item.replaced]
+        less += [*self.strip, f"stripped ({stripping.RULES})"] if self.strip else []
+        return " less ".join([f"{PREFIX} {item.sha256}", *([",".join(less)] if less else [])])
 
     def python_entries(self) -> list[Entry]:
         """The files that the image's Python is started with: those of the base, and of the interpreter."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
+from envparity.cache import Cache
 from envparity.errors import EnvparityError
 from envparity.image import model, stripping, zips
 from envparity.image.plan import LARGE_BYTES, MOST_LAYERS
 from envparity.oci.pack import PackedLayer
-from envparity.values import LayerTold, Lock, Plan, PlannedLayer, PlanTold, Step, Target
+from envparity.values import LayerTold, Lock, LockedCondaPackage, Plan, PlannedLayer, PlanTold, Step, Target
 
 _REASONS: Mapping[Step, str] = {
     Step.BASE: "changes least",
@@ -32,6 +36,7 @@ def explained(
     made: Callable[[PlannedLayer], PackedLayer | None],
     codec: Callable[[PlannedLayer], str],
     at_hand: Callable[[str], Path | None],
+    of_conda: Callable[[LockedCondaPackage], Mapping[str, int] | None],
 ) -> PlanTold:
     """
     The plan, for a person. Nothing is fetched, made or written.
@@ -40,6 +45,7 @@ def explained(
         made: what was noted of a layer that was made before.
         codec: what a layer is packed with.
         at_hand: where the file of a sha256 lies, if it is here.
+        of_conda: how many bytes of each kind in a conda package serve nobody; `None` where its file is not here.
     """
     files = {item.wheel.sha256: (f"{item.name} {item.version}", item.wheel.size_bytes) for item in lock.distributions}
     files |= {item.sha256: (f"{item.name} {item.version}", item.size_bytes) for item in target.conda_packages}
@@ -54,6 +60,10 @@ def explained(
                 unserved[kinds[member.name]] += member.size_bytes
         if members is not None:
             wheels[sha256] = tuple(member for member in members if kinds.get(member.name) not in strip)
+    packages = [of_conda(item) for item in target.conda_packages]
+    for sizes in packages:
+        for kind, size_bytes in (sizes or {}).items():
+            unserved[kind] += size_bytes
     return PlanTold(
         platform=plan.platform,
         layers=tuple(_told(layer, codec(layer), files, wheels, made(layer)) for layer in plan.layers),
@@ -63,8 +73,24 @@ def explained(
         strip=strip,
         serve=plan.options.serve,
         by_lock=bool(plan.options.serve) and plan.options.serve == lock.serve,
-        whole=len(target.conda_packages),
+        conda_unseen=sum(sizes is None for sizes in packages),
     )
+
+
+def conda_unserved(item: LockedCondaPackage, package: Path, python: str, cache: Cache) -> Mapping[str, int]:
+    """What of a conda package serves nobody, by kind; noted by what decides it."""
+    from envparity.image import conda  # most images have nothing of it
+
+    said = [stripping.RULES, python, item.sha256, *(one.name for one in item.replaced)]
+    key = f"conda-unserved-{hashlib.sha256(msgspec.json.encode(said)).hexdigest()}"
+    noted = cache.note(key, dict[str, int])
+    if noted is None:
+        try:
+            noted = conda.unserved(item, package, python_xy=python)
+        except EnvparityError:  # building says what is wrong with it
+            return {}
+        cache.write_note(key, noted)
+    return noted
 
 
 Members = tuple[zips.Member, ...]

@@ -62,7 +62,7 @@ _MOST_LARGE_CONDA = 4
 def plan(lock: Lock, target: Target, options: Options, lock_sha256: str) -> Plan:
     """The layers of the image of one target."""
     python = python_xy(target.interpreter.version)
-    conda = _conda(target, python)
+    conda = _conda(target, _way(python, options))
     interpreter = target.interpreter
     layers = [
         *_base(target),
@@ -106,7 +106,7 @@ def _authorities(target: Target, options: Options) -> list[PlannedLayer]:
 
 
 def _way(python: str, options: Options) -> str:
-    """What decides the files of a wheel beside the wheel."""
+    """What decides the files of a wheel, or of a conda package, beside its own."""
     return f"{python} less {','.join(options.strip)} ({stripping.RULES})" if options.strip else python
 
 
@@ -183,7 +183,7 @@ def _base(target: Target) -> list[PlannedLayer]:
     return layers
 
 
-def _conda(target: Target, python: str) -> list[PlannedLayer]:
+def _conda(target: Target, way: str) -> list[PlannedLayer]:
     """
     The layers of conda packages, in the order in which conda links them: what a package requires lies below it. So
     where two write one path, the one that conda links later wins, in an image too. A large one has a layer of its own.
@@ -195,7 +195,7 @@ def _conda(target: Target, python: str) -> list[PlannedLayer]:
     for _, run in itertools.groupby(ordered, key=lambda item: item.name if item.name in large else ""):
         items = list(run)
         title = f"{items[0].name} {items[0].version}" if len(items) == 1 else f"{len(items)} conda packages"
-        inputs = (PREFIX, python, *(digest for item in items for digest in (item.sha256, _kept_of(item))))
+        inputs = (PREFIX, way, *(digest for item in items for digest in (item.sha256, _kept_of(item))))
         layers.append(PlannedLayer(step=Step.CONDA, title=title, inputs=inputs))
     return layers
 

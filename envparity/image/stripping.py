@@ -1,10 +1,10 @@
 """
-What of a wheel serves nobody, and may be left out where a builder asks for that: its tests, documentation, static
-libraries, and files of debug symbols.
+What of a wheel, or of a conda package, serves nobody, and may be left out where a builder asks for that: its tests,
+documentation, static libraries, and files of debug symbols.
 
 It was part of what trained, so nothing is left out by itself. What is, is decided by the wheel alone, so that every
 machine leaves out the same; RECORD does not list it, and its old rows stand in a file of the image: with these in their
-places again, RECORD is the one of the training.
+places again, RECORD is the one of the training. So it is with the RECORDs that a conda package brings.
 
 A library keeps the symbols that are inside it: without them it would be another file than the one that trained, and
 no RECORD would prove it.
@@ -18,7 +18,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
@@ -26,9 +26,20 @@ from envparity.collectors.records import Record, record_rows
 from envparity.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from envparity.image.zips import Member
     from envparity.oci.tree import ImageTree
     from envparity.values import Artifact, Environment
+
+
+class Member(Protocol):
+    """A file of a wheel or a package, by its path in there."""
+
+    @property
+    def name(self) -> str:
+        """As RECORD has it, or below `NAME.data/`."""
+
+    def open(self) -> BinaryIO:
+        """What it holds."""
+
 
 KINDS = ("tests", "docs", "static", "debug")
 
@@ -36,7 +47,10 @@ RULES = 1
 """The number of the rules below, which is part of what decides a layer; whoever changes them raises it."""
 
 PLACE = "usr/share/envparity/stripped"
-"""Where an image says what was left out of each wheel: the rows of its RECORD, in `NAME-VERSION.csv`."""
+"""
+Where an image says what was left out of each wheel: the rows of its RECORD, in `NAME-VERSION.csv`. So of each
+distribution that conda brought; what no RECORD lists stands in `NAME-VERSION-BUILD.csv` of its conda package.
+"""
 
 _TESTS, _DOCS = frozenset({"test", "tests"}), frozenset({"doc", "docs"})
 _A_TEST = re.compile(r"test_[^/]*\.py|[^/]*_test\.py|conftest\.py")
@@ -71,9 +85,11 @@ def chosen(text: str | None, tests: bool = False) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in words or "all" in words or (tests and kind == "tests"))
 
 
-def named(paths: Iterable[str]) -> dict[str, str]:
+def named(paths: Iterable[str], *, outside: bool = True) -> dict[str, str]:
     """
-    The files of one wheel that are of a kind by their names, with that kind. Paths are those of RECORD.
+    The files of one wheel that are of a kind by their names, with that kind. Paths are those of RECORD. Folders that
+    lie `outside` of site-packages count only there: those of a conda package may be of any language, in which a folder
+    `test` or `doc` means something else.
 
     Tests are a folder `test` or `tests` with everything below it, if a `test_*.py` or `*_test.py` is there: a folder of
     that name without one (`django/test`, `tensorflow/_api/v2/test`) is for whoever writes tests, and imported. A
@@ -82,12 +98,13 @@ def named(paths: Iterable[str]) -> dict[str, str]:
     licences stay wherever they are.
     """
     own = [path for path in paths if not path.partition("/")[0].endswith(".dist-info")]
-    tested = {_tests_of(path) for path in own if _A_TEST.fullmatch(_last(path))} - {""}
+    counting = {path for path in own if outside or not path.startswith("../")}
+    tested = {_tests_of(path) for path in counting if _A_TEST.fullmatch(_last(path))} - {""}
     coded = {_above(path, _DOCS) for path in own if path.endswith(_CODE)}
     kinds = {}
     for path in own:
-        above = _above(path, _DOCS)
-        if _tests_of(path) in tested:
+        above = _above(path, _DOCS) if path in counting else ""
+        if path in counting and _tests_of(path) in tested:
             kinds[path] = "tests"
         elif (above and above not in coded) or _DOCS_OF_DATA.match(path):
             if not _LICENCE.search(path):
@@ -99,15 +116,15 @@ def named(paths: Iterable[str]) -> dict[str, str]:
     return kinds
 
 
-def found(members: Sequence[Member]) -> dict[str, str]:
+def found(members: Sequence[Member], *, outside: bool = True) -> dict[str, str]:
     """
-    The members of a wheel that are of a kind by name and content. Tests that a module imports which is none stay, and
-    what these import.
+    The members of a wheel that are of a kind by name and content, as `named` has it. Tests that a module imports which
+    is none stay, and what these import.
     """
     places = {place: member for member in members if (place := _place(member.name))}
     kinds = {
         path: kind
-        for path, kind in named(places).items()
+        for path, kind in named(places, outside=outside).items()
         if kind not in _BEGINS or _begins(places[path], _BEGINS[kind])
     }
     tests = {_tests_of(path) for path, kind in kinds.items() if kind == "tests"}
@@ -158,7 +175,7 @@ def restored(tree: ImageTree, here: Environment, wanted: Environment, strip: Col
 
 
 def told(tree: ImageTree, strip: Collection[str]) -> list[str]:
-    """What was left out of the wheels of an image, as a line; none where nothing was."""
+    """What was left out of the wheels and conda packages of an image, as a line; none where nothing was."""
     count = size_bytes = 0
     for name in tree.entries(f"/{PLACE}") if tree.kind(f"/{PLACE}") == "folder" else ():
         for _, _, size in _rows(tree, f"/{PLACE}/{name}"):
@@ -166,7 +183,8 @@ def told(tree: ImageTree, strip: Collection[str]) -> list[str]:
             size_bytes += int(size) if size.isascii() and size.isdigit() else 0
     kinds = ", ".join(kind for kind in KINDS if kind in strip)
     files = f"{count:,} file{'s' * (count != 1)}"
-    return [f"left out of the wheels ({kinds}): {files}, {size_bytes / 1e6:,.1f} MB"] if strip else []
+    what = "wheels and conda packages" if tree.kind("/opt/env/conda-meta") == "folder" else "wheels"
+    return [f"left out of the {what} ({kinds}): {files}, {size_bytes / 1e6:,.1f} MB"] if strip else []
 
 
 def sheet(rows: Iterable[tuple[str, str, str]]) -> bytes:

@@ -9,6 +9,7 @@ import msgspec
 from envparity.report.diff import encoded
 from envparity.report.text import Style, bounded, cells, name
 from envparity.values import LayerTold, PlanTold, Step
+from envparity.words import counted
 
 _WHY, _SIZE = 22, 8
 
@@ -39,10 +40,10 @@ def text(told: PlanTold, style: Style | None = None, *, verbose: bool = False) -
         why = "as the lock was made for; `--serve none` leaves it out" if told.by_lock else "as --serve says"
         notes.append(f"The image serves by {told.serve}, {why}.")
     notes += _unserved(told)
-    if told.whole and told.strip:
-        notes.append(f"Of {told.whole:,} conda packages nothing is left out: conda's records list their files.")
-    if told.unseen:
-        notes.append(f"{told.unseen} wheels are not in the cache, and were not looked into.")
+    for count, what in ((told.unseen, "wheel"), (told.conda_unseen, "conda package")):
+        if count:
+            verbs = ("is", "was") if count == 1 else ("are", "were")
+            notes.append(f"{counted(count, what)} {verbs[0]} not in the cache, and {verbs[1]} not looked into.")
     return "\n".join([*lines, "", *(line for note in notes for line in style.wrapped(note))]) + "\n"
 
 
@@ -69,13 +70,14 @@ def json(told: PlanTold, style: Style | None = None, *, verbose: bool = False) -
         "stripped": list(told.strip),
         "serve": told.serve,
         "wheels_not_looked_into": told.unseen,
-        "conda_packages_left_whole": told.whole,
+        "conda_packages_not_looked_into": told.conda_unseen,
     }
     return encoded(msgspec.to_builtins(document))
 
 
 def _unserved(told: PlanTold) -> Iterator[str]:
-    """What is left out of the wheels, and what could be."""
+    """What is left out of wheels and conda packages, and what could be."""
+    what = "wheels and conda packages" if any(layer.step is Step.CONDA for layer in told.layers) else "wheels"
 
     def listed(kinds: Iterable[tuple[str, int]]) -> str:
         return ", ".join(f"{_size(size)} MB of {_KINDS.get(kind, kind)}" for kind, size in kinds)
@@ -83,11 +85,11 @@ def _unserved(told: PlanTold) -> Iterator[str]:
     out = [(kind, size) for kind, size in told.unserved if kind in told.strip]
     kept = [(kind, size) for kind, size in told.unserved if kind not in told.strip]
     if out:
-        yield f"Left out of the wheels: {listed(out)} (unpacked)."
+        yield f"Left out of the {what}: {listed(out)} (unpacked)."
     if kept:
         words = ",".join(kind for kind, size in kept if size)
         how = f"; `--strip {words}` leaves it out, with its byte code" if words else ""
-        yield f"In the wheels, since it was part of what trained, and of no use to who serves: {listed(kept)}{how}."
+        yield f"In the {what}, since it was part of what trained, and of no use to who serves: {listed(kept)}{how}."
 
 
 _KINDS = {"static": "static libraries", "debug": "debug symbols"}

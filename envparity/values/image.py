@@ -21,7 +21,7 @@ class Options(Struct, frozen=True, omit_defaults=True, kw_only=True):
     `ca_bundle` is the digest of the certificate authorities of one's own. `app` is the digest of the application
     folder's content. `user` is `UID:GID`, by number. An empty `workdir` is that of the application, or the root where
     there is none. `serve` names the server that lies in the image, and `server` is the digest of its files. `strip`
-    says what is left out of the wheels.
+    says what is left out of wheels and conda packages.
     """
 
     schema: int = SCHEMA
@@ -111,9 +111,9 @@ class LayerTold(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class PlanTold(Struct, frozen=True, kw_only=True):
     """
     A plan with its sizes and reasons. `unserved` are the unpacked bytes of what trained and serves nobody, by kind
-    (`image.stripping`), in the wheels that are at hand; `unseen` is how many are not. `strip` are those of the kinds
-    that are left out; `whole` is how many conda packages there are, of which nothing is. `serve` names the
-    server, and `by_lock` is whether the lock was made for that one.
+    (`image.stripping`), in the wheels and conda packages that are at hand; `unseen` and `conda_unseen` are how many are
+    not. `strip` are those of the kinds that are left out. `serve` names the server, and `by_lock` is whether the lock
+    was made for that one.
     """
 
     platform: str
@@ -124,4 +124,4 @@ class PlanTold(Struct, frozen=True, kw_only=True):
     strip: tuple[str, ...] = ()
     serve: str = ""
     by_lock: bool = False
-    whole: int = 0
+    conda_unseen: int = 0

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ import yaml
 from envparity import codec
 from envparity.image import conda
 from envparity.oci.entries import Entry
+from envparity.oci.places import open_image
+from envparity.oci.tree import merge
 from envparity.sources import read
 from envparity.values import Lock
 from tests.commands import envparity, refused
 from tests.condas import OTHER, demo_channel, indexed, installed, old_six, other_machine, subdir
+from tests.e2e.tampering import layer_with, tampered
 from tests.small_indexes import small_index
 from tests.tools import answer_of, needs_uv
 
@@ -127,6 +131,57 @@ def test_what_is_put_into_the_image_is_what_rattler_installs(trained: Trained) -
 
         assert different == []
         assert len(entries) > (item.name != "six"), "nothing is left of what pip replaced, but conda's record"
+
+
+@pytest.fixture(scope="module")
+def stripped(trained: Trained) -> Path:
+    """The same image without what serves nobody, made by a cache that knows the byte code of the whole one."""
+    image = trained.folder / "stripped"
+    envparity("build", trained.folder / "pylock.toml", "--strip", "all", "--output", f"oci:{image}")
+    return image
+
+
+@pytest.mark.parametrize("against", ["pylock.toml", "m.env.json"])
+def test_what_is_left_out_of_conda_packages_is_said_and_the_rest_is_proven(
+    trained: Trained, stripped: Path, against: str
+) -> None:
+    done = envparity("verify", f"oci:{stripped}", "--against", trained.folder / against)
+
+    assert "VERIFIED" in done.stdout
+    assert "left out of the wheels and conda packages (tests, docs, static, debug): 3 files" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_a_stripped_image_runs_and_holds_none_of_it_not_even_as_byte_code(stripped: Path) -> None:
+    runs = envparity("run", f"oci:{stripped}", "--", "/opt/env/bin/where-demo")
+    paths = {node.path for node in merge(open_image(f"oci:{stripped}")).walk()}
+
+    assert runs.stdout == "/opt/env/share/demo\n", runs.stderr
+    assert not [path for path in paths if "test_where" in path or path.endswith((".a", "demo.1"))]
+    assert [path for path in paths if "/where_demo/__pycache__/__init__" in path]
+    assert {path.rpartition("/")[2] for path in paths if path.startswith("/usr/share/envparity/stripped/")} == {
+        "libdemo-1.2-h1_0.csv",
+        "where_demo-1.0.csv",
+    }
+
+
+def test_the_plan_says_what_could_be_left_out_of_conda_packages(trained: Trained) -> None:
+    told = json.loads(envparity("build", trained.folder / "pylock.toml", "--plan", "--format", "json").stdout)
+
+    assert told["unserved_bytes"] == {"tests": 29, "docs": 9, "static": 8, "debug": 0}
+    assert told["conda_packages_not_looked_into"] == 0
+
+
+def test_an_image_that_only_says_that_it_was_stripped_of_more_is_drift(trained: Trained, stripped: Path) -> None:
+    """Whoever removes a module must not get away with calling it a test."""
+    module = "opt/env/lib/python{}.{}/site-packages/where_demo/__init__.py".format(*sys.version_info[:2])
+    layer = layer_with(stripped, module)
+    changed = tampered(stripped, trained.folder / "less", {layer: lambda all: [it for it in all if it.path != module]})
+    for against in ("pylock.toml", "m.env.json"):
+        done = envparity("verify", changed, "--against", trained.folder / against, status=5)
+
+        assert "where_demo/__init__.py" in done.stdout
 
 
 def edited(trained: Trained, name: str, *changes: tuple[str, str]) -> Path:

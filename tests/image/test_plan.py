@@ -165,6 +165,7 @@ def test_a_plan_is_told_with_what_is_known_and_no_more(tmp_path: Path) -> None:
         lambda layer: made if layer.step is Step.BASE else None,
         lambda layer: "none" if layer.step is Step.MODEL else "gzip",
         places.get,
+        lambda item: None,
     )
 
     by_title = {layer.title: layer for layer in told.layers}

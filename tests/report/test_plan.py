@@ -26,7 +26,7 @@ def told(title: str = "model.joblib") -> PlanTold:
         unserved=(("tests", 5 * 10**7), ("docs", 0), ("static", 10**6)),
         unseen=3,
         strip=("static",),
-        whole=2,
+        conda_unseen=1,
     )
 
 
@@ -39,7 +39,7 @@ def test_a_plan_says_what_is_not_known() -> None:
     assert "Left out of the wheels: 1.0 MB of static libraries" in " ".join(lines)
     assert "50.0 MB of tests, 0.0 MB of docs; `--strip tests` leaves it out, with its byte code." in " ".join(lines)
     assert "3 wheels are not in the cache" in " ".join(lines)
-    assert "Of 2 conda packages nothing is left out" in " ".join(lines)
+    assert "1 conda package is not in the cache, and was not looked into." in " ".join(lines)
     assert "serves by" not in " ".join(lines)
     assert "a 1, b 2" in plan.text(told(), verbose=True)
 
