@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from envparity import __version__
-from envparity.errors import EnvparityError, ExitStatus, UsageError
+from envparity.errors import EnvparityError, ExitStatus
 
 COMMANDS: dict[str, str] = {
     "snapshot": "Record the environment that a model was trained in.",
@@ -49,6 +49,11 @@ class _Verbs(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"envparity.cli.{name}").command
+        for option in command.params:
+            if isinstance(option, click.Option):
+                # As it is typed; click would make it of its parameter, and read `ENVPARITY_LOCK_ADDED` for `--add`.
+                typed = max(option.opts, key=len).lstrip("-")
+                option.envvar = f"ENVPARITY_{name}_{typed}".replace("-", "_").upper()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -117,9 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as leave:
         status = leave.exit_code
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"see `{context.command_path} --help`" if context is not None else ""
-        status = _report(UsageError(" ".join(error.format_message().split()), hint=hint), argv)
+        from envparity.cli import configured
+
+        status = _report(configured.refused(error), argv)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         status = 128 + signal.SIGINT

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
-from envparity.errors import MalformedError, UsageError
+from envparity.errors import EnvparityError, MalformedError, UsageError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,11 +148,37 @@ def defaults(found: Settings, verb: str, command: click.Command, verbs: list[str
         if name not in options:
             where = f"options.{verb}.{name}"
             raise _unknown(found, where, f"`{verb}` has no option `--{name}`", name, list(options))
+        if isinstance(value, list) and name not in several:
+            raise MalformedError(
+                f"{found.path} is not valid: `--{name}` takes one value, and a list is there",
+                where=f"options.{verb}.{name}",
+                hint="write the value itself",
+            )
         repeatable = name in several and not isinstance(value, list)
         values[str(options[name])] = [value] if repeatable else value
     if found.policy and "policy" in options:
         values.setdefault("policy", found.policy)
     return values
+
+
+def refused(error: click.ClickException) -> EnvparityError:
+    """What click refuses, as an error that says where it stands: whoever reads it may have typed no such option."""
+    said = " ".join(error.format_message().split())
+    context: click.Context | None = getattr(error, "ctx", None)
+    if context is None:
+        return UsageError(said)
+    hint = f"see `{context.command_path} --help`"
+    option = error.param if isinstance(error, click.BadParameter) else None
+    source = context.get_parameter_source(str(option.name)) if option is not None else None
+    if isinstance(option, click.Option) and source is ParameterSource.DEFAULT_MAP and context.obj is not None:
+        name = max(option.opts, key=len).lstrip("-")
+        problem = plain(" ".join(error.message.split()))
+        return MalformedError(
+            f"{context.obj.path} is not valid: {problem}", where=f"options.{context.info_name}.{name}", hint=hint
+        )
+    if isinstance(option, click.Option) and source is ParameterSource.ENVIRONMENT:
+        hint = f"it is the value of the variable {option.envvar}; {hint}"
+    return UsageError(said, hint=hint)
 
 
 def _unknown(found: Settings, where: str, problem: str, name: str, known: list[str]) -> MalformedError:

@@ -96,6 +96,37 @@ def test_a_flag_is_stronger_than_a_variable_and_that_than_the_policy_and_the_fil
     assert envparity(*compare, cwd=project, status=1, ENVPARITY_DIFF_FAIL_ON="high")
 
 
+def test_a_variable_is_called_as_its_option_is_typed(project: Path) -> None:
+    """Click would name it by our own word for it, and nobody reads that `--add` is `added` inside."""
+    lock = ("lock", "dev.txt", "--base", "debian:bookworm")
+
+    refused(*lock, status=2, says="`--add` of a file that another tool", cwd=project, ENVPARITY_LOCK_ADD="rich")
+    refused(*lock, status=2, says="`--leave-out nosuch` names nothing", cwd=project, ENVPARITY_LOCK_LEAVE_OUT="nosuch")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("options: {lock: {require: most}}", "envparity.yaml is not valid: 'most' is not one of 'proven', 'matched'."),
+        ("options: {lock: {bundle: maybe}}", "envparity.yaml is not valid: 'maybe' is not a valid boolean"),
+        ("options: {lock: {base: [debian:bookworm]}}", "envparity.yaml is not valid: `--base` takes one value"),
+    ],
+)
+def test_a_value_that_is_none_is_told_where_it_stands(project: Path, text: str, says: str) -> None:
+    (project / "envparity.yaml").write_text(text)
+    done = refused("lock", "dev.txt", status=4, says=says, cwd=project)
+
+    assert f"(at options.lock.{text.split('{')[2].partition(':')[0]})" in done.stderr
+
+
+def test_a_value_of_a_variable_is_told_by_its_name(project: Path) -> None:
+    done = refused("lock", "dev.txt", status=2, says="'most' is not", cwd=project, ENVPARITY_LOCK_REQUIRE="most")
+
+    assert "hint: it is the value of the variable ENVPARITY_LOCK_REQUIRE; see `envparity lock --help`" in done.stderr
+    typed = refused("lock", "dev.txt", "--require", "most", status=2, says="'most' is not", cwd=project)
+    assert "hint: see `envparity lock --help`" in typed.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
