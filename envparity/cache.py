@@ -223,7 +223,7 @@ class Cache:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise translated(error, f"use the cache `{self.folder}`") from error
+            raise _elsewhere(translated(error, f"use the cache `{self.folder}`")) from error
         if not stat.S_ISDIR(found.st_mode):
             raise UsageError(
                 f"the cache `{self.folder}` is not a folder, and one is due there",
@@ -239,7 +239,11 @@ class Cache:
     def _folder(self, name: str) -> Path:
         self._require_own()
         if not self.folder.is_dir():
-            make_folder(self.folder, mode=0o700)
+            try:
+                make_folder(self.folder, mode=0o700)
+            except (UsageError, UnreachableError) as error:
+                _elsewhere(error)
+                raise
             write_bytes(self.folder / "CACHEDIR.TAG", _MARK.encode())
         self._register()
         return _made(self.folder / name)
@@ -389,6 +393,12 @@ class Cache:
 
 def _in_the_way(place: Path) -> UnreachableError:
     return UnreachableError(f"`{place}` in the cache is a folder, where a file is due", hint="remove it")
+
+
+def _elsewhere(error: EnvparityError) -> EnvparityError:
+    """The same of a cache that cannot be there: who never chose its place must be told how to choose one."""
+    error.hint = "name another place for the cache in ENVPARITY_CACHE_DIR"
+    return error
 
 
 def _made(folder: Path) -> Path:

@@ -34,6 +34,17 @@ def test_a_cache_that_others_can_write_is_refused(mode: int, tmp_path: Path) -> 
         assert "ENVPARITY_CACHE_DIR" in caught.value.hint
 
 
+def test_a_cache_that_cannot_be_made_says_how_to_name_another_place(tmp_path: Path) -> None:
+    """A home that nobody can write in is the usual one of a container, and its user never chose that place."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+
+    for folder, says in ((tmp_path / "file" / "cache", "use the cache"), (tmp_path / "link", "make the folder")):
+        with pytest.raises(UsageError, match=says) as caught:
+            Cache(folder).write_note("key", 1)
+        assert "ENVPARITY_CACHE_DIR" in caught.value.hint
+
+
 def test_a_cache_of_another_user_is_refused(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         not_here("only root gives a folder away")
