@@ -598,6 +598,23 @@ def test_a_stop_while_a_model_is_loaded_is_no_matter_of_waiting(trained: Path, t
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "stopped"
 
 
+def test_a_stop_while_the_server_itself_is_imported_is_no_matter_of_waiting(trained: Path, tmp_path: Path) -> None:
+    """An orchestrator that changes its mind sends it as soon as the container is there."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "zipfile.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")  # one of the first
+
+    with started(trained, tmp_path / "run", PYTHONPATH=str(slow)) as (_, process, log):
+        until = time.monotonic() + 60
+        while "here" not in log.read_text():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 0
+
+
 def test_an_application_predicts_and_its_example_is_asked_at_the_start(trained: Path, tmp_path: Path) -> None:
     app = tmp_path / "app"
     app.mkdir()
@@ -681,6 +698,7 @@ def test_the_manifest_of_compose_starts_it_as_nobody_on_a_disk_that_cannot_be_wr
     compose = yaml.safe_load((TEMPLATES / "compose.yaml").read_text())
 
     assert compose["services"]["model"]["read_only"]
+    assert compose["services"]["model"]["init"]
 
 
 def model(name: str, files: int = 0) -> LockedModel:
