@@ -24,6 +24,7 @@ __all__ = [
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,6 +55,7 @@ T = TypeVar("T")
 _PAGE_BYTES = 128 << 20
 _PAGE_WITHIN_S = 300.0
 _AT_ONCE = 16
+_PACK = "pack what lies there, with `--repack`"
 _TITLE = "finding wheels"
 _PYPI_ALONE = Indexes()
 
@@ -248,15 +250,13 @@ def _part(name: str, version: Version) -> str:
 
 def _at_address(distribution: Distribution, client: Client) -> LockedDistribution | None:
     """What was installed from the address of a wheel, whose hash the installer noted (direct_url.json, PEP 610)."""
-    url, fragment = urldefrag(distribution.direct_url)
+    url, _ = urldefrag(distribution.direct_url)
     file_name = unquote(urlsplit(url).path.rpartition("/")[2])
-    digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
+    digest = _stated_sha256(distribution.direct_url)
     fits = file_name.endswith(".whl") and not address_fault(url) and public_url(url) == url
-    if digest is None or distribution.editable or not fits:
+    if not digest or distribution.editable or not fits:
         return None
-    wheel = LockedWheel(
-        name=file_name, url=url, size_bytes=size_bytes(url, file_name, digest[1], client), sha256=digest[1]
-    )
+    wheel = LockedWheel(name=file_name, url=url, size_bytes=size_bytes(url, file_name, digest, client), sha256=digest)
     return LockedDistribution(
         name=distribution.name,
         version=distribution.version,
@@ -266,21 +266,34 @@ def _at_address(distribution: Distribution, client: Client) -> LockedDistributio
     )
 
 
+def _stated_sha256(address: str) -> str:
+    """The sha256 that stands in an address of a snapshot; empty for none."""
+    found = re.fullmatch(r"sha256=([0-9a-f]{64})", urldefrag(address)[1])
+    return found[1] if found else ""
+
+
 def _never_on_an_index(distribution: Distribution) -> Problem | None:
     """What the snapshot alone rules out."""
     name, version, origin = distribution.name, distribution.version, distribution.direct_url
     where = printable(origin) or distribution.location
-    reason, advice = "", PUBLISH
+    reason, advice, command = "", PUBLISH, wheel_of(where)
+    is_wheel = urlsplit(urldefrag(origin)[0]).path.endswith(".whl")
+    if is_wheel:
+        advice, command = f"upload it to an index that `--index` names, and install it from there; or {_PACK}", ""
     if distribution.editable:
         reason, advice = f"is installed as editable from `{where}`", f"{PUBLISH}, or ship it with `--app`"
     elif re.match(r"(git|hg|bzr|svn)\+", origin):
         reason = f"is installed from version control, `{where}`"
     elif origin.startswith("file:"):
         reason = f"is installed from a local file or folder, `{where}`"
+    elif is_wheel and origin.startswith(("http:", "https:")) and not _stated_sha256(origin):
+        reason = f"is installed from the address `{where}`, and its hash was not noted"
+        advice = f"install it again with pip, which notes it (uv does not), and take the snapshot again; or {_PACK}"
+        command = shlex.join(["pip", "install", "--force-reinstall", "--no-deps", where])
     elif origin:
         reason = f"is installed from the address `{where}`, not from an index"
     if reason:
-        return Problem(name, version, reason, advice, "local-build", wheel_of(where))
+        return Problem(name, version, reason, advice, "local-build", command)
     if not SERVABLE.fullmatch(name):
         return Problem(name, version, "has a name that no index can serve", "look at what installed it")
     if not distribution.wheel_tags:

@@ -242,6 +242,20 @@ def test_what_no_index_can_serve_is_never_looked_for(
     assert served.asked == []
 
 
+def test_a_wheel_that_was_installed_as_a_file_is_not_to_be_built_again(client: Client, served: LocalIndex) -> None:
+    """uv notes no hash of what it downloaded: the lock of such an address needs pip, and nothing needs a build."""
+    nowhere_noted = problem(find(client, served, demo(direct_url="https://host/demo.whl")))
+    local = problem(find(client, served, demo(direct_url="file:///home/ana/demo.whl")))
+    folder = problem(find(client, served, demo(direct_url="file:///home/ana/demo")))
+
+    assert "its hash was not noted" in nowhere_noted.reason
+    assert nowhere_noted.command == "pip install --force-reinstall --no-deps https://host/demo.whl"
+    assert local.command == ""
+    assert "build a wheel" not in f"{local} {nowhere_noted}"
+    assert all("--repack" in item.advice for item in (nowhere_noted, local))
+    assert folder.command.startswith("pip wheel ")
+
+
 def test_what_a_captive_portal_answers_is_no_page_of_an_index(client: Client, served: LocalIndex) -> None:
     """Read as an empty page, it would say of each distribution that it is gone, and send somebody to train again."""
     for page in (b"<a href='/login'>log in</a>", b"<html><form action='/'></form></html>", b"", b"\xff\xfe\x00"):
