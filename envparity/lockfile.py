@@ -196,7 +196,13 @@ def _lock_at(path: Path, made: Lock, new: str) -> tuple[Lock | None, bytes]:
 
 
 def artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
-    """What lies beside a lock: what no index serves, and of one that is bundled everything that it names."""
+    """
+    What lies beside a lock, each once: what no index serves, and of one that is bundled everything that it names.
+    """
+    yield from dict.fromkeys(_artifacts(lock))  # two platforms share what is for all of them
+
+
+def _artifacts(lock: Lock) -> Iterator[LockedArtifact | LockedWheel]:
     yield lock.snapshot
     for target in lock.targets:
         if target.interpreter.artifact is not None:

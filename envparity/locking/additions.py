@@ -121,7 +121,7 @@ def planned(
     try:
         pins = resolve.resolve(request, environ=asked.environ, resolver=asked.resolver)
     except ConflictError as error:
-        found = _explained(error, limits, versions, fixed)
+        found = _explained(error, [each for each in limits if _may_hold(each, updates[each.name])], versions, fixed)
         if asked.serve not in {"", "fastapi"}:
             found.hint += "; or `--serve fastapi`, which needs less"
         raise found from error
@@ -288,6 +288,15 @@ def _require_allowed(updates: Mapping[str, str], limits: Iterable[_Limit], fixed
             details=tuple(sorted(details)),
             moved=tuple(owners),
         )
+
+
+def _may_hold(limit: _Limit, update: str) -> bool:
+    """Whether a limit can be why a distribution does not move: one that only says from when on holds nothing down."""
+    from packaging.specifiers import SpecifierSet
+
+    upwards = {">", ">="}
+    moves_up = {item.operator for item in parsed(update).specifier} <= upwards
+    return not (moves_up and {item.operator for item in SpecifierSet(limit.specifier)} <= upwards)
 
 
 def _explained(

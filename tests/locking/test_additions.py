@@ -93,6 +93,25 @@ def test_a_version_that_something_which_stays_does_not_take_is_refused_with_its_
     assert "--update model" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("limit", "update", "held"),
+    [
+        ("sums>=1", "sums", False),
+        ("sums>=1", "sums>1", False),
+        ("sums<2", "sums", True),
+        ("sums!=3.0", "sums", True),
+        ("sums>=1", "sums<1", True),
+    ],
+)
+def test_only_what_can_hold_a_version_is_said_to_hold_it(limit: str, update: str, held: bool) -> None:
+    """Of what is the newest already, a reader who is told that `>=1` holds it goes and moves the wrong one."""
+    trained = (Distribution(name="model", version="1.0", requires=(limit,)), Distribution(name="sums", version="1.0"))
+    with small_index({"model 1.0": [limit], "sums 1.0": []}) as index, pytest.raises(ConflictError) as caught:
+        additions.planned(trained, PLACE, {}, asked=asked(index.root, (), [update]))
+
+    assert any("sums 1.0 is held: model 1.0 requires" in line for line in caught.value.details) == held
+
+
 def test_what_a_move_forces_is_refused_until_it_is_named_too() -> None:
     error = refused(update=["model==2.0"])
     (line,) = error.details
