@@ -12,6 +12,7 @@ from __future__ import annotations
 __all__ = ["Settled", "holding", "is_pinned", "platforms", "require_alike", "require_sound", "settled", "with_brought"]
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from envparity import markers
-from envparity.errors import IncompleteError, MalformedError, RefusedError, UnsupportedError, UsageError
+from envparity.errors import IncompleteError, MalformedError, RefusedError, UnsupportedError, UsageError, plain
 from envparity.fetch import Fetcher
 from envparity.locking.asked import Asked, is_image
 from envparity.resolvers import archives, fitting, package_lists, states
@@ -186,7 +187,7 @@ def settled(environment: Environment, asked: Asked, fetcher: Fetcher) -> Settled
     system = msgspec.structs.replace(system, os="linux", machine=machine)
     # 2
     here = holding(environment, place, extras=asked.extras, groups=asked.groups)
-    chosen, left_out = _chosen(here, asked)
+    chosen, left_out = _chosen(here, {*asked.without} - {gap.item for gap in _nameless(environment)})
     if not chosen and not packages:
         raise UsageError(
             f"`{environment.origin.reference}` holds no distribution for {place}, so there is nothing to lock",
@@ -319,12 +320,31 @@ def _require_whole(environment: Environment, asked: Asked) -> None:
         unread = [gap for gap in unread if not _is_of_distribution(gap)]
     if unread and not asked.allow_incomplete:
         raise _incomplete(name, unread)
+    nameless = [gap for gap in _nameless(environment) if gap.item not in asked.without]
+    if nameless:
+        is_named = "is named only by its place" if len(nameless) == 1 else "are named only by their places"
+        raise RefusedError(
+            f"{states.counted(len(nameless))} of `{name}` {is_named}, and would not be in the lock",
+            hint="name a wheel of it: `NAME @ ADDRESS`, with its hash; or settle each as it says",
+            details=tuple(
+                f"{plain(gap.item)}: {gap.reason}; leave it out, and ship your own code with `build --app`:"
+                f" `{shlex.join(['--leave-out', plain(gap.item)])}`"
+                for gap in nameless
+            ),
+        )
     for options, what in ((asked.repacked, "--repack"), (asked.prove, "--prove")):
         if options:
             raise UsageError(
                 f"`{what}` is for what was installed, and `{name}` only says what should be",
                 hint="take a snapshot where it is installed, and lock that",
             )
+
+
+def _nameless(environment: Environment) -> list[Gap]:
+    """What a requirements file names only by its place."""
+    from envparity.sources.requirements import NAMELESS
+
+    return [gap for gap in environment.gaps if gap.section == "distributions" and gap.reason.startswith(NAMELESS)]
 
 
 def _require_own_hashes(environment: Environment) -> None:
@@ -473,8 +493,8 @@ def holding(
     return kept
 
 
-def _chosen(found: Iterable[Distribution], asked: Asked) -> tuple[list[Distribution], list[LeftOut]]:
-    left = {re.sub(r"[-_.]+", "-", name).lower() for name in asked.without}
+def _chosen(found: Iterable[Distribution], without: Iterable[str]) -> tuple[list[Distribution], list[LeftOut]]:
+    left = {re.sub(r"[-_.]+", "-", name).lower() for name in without}
     chosen, left_out = [], []
     for item in found:
         if item.name in left:

@@ -35,7 +35,7 @@ class Problem:
 
     def __str__(self) -> str:
         command = f": `{self.command}`" if self.command else ""
-        return f"{self.name} {self.version}: {self.reason}; {self.advice}{command}"
+        return f"{f'{self.name} {self.version}'.rstrip()}: {self.reason}; {self.advice}{command}"
 
 
 def reinstall(name: str, version: str, index: str = PYPI) -> str:

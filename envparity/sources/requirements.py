@@ -37,9 +37,16 @@ LONGEST = 16 << 10
 """Characters of one requirement without its options. The longest seen in public files has some 300."""
 
 
+NAMELESS = "it is named only by its place, so its name and version are not known"
+"""Why a line is a gap, and no distribution: a folder or a repository is not opened to see what it is."""
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """What an entry asks for, understood. `pin` is the one exact version; `url` a place outside of any index."""
+    """
+    What an entry asks for, understood. `pin` is the one exact version; `url` a place outside of any index. `hashes` may
+    stand in that address too; `hashed` says that the line has its own.
+    """
 
     place: Place
     name: str
@@ -49,6 +56,7 @@ class Wanted:
     extras: frozenset[str] = frozenset()
     url: str = ""
     hashes: tuple[str, ...] = ()
+    hashed: bool = False
     editable: bool = False
     constraint: bool = False
 
@@ -207,6 +215,7 @@ def _wanted(entry: Entry, requirement: Requirement) -> Wanted:
         extras=frozenset(canonicalize_name(extra) for extra in requirement.extras),
         url=url,
         hashes=tuple(sorted({*entry.hashes, *_url_hashes(url, entry.place)})),
+        hashed=bool(entry.hashes),
         editable=entry.editable,
         constraint=entry.constraint,
     )
@@ -246,6 +255,7 @@ def _from_place(entry: Entry) -> Wanted | Fact:
         marker=marker,
         url=target,
         hashes=tuple(sorted({*entry.hashes, *_url_hashes(target, entry.place)})),
+        hashed=bool(entry.hashes),
         editable=entry.editable,
         constraint=entry.constraint,
     )
@@ -269,8 +279,7 @@ def _from_place(entry: Entry) -> Wanted | Fact:
         return replace(base, name=canonicalize_name(requirement.name), extras=extras)
     if entry.constraint:
         raise MalformedError("a constraint must have a name", where=str(entry.place))
-    reason = f"it is named only by its place, so its name and version are not known ({entry.place})"
-    return gap("distributions", "not-recorded", reason, without_secrets(target))
+    return gap("distributions", "not-recorded", f"{NAMELESS} ({entry.place})", without_secrets(target))
 
 
 def _parts(url: str, place: Place) -> tuple[str, str]:
@@ -301,8 +310,11 @@ def _wheel_version(url: str) -> str:
 
 
 def _require_hashes(wanted: list[Wanted], faults: list[MalformedError]) -> None:
-    """pip: one hash anywhere, and everything must have one ("--require-hashes mode")."""
-    if any(item.hashes for item in wanted):
+    """
+    pip: one `--hash` anywhere, and everything must have a hash ("--require-hashes mode"). One in an address, as `pip
+    freeze` writes it of a wheel that came from one, asks for nothing.
+    """
+    if any(item.hashed for item in wanted):
         faults.extend(
             MalformedError(
                 f"`{item.name}` has no hash, and others have: pip refuses to install this file",
@@ -404,6 +416,7 @@ def _both(first: Wanted, second: Wanted) -> Wanted | None:
         extras=first.extras | second.extras,
         url=first.url or second.url,
         hashes=first.hashes or second.hashes,
+        hashed=first.hashed or second.hashed,
         editable=first.editable or second.editable,
     )
 

@@ -174,6 +174,21 @@ def test_a_check_makes_nothing_so_options_of_making_are_a_mistake(world: World, 
     assert "`--prove` is for making a lock" in done.stderr
 
 
+def test_what_requirements_name_only_by_its_place_is_never_dropped_in_silence(tmp_path: Path) -> None:
+    """The usual `-e .` is the team's own code, and an image without it fails when it is first asked."""
+    (tmp_path / "requirements.txt").write_text("six==1.17.0\n-e .\n./my libs/other\n")
+    lock = ("lock", "requirements.txt")
+
+    done = refused(*lock, status=1, says="2 distributions of `requirements.txt` are named only by", cwd=tmp_path)
+    one = refused(*lock, "--leave-out", ".", status=1, says="1 distribution of `requirements.txt` is", cwd=tmp_path)
+    both = ("--leave-out", ".", "--leave-out", "./my libs/other")
+    refused(*lock, *both, "--offline", status=3, says="--offline forbids it", cwd=tmp_path)
+
+    assert "`--leave-out .`" in done.stderr
+    assert "`--leave-out './my libs/other'`" in one.stderr
+    assert "`--leave-out .`" not in one.stderr
+
+
 def test_a_lock_never_takes_the_place_of_its_source(tmp_path: Path) -> None:
     """`envparity lock pylock.toml` of the lock that uv made: without `-o`, both would be called the same."""
     theirs = 'lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n'

@@ -157,6 +157,12 @@ def test_the_command_for_it_builds_what_was_locked_from_where_one_is(place: str,
     assert "pw" not in str(answer)
 
 
+def test_what_has_no_version_is_called_by_its_name() -> None:
+    assert str(why(pinned(version="", direct_url="git+https://git.example/demo@0123abc"))).startswith(
+        "demo: comes from"
+    )
+
+
 def test_the_project_itself_may_be_left_out() -> None:
     assert "`--leave-out demo`" in why(pinned(editable=True, direct_url=".")).advice
 

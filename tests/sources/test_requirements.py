@@ -200,6 +200,18 @@ def test_one_hash_missing_among_many_is_an_error_with_its_line() -> None:
     assert caught.value.where == "requirements.txt:2"
 
 
+def test_a_hash_in_an_address_asks_for_no_other() -> None:
+    """`pip freeze` writes one of each wheel that came from an address (models of spaCy), and pip installs that file."""
+    address = f"https://files.example/p-1.0-py3-none-any.whl#sha256={'b' * 64}"
+    environment = parse(f"p @ {address}\n{address.replace('p-', 'q-')}\nscipy==1\n")
+
+    assert found(environment, "p").hashes == found(environment, "q").hashes == (f"sha256:{'b' * 64}",)
+    assert found(environment, "scipy").hashes == ()
+    with pytest.raises(MalformedError, match="`scipy` has no hash"):
+        parse(f"p @ {address}\nnumpy==1 --hash={HASH}\nscipy==1\n")
+    assert parse(f"p @ {address}\nnumpy==1 --hash={HASH}\n").distributions
+
+
 @pytest.mark.parametrize("given", ["sha256:abc", "sha256:" + "g" * 64, "md5:" + "a" * 32, "a" * 64, "sha1:" + "a" * 40])
 def test_a_hash_that_proves_nothing_is_refused(given: str) -> None:
     with pytest.raises(MalformedError, match="--hash=") as caught:
