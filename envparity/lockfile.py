@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import glob
 import hashlib
 import re
@@ -104,10 +103,24 @@ def _holds(place: Path, wanted: Path | bytes) -> bool:
         return False
     try:
         if isinstance(wanted, Path):
-            return filecmp.cmp(place, wanted, shallow=False)
+            return _are_equal(place, wanted)
         return place.stat().st_size == len(wanted) and place.read_bytes() == wanted
     except OSError:
         return False  # it is written anew, and what stands in the way is told then
+
+
+def _are_equal(left: Path, right: Path) -> bool:
+    """Whether two files have the same bytes. `filecmp` reads 8 KiB at a time, and takes three times as long."""
+    if left.stat().st_size != right.stat().st_size:
+        return False
+    with left.open("rb") as one, right.open("rb") as other:
+        while (block := one.read(_BLOCK_BYTES)) == other.read(_BLOCK_BYTES):
+            if not block:
+                return True
+    return False
+
+
+_BLOCK_BYTES = 1 << 20
 
 
 def _settle(folder: Path, path: Path, lock: Lock | None) -> None:

@@ -28,11 +28,10 @@ def state(places: Iterable[str], *, before_ns: int) -> str | None:
     """
     digest = hashlib.sha256()
     latest = before_ns - _SETTLED_NS
+    folders: dict[str, str] = {}
     for place in places:
-        real = os.path.realpath(place)
-        try:
-            found = Path(real).stat()
-        except OSError:
+        real, found = _found(place, folders)
+        if found is None:
             digest.update(f"{place}\0{real}\0\0".encode("utf-8", "surrogateescape"))
             continue
         if found.st_ctime_ns > latest:
@@ -41,3 +40,23 @@ def state(places: Iterable[str], *, before_ns: int) -> str | None:
         said = f"{kind} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
         digest.update(f"{place}\0{real}\0{said}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _found(place: str, folders: dict[str, str]) -> tuple[str, os.stat_result | None]:
+    """
+    Where a place leads, and what is said of the file there, if any. `folders` has where those lead that were looked at:
+    `realpath` looks at every folder above a file, and a standard library has hundreds of files in one.
+    """
+    folder, name = os.path.split(place)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    real = f"{folders[folder]}/{name}"
+    try:
+        if name not in {"", ".", ".."} and folders[folder] != "/":
+            found = os.lstat(real)
+            if not stat.S_ISLNK(found.st_mode):
+                return real, found
+        real = os.path.realpath(place)
+        return real, Path(real).stat()
+    except OSError:
+        return real, None
