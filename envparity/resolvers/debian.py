@@ -224,6 +224,8 @@ class _Closure:
         return real[0]
 
     def _is_met(self, relation: _Relation) -> bool:
+        if not self.present:
+            return False  # before all that the release provides is searched
         here = self.present.get(relation.name)
         if here is not None and relation.admits(here):
             return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from envparity.errors import (
     EnvparityError,
@@ -121,15 +121,10 @@ class Index:
     @cached_property
     def _provided(self) -> list[tuple[str, bytes]]:
         """Each package that provides something, with the line that says what."""
-        stanzas = self.stanzas
-        every = stanzas.every() if isinstance(stanzas, _Later) else ((n, one) for n in stanzas for _, one in stanzas[n])
-        found = []
-        for name, stanza in every:
-            at = stanza.find(b"\nProvides: ")
-            if at >= 0:
-                end = stanza.find(b"\n", at + 1)
-                found.append((name, stanza[at + 11 : end if end >= 0 else None]))
-        return found
+        if isinstance(self.stanzas, _Later):
+            return self.stanzas.provided
+        every = ((name, _line_of(stanza)) for name in self.stanzas for _, stanza in self.stanzas[name])
+        return [(name, line) for name, line in every if line]
 
     def providers(self, name: str) -> tuple[str, ...]:
         """The real packages that provide a virtual one, by name."""
@@ -234,28 +229,65 @@ class _Later(Mapping[str, tuple[tuple[int, bytes], ...]]):
         self._lists = lists
 
     @cached_property
-    def _found(self) -> dict[bytes, list[tuple[int, bytes]]]:
-        found: dict[bytes, list[tuple[int, bytes]]] = {}
-        for order, title, file, unpacked_bytes in self._lists:
-            for stanza in _unpacked(file.read_bytes(), unpacked_bytes, title).split(b"\n\n"):
-                if stanza.startswith(b"Package: "):
-                    found.setdefault(stanza[9 : stanza.find(b"\n")], []).append((order, stanza))
-                elif stanza.strip():
-                    raise MalformedError(f"the {title} has a stanza that does not begin with its Package")
-        return found
+    def _found(self) -> list[_List]:
+        return [_List.read(*each) for each in self._lists]
+
+    @cached_property
+    def provided(self) -> list[tuple[str, bytes]]:
+        """Each package that provides something, with the line that says what."""
+        return [(name.decode("utf-8", "replace"), line) for each in self._found for name, line in each.provided]
 
     def __getitem__(self, name: str) -> tuple[tuple[int, bytes], ...]:
-        return tuple(self._found[name.encode()])
-
-    def every(self) -> Iterator[tuple[str, bytes]]:
-        """Each stanza with the name of its package."""
-        return ((name.decode("utf-8", "replace"), one) for name, found in self._found.items() for _, one in found)
+        found = [(each.order, stanza) for each in self._found for stanza in each.of(name.encode())]
+        if not found:
+            raise KeyError(name)
+        return tuple(found)
 
     def __iter__(self) -> Iterator[str]:
-        return (name.decode("utf-8", "replace") for name in self._found)
+        return (
+            name.decode("utf-8", "replace") for name in dict.fromkeys(n for each in self._found for n in each.first)
+        )
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len({name for each in self._found for name in each.first})
+
+
+@dataclass
+class _List:
+    """One list taken apart: of each package its first stanza, and the others of the few that have several."""
+
+    order: int
+    first: dict[bytes, bytes] = field(default_factory=dict)
+    others: dict[bytes, list[bytes]] = field(default_factory=dict)
+    provided: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, order: int, title: str, file: Path, unpacked_bytes: int) -> _List:
+        found = cls(order)
+        for stanza in _stanzas(_unpacked(file, unpacked_bytes, title)):
+            if not stanza.startswith(b"Package: "):
+                if stanza.strip():
+                    raise MalformedError(f"the {title} has a stanza that does not begin with its Package")
+                continue
+            name = stanza[9 : stanza.find(b"\n")]
+            if found.first.setdefault(name, stanza) is not stanza:
+                found.others.setdefault(name, []).append(stanza)
+            line = _line_of(stanza)
+            if line:
+                found.provided.append((name, line))
+        return found
+
+    def of(self, name: bytes) -> tuple[bytes, ...]:
+        return (self.first[name], *self.others.get(name, ())) if name in self.first else ()
+
+
+def _line_of(stanza: bytes) -> bytes:
+    """What a package provides, as its stanza says it; nothing where it provides nothing."""
+    at = stanza.find(b"\nProvides: ")
+    if at < 0:
+        return b""
+    end = stanza.find(b"\n", at + 1)
+    return stanza[at + 11 : end if end >= 0 else None]
 
 
 def offered_python(index: Index) -> str:
@@ -273,31 +305,50 @@ _FORMS = (".gz", ".xz")
 """The forms of a list, the one that is the fastest to unpack first."""
 
 
-def _unpacked(data: bytes, size_bytes: int, what: str) -> bytes:
+def _unpacked(file: Path, size_bytes: int, what: str) -> Iterator[bytes]:
+    """
+    The text of a list, piece by piece: what is taken apart at once is still in the processor's own memory, which takes
+    a quarter less time than to unpack all of it first.
+    """
     if size_bytes > _INDEX_LIMIT:
         raise MalformedError(f"the {what} has {size_bytes:,} bytes unpacked; the limit is {_INDEX_LIMIT:,}")
-    text = (_of_gzip if data.startswith(b"\x1f\x8b") else _of_xz)(data, size_bytes + 1, what)
-    if len(text) != size_bytes:
+    seen = 0
+    with file.open("rb") as stream:
+        form, unpacking, fault = _unpacker(stream.read(2))
+        stream.seek(0)
+        try:
+            while not unpacking.eof and seen <= size_bytes and (block := stream.read(_BLOCK_BYTES)):
+                piece = unpacking.decompress(block, size_bytes + 1 - seen)
+                seen += len(piece)
+                yield piece
+        except fault as error:
+            raise MalformedError(f"the {what} is not a sound {form} file: {error}") from error
+    if seen != size_bytes:
         raise IntegrityError(f"the {what} does not unpack to the {size_bytes:,} bytes that its signed list says")
-    return text
 
 
-def _of_gzip(data: bytes, most_bytes: int, what: str) -> bytes:
-    from isal import isal_zlib
-
-    try:
-        return isal_zlib.decompressobj(31).decompress(data, most_bytes)
-    except cast(type[Exception], isal_zlib.error) as error:  # its stubs say that it is an instance
-        raise MalformedError(f"the {what} is not a sound gzip file: {error}") from error
+_BLOCK_BYTES = 32 << 10
+"""Read at once: of a list of packages, four times as much unpacked."""
 
 
-def _of_xz(data: bytes, most_bytes: int, what: str) -> bytes:
+def _unpacker(head: bytes) -> tuple[str, Any, type[Exception]]:
+    """The name of a form by how it begins, what unpacks it, and what that raises where it cannot."""
+    if head == b"\x1f\x8b":
+        from isal import isal_zlib
+
+        # Its stubs say that the error is an instance.
+        return "gzip", isal_zlib.decompressobj(31), cast(type[Exception], isal_zlib.error)
     import lzma
 
-    try:
-        return lzma.LZMADecompressor(format=lzma.FORMAT_XZ).decompress(data, max_length=most_bytes)
-    except lzma.LZMAError as error:
-        raise MalformedError(f"the {what} is not a sound xz file: {error}") from error
+    return "xz", lzma.LZMADecompressor(format=lzma.FORMAT_XZ), lzma.LZMAError
+
+
+def _stanzas(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n\n")
+        yield from whole
+    yield rest
 
 
 def version_of(text: str) -> NativeVersion:
