@@ -194,7 +194,10 @@ def entry_point_groups(text: str) -> list[str]:
 
 
 def _direct_url(data: bytes) -> tuple[str, bool]:
-    """PEP 610 as one text (`git+https://host/x@COMMIT`, `https://host/x.whl#sha256=...`), and if it is editable."""
+    """
+    PEP 610 as one text (`git+https://host/x@COMMIT#subdirectory=DIR`, `https://host/x.whl#sha256=...`), and if it is
+    editable.
+    """
     value = json.loads(decoded(data)[0])
     if not isinstance(value, dict) or not isinstance(value.get("url"), str):
         raise ValueError("it has no url")
@@ -204,6 +207,8 @@ def _direct_url(data: bytes) -> tuple[str, bool]:
         url = vcs["vcs"] + "+" + url
         if isinstance(vcs.get("commit_id"), str):
             url += "@" + vcs["commit_id"]
+        if isinstance(value.get("subdirectory"), str) and value["subdirectory"]:
+            url += "#subdirectory=" + value["subdirectory"]
     hashes = _table(archive.get("hashes"))
     if isinstance(hashes.get("sha256"), str):
         url += "#sha256=" + hashes["sha256"]

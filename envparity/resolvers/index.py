@@ -283,7 +283,7 @@ def _never_on_an_index(distribution: Distribution) -> Problem | None:
     if distribution.editable:
         reason, advice = f"is installed as editable from `{where}`", f"{PUBLISH}, or ship it with `--app`"
     elif re.match(r"(git|hg|bzr|svn)\+", origin):
-        reason = f"is installed from version control, `{where}`"
+        reason, command = f"is installed from version control, `{where}`", wheel_of(public_url(origin))
     elif origin.startswith("file:"):
         reason = f"is installed from a local file or folder, `{where}`"
     elif is_wheel and origin.startswith(("http:", "https:")) and not _stated_sha256(origin):

@@ -173,7 +173,7 @@ def _packed(item: Distribution, folder: Path, taken_at: str) -> LockedDistributi
             raise _CannotBePacked(f"its file `{row.path}` was changed while it was packed", "lock again")
     missing = [row for row in rows if row.path in differing and row.path in (item.missing or ())]
     changed = tuple(sorted({*written.changed, *(row for row in missing if not _outside(row.path))}))
-    vcs = re.match(r"(git|hg|bzr|svn)\+(?P<url>.+?)(@(?P<commit>[0-9a-fA-F]+))?\Z", item.direct_url)
+    vcs = re.match(r"(git|hg|bzr|svn)\+(?P<url>.+?)(@(?P<commit>[0-9a-fA-F]+))?(#.*)?\Z", item.direct_url)
     origin = Repacked(origin="installed", changed=changed)
     if vcs:
         url = "" if vcs["url"].startswith(("file:", "/")) else vcs["url"]  # a lock names no place of this machine

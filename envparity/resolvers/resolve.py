@@ -438,7 +438,8 @@ def _conflict(request: Request, lines: tuple[str, ...], moved: tuple[str, ...]) 
     if not moved:
         return ConflictError(
             f"{asked} cannot be had for Python {request.python_version} beside what is locked",
-            hint="ask for other versions; only wheels are taken, so that no code of a project runs",
+            hint="ask for other versions, or name the index that has them with `--index`; only wheels are taken, so"
+            " that no code of a project runs",
             details=lines,
         )
     return ConflictError(f"{asked} cannot be had without moving what is locked", details=lines, moved=moved)

@@ -312,6 +312,10 @@ def test_a_file_that_became_a_link_out_of_the_environment_counts_as_modified(tre
     [
         (b'{"url": "https://user:secret@host/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
          "git+https://host/x.git@abc"),
+        (b'{"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}, "subdirectory": "a/b"}',
+         "git+https://host/x.git@abc#subdirectory=a/b"),
+        (b'{"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}, "subdirectory": 3}',
+         "git+https://host/x.git@abc"),
         (b'{"url": "https://host/x.whl", "archive_info": {"hash": "sha256=00"}}', "https://host/x.whl#sha256=00"),
         (b'{"url": "https://host/x.whl", "archive_info": {"hashes": {"sha256": "00"}}}', "https://host/x.whl#sha256=00"),
         (b'{"url": "https://host/x.whl", "archive_info": {"hash": "nonsense"}}', "https://host/x.whl"),

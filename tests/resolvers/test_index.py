@@ -256,6 +256,14 @@ def test_a_wheel_that_was_installed_as_a_file_is_not_to_be_built_again(client: C
     assert folder.command.startswith("pip wheel ")
 
 
+def test_the_command_for_a_repository_builds_the_commit_and_the_folder_that_were_installed(
+    client: Client, served: LocalIndex
+) -> None:
+    found = problem(find(client, served, demo(direct_url="git+https://ana:pw@host/x@1234#subdirectory=py")))
+
+    assert found.command == "pip wheel --no-deps --wheel-dir dist 'git+https://host/x@1234#subdirectory=py'"
+
+
 def test_what_a_captive_portal_answers_is_no_page_of_an_index(client: Client, served: LocalIndex) -> None:
     """Read as an empty page, it would say of each distribution that it is gone, and send somebody to train again."""
     for page in (b"<a href='/login'>log in</a>", b"<html><form action='/'></form></html>", b"", b"\xff\xfe\x00"):

@@ -315,8 +315,10 @@ def test_a_name_that_goes_into_no_lock_is_a_usage_error() -> None:
         repack.ask(["scikit-lern"], chosen)
 
 
-def test_what_was_installed_from_version_control_names_its_commit(tmp_path: Path) -> None:
-    item = msgspec.structs.replace(seen(install(tmp_path)), direct_url="git+https://host.example/demo.git@" + "a1" * 20)
+@pytest.mark.parametrize("folder", ["", "#subdirectory=py"])
+def test_what_was_installed_from_version_control_names_its_commit(folder: str, tmp_path: Path) -> None:
+    address = f"git+https://host.example/demo.git@{'a1' * 20}{folder}"
+    item = msgspec.structs.replace(seen(install(tmp_path)), direct_url=address)
 
     found, _ = wheel(item, tmp_path / "out")
 

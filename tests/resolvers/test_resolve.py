@@ -119,6 +119,7 @@ def test_what_no_index_has_is_refused_in_a_sentence(resolver: str, environ: dict
     (line,) = caught.value.details
     assert "nothing-like-it" in line
     assert len(line) <= 240
+    assert "`--index`" in caught.value.hint
 
 
 def test_configuration_of_the_machine_decides_nothing(resolver: str, environ: dict[str, str], tmp_path: Path) -> None:
