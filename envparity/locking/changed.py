@@ -17,6 +17,7 @@ from envparity.lockfile import Recovered
 from envparity.locking import additions, conda, server
 from envparity.locking.asked import Asked
 from envparity.locking.bundle import bundled
+from envparity.locking.selection import INSTALLERS
 from envparity.locking.wheels import Wheels
 from envparity.resolvers import archives
 from envparity.resolvers.for_place import Place
@@ -87,6 +88,7 @@ def _of_target(
     new = {name: version for name, version in alike.items() if name not in before}
     fixed = {item.name for item in brought}
     plan = additions.planned(chosen, place, markers, asked=asked, before=before, alike=new, fixed=fixed)
+    _require_new(plan, chosen, environment)
     nothing = Wheels(distributions=lock.distributions, sonames=frozenset(), floors={}, made={})
     models = environment.artifacts or ()
     wheels = additions.joined(nothing, plan, place, asked=asked, fetcher=fetcher, artifacts=models, there=brought)
@@ -94,6 +96,30 @@ def _of_target(
     made = msgspec.structs.replace(lock, distributions=wheels.distributions)
     preflight.check_platform(made, target, floors=wheels.floors)
     return made
+
+
+def _require_new(plan: additions.Plan, chosen: Iterable[Distribution], environment: Environment) -> None:
+    """
+    That nothing is added which trained the model and was left out: its version of then is the one that may come back,
+    and only the snapshot leads to its very wheel.
+    """
+    if environment.python is None or environment.python.basis is not Basis.INSTALLED:
+        return
+    locked = {item.name for item in chosen}
+    trained = {item.name: item.version for item in environment.distributions or () if _trained(item)}
+    back = [pin for pin in plan.pins if pin.name in trained and pin.name not in locked]
+    if back:
+        raise RefusedError(
+            "what is added needs what trained the model and was left out of this lock",
+            hint="lock the snapshot again with what is added here: what that needs is kept as it trained the model",
+            details=tuple(
+                f"{pin.name} {trained[pin.name]} trained the model, and {pin.version} would come in" for pin in back
+            ),
+        )
+
+
+def _trained(item: Distribution) -> bool:
+    return item.importable and not item.tooling and item.name not in INSTALLERS
 
 
 def _markers(environment: Environment, target: Target, machine: str) -> dict[str, str]:

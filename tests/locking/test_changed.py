@@ -136,6 +136,28 @@ def test_what_trained_keeps_its_requirements_where_its_version_is_spelled_otherw
     assert found == {"near": ("1.0", "proven"), "sums": ("1.5", "updated")}
 
 
+@pytest.mark.parametrize("wanted", ["near", "near==1.0", "far"])
+def test_what_trained_and_was_left_out_does_not_come_back_in_another_version(
+    wanted: str, place: Path, workplace: Path
+) -> None:
+    """It would be the newest of today, or another wheel than the one that trained, and the lock would call it new."""
+    lock, _ = lockfile.read(place)
+    (snapshot,) = lockfile.artifacts_folder(place).glob("snapshot-*")
+    kept = tuple(item for item in lock.distributions if item.name != "near")
+    made = msgspec.structs.replace(lock, distributions=kept)
+    lockfile.write(Recovered(made, {snapshot.name: snapshot.read_bytes()}), place)
+    before = place.read_bytes()
+    with small_index({"near 1.0": [], "near 2.0": [], "far 1.0": ["near"], "web 1.0": []}) as index:
+        with pytest.raises(RefusedError, match="left out of this lock") as caught:
+            change(place, index, workplace, added=[wanted])
+        assert place.read_bytes() == before
+        change(place, index, workplace, added=["web"])
+
+    version = "1.0" if "==" in wanted else "2.0"
+    assert caught.value.details == (f"near 1.0 trained the model, and {version} would come in",)
+    assert "snapshot again" in caught.value.hint
+
+
 def test_what_was_added_once_is_moved_as_what_it_is(place: Path, index: LocalIndex, workplace: Path) -> None:
     change(place, index, workplace, added=["web==1.0"])
     change(place, index, workplace, updated=["web", "sums"])
