@@ -17,8 +17,8 @@ __all__ = ["Built", "Request", "assemble", "assemble_several", "planned", "platf
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from envparity import files, lockfile, platforms, preparation
 from envparity.attached import beside
 from envparity.attached.about import About
+from envparity.errors import EnvparityError
 from envparity.fetch import Fetcher
 from envparity.image import again
 from envparity.oci import places
@@ -84,10 +85,13 @@ def assemble(request: Request, *, fetcher: Fetcher) -> Built:
         # 3 to 5
         built = _image(request, ready, writers, workplace, fetcher=fetcher)
         # 6
-        for output, writer in writers:
-            _check(output, writer.finish(built.image))
+        with _telling() as done:
+            for output, writer in writers:
+                _check(output, writer.finish(built.image))
+                done.append(output)
     # 7
-    complete = _with_documents(request, ready, built, access)
+    with _telling(request.outputs):
+        complete = _with_documents(request, ready, built, access)
     same = under == _noted_under(request, ready.supplies.lock_bytes, options)
     if same and complete.notes == built.notes and request.host is None:
         answer = again.Answer(complete.image, complete.plan, complete.notes, complete.attached, complete.documents)
@@ -121,15 +125,29 @@ def assemble_several(
             built.append(_image(each, decided, writers, folder, fetcher=fetcher))
         index = together([each.image for each in built])
         # 6
-        for output, writer in writers:
-            writer.finish_index(index)
-            for image in index.images:
-                _check(output, image.digest)
+        with _telling() as done:
+            for output, writer in writers:
+                writer.finish_index(index)
+                for image in index.images:
+                    _check(output, image.digest)
+                done.append(output)
     # 7
     told = zip(requests, ready, built, strict=True)
-    complete = tuple(_with_documents(*each, access) for each in told)
-    beside.sign_index(request.outputs, request.name, request.beside, index, access)
+    with _telling(request.outputs):
+        complete = tuple(_with_documents(*each, access) for each in told)
+        beside.sign_index(request.outputs, request.name, request.beside, index, access)
     return index, complete
+
+
+@contextmanager
+def _telling(done: Iterable[str] = ()) -> Iterator[list[str]]:
+    """An error on the way to one place names those that have the image already: nothing takes it away there."""
+    written = list(done)
+    try:
+        yield written
+    except EnvparityError as error:
+        error.details = (*error.details, *(f"written before that: {output}" for output in written))
+        raise
 
 
 def platforms_of(path: Path, stated: Sequence[str]) -> tuple[str, ...]:
@@ -200,7 +218,7 @@ def _image(
     look = drift.Look(0)
     if request.look:
         look = drift.require_none(image, lock, ready.lock_sha256, fetcher.cache, fetcher.progress)
-    notes = (*ready.notes, *_notes(supplies, started), *_unseen(look, decided))
+    notes = (*ready.notes, *_of_entrypoint(ready.options), *_notes(supplies, started), *_unseen(look, decided))
     return Built(image, decided, tuple(layer.packed.size_bytes for layer in packed), notes)
 
 
@@ -321,6 +339,18 @@ def _notes(supplies: Supplies, started: Mapping[str, list[str]]) -> tuple[str, .
     if dropped:
         notes.append(f"left out of the application, as every image leaves them out: {dropped}")
     return tuple(notes)
+
+
+def _of_entrypoint(options: Options) -> Iterator[str]:
+    """That the image has a server, and starts something else."""
+    if options.serve:
+        from envparity.image import serving
+
+        if not serving.is_started(options):
+            yield (
+                f"the image starts what `--entrypoint` says, and not its server (`{' '.join(serving.ENTRYPOINT)}`):"
+                " until that runs, nothing answers, and the health check says so"
+            )
 
 
 def _unseen(look: drift.Look, decided: Plan) -> Iterator[str]:

@@ -141,6 +141,7 @@ def options_of(request: Request) -> Options:
         from envparity.image import serving
 
         options = serving.with_server(options, request.serve)
+        serving.require_loadable(request.serve, filter(Path.is_dir, request.models), request.app)
     return options
 
 

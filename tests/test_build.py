@@ -20,7 +20,7 @@ import pytest
 from envparity import build, codec, lockfile, sources, verify
 from envparity.attached.beside import Wanted
 from envparity.cache import Cache
-from envparity.errors import ExitStatus, IntegrityError, RefusedError, UnsupportedError, UsageError
+from envparity.errors import EnvparityError, ExitStatus, IntegrityError, RefusedError, UnsupportedError, UsageError
 from envparity.fetch import Fetcher
 from envparity.image import layers, model
 from envparity.image.app import app_digest
@@ -278,6 +278,44 @@ def test_a_model_that_does_not_compress_is_copied_nowhere_and_sent_as_it_was(tmp
     left = [each for each in (tmp_path / "other").rglob("*") if each.is_file()]
     assert not (tmp_path / "other.tar").exists()
     assert not [each for each in left if each.name == "index.json" or each.stat().st_size > 1_000_000]
+
+
+def test_who_writes_to_several_places_is_told_which_have_the_image_when_one_fails(
+    tmp_path: Path, fetcher: Fetcher
+) -> None:
+    """A tag that moved in the first place is there, and whoever reads that the build failed would not look."""
+    path = lock_of(tmp_path, wheel(tmp_path, "demo", {"demo/__init__.py": b""}, fetcher))
+    layout = f"oci:{tmp_path / 'image'}"
+
+    with registry.serving(registry.Fake()) as fake, Client() as client:
+        fake.answer = lambda each: each.command == "PUT" and registry.reply(each, 403, registry.body_of(each)[:0])
+        request = build.Request(path, (layout, fake.reference), beside=Wanted(attach=()))
+        with pytest.raises(EnvparityError, match=r"127\.0\.0\.1") as caught:
+            build.assemble(request, fetcher=Fetcher(client, fetcher.cache))
+        with pytest.raises(EnvparityError) as alone:
+            build.assemble(
+                dataclasses.replace(request, outputs=(fake.reference,)), fetcher=Fetcher(client, fetcher.cache)
+            )
+
+    assert caught.value.details == (f"written before that: {layout}",)
+    assert alone.value.details == ()
+    assert open_image(layout).digest
+
+
+def test_an_image_that_does_not_start_its_server_says_so(tmp_path: Path, fetcher: Fetcher) -> None:
+    place = tmp_path / "model.pickle"
+    place.write_bytes(pickle.dumps({"a": 1}))
+    served = [wheel(tmp_path, name, {f"{name}/__init__.py": b""}, fetcher) for name in ("fastapi", "uvicorn")]
+    path = lock_of(tmp_path, *served)
+    request = build.Request(path, models=(place,), serve="fastapi")
+
+    def noted(*words: str) -> bool:
+        asked = dataclasses.replace(request, options=Options(entrypoint=words) if words else Options())
+        return any("--entrypoint" in note for note in build.assemble(asked, fetcher=fetcher).notes)
+
+    assert noted("python", "-m", "http.server")
+    assert not noted("tini", "--", "/opt/env/bin/python", "/opt/serve/start.py")
+    assert not noted()
 
 
 def test_an_application_that_changes_after_it_was_looked_at_is_refused(tmp_path: Path, fetcher: Fetcher) -> None:

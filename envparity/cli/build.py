@@ -133,6 +133,7 @@ def command(
     from envparity.attached import beside, kinds
     from envparity.errors import UsageError, worst
     from envparity.image.options import options
+    from envparity.image.serving import is_started
     from envparity.oci import places
     from envparity.oci.keys import private_key
 
@@ -205,7 +206,7 @@ def command(
         common.say(f"wrote {output}")
         if output in images[0].attached:
             common.say(f"  beside it: {', '.join(images[0].attached[output])}")
-    for output in outputs if server else ():
+    for output in outputs if server and is_started(images[0].plan.options) else ():
         _tell_start(common, output, images[0].plan.options)
     if kubernetes is not None:
         image, pull = manifests.image_of(outputs, name, digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -235,6 +235,28 @@ def _require_apart(options: Options) -> dict[str, int]:
             hint="say `--port N`, which both take",
         )
     return opened
+
+
+def is_started(options: Options) -> bool:
+    """Whether the image starts its server, by itself or through what `--entrypoint` names."""
+    return any(ENTRYPOINT[-1] in word for word in options.entrypoint)
+
+
+def require_loadable(server: str, folders: Iterable[Path], application: Path | None) -> None:
+    """
+    Refuse a folder that no server loads by itself, as each start of the image would.
+
+    Raises:
+        UsageError: MLflow did not write it, and no application loads it.
+    """
+    custom = server == "fastapi" and application is not None and (application / "app.py").is_file()
+    for folder in folders if not custom else ():
+        if not (folder / "MLmodel").is_file():
+            own = "give the image an `app.py` with `load(path)` and `predict(model, rows)`: `--app DIR`"
+            raise UsageError(
+                f"`--serve {server}` loads no folder but one that MLflow wrote, and `{folder}` has no `MLmodel`",
+                hint=own if server == "fastapi" else f"with `--serve fastapi`, {own}",
+            )
 
 
 def _stated_port(options: Options, variable: str) -> int:

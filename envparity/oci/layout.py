@@ -228,8 +228,10 @@ def choose(
     if len(choices) == 1:
         return next(iter(choices.values()))
     platforms = sorted({str(descriptor.platform or "unnamed") for _, descriptor in fitting})
-    problem = f"has no image for {platform}" if platform and not choices else "holds several images"
-    raise UsageError(f"`{shown_reference}` {problem}", hint=f"its platforms: {shown(', '.join(platforms))}")
+    named = f"its platforms: {shown(', '.join(platforms))}"
+    if platform and not choices:
+        raise UsageError(f"`{shown_reference}` has no image for {platform}", hint=named)
+    raise UsageError(f"`{shown_reference}` holds several images", hint=f"{named}; name one: `--platform`")
 
 
 def open_layout(

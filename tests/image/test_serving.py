@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -755,6 +755,24 @@ def test_a_model_that_a_server_does_not_serve_is_refused_before_anything_is_buil
         serving.with_server(Options(models=models), server)
 
     assert "--serve fastapi" in caught.value.hint
+
+
+@pytest.mark.parametrize(("server", "helps"), [("fastapi", True), ("mlserver", False), ("mlflow", False)])
+def test_a_folder_that_no_server_loads_is_refused_before_anything_is_built(
+    tmp_path: Path, server: str, helps: bool
+) -> None:
+    """The image was made and pushed, and ended each time that it started."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "app").mkdir()
+
+    with pytest.raises(UsageError, match="has no `MLmodel`"):
+        serving.require_loadable(server, [tmp_path / "weights"], tmp_path / "app")
+    (tmp_path / "app" / "app.py").touch()
+    with nullcontext() if helps else pytest.raises(UsageError, match="has no `MLmodel`"):
+        serving.require_loadable(server, [tmp_path / "weights"], tmp_path / "app")
+
+    (tmp_path / "weights" / "MLmodel").touch()
+    serving.require_loadable(server, [tmp_path / "weights"], None)
 
 
 @pytest.mark.parametrize("server", serving.SERVERS)

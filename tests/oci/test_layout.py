@@ -239,7 +239,7 @@ def test_a_platform_is_chosen_by_name_only(tmp_path: Path) -> None:
     reference = multi(tmp_path / "x")
     with pytest.raises(UsageError, match="several images") as caught:
         open_image(f"{reference}:v1")
-    assert caught.value.hint == "its platforms: linux/amd64, linux/arm64"
+    assert caught.value.hint == "its platforms: linux/amd64, linux/arm64; name one: `--platform`"
     with pytest.raises(UsageError, match="no image for linux/s390x") as caught:
         open_image(reference, platform="linux/s390x")
     assert caught.value.hint == "its platforms: linux/amd64, linux/arm64"
