@@ -245,7 +245,7 @@ def private_folder(inside: Path | None = None) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="envparity-", dir=inside))
     except OSError as error:
-        raise translated(error, "make a temporary folder") from error
+        raise translated(error, f"make a temporary folder{f' in `{inside}`' if inside else ''}") from error
     try:
         yield folder
     finally:

@@ -123,6 +123,15 @@ def test_a_full_device_is_said_as_such(tmp_path: Path) -> None:
         files.write_bytes(device(tmp_path / "full", 7), b"x")
 
 
+def test_a_private_folder_that_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
+    """A cache on a disk that is read only: whoever reads of a temporary folder looks in /tmp."""
+    (tmp_path / "incoming").touch()
+
+    with pytest.raises(UsageError, match=f"a temporary folder in `{tmp_path}/incoming`"):  # noqa: SIM117
+        with files.private_folder(tmp_path / "incoming"):
+            pass
+
+
 def test_a_private_folder_is_gone_even_if_it_holds_folders_that_may_not_be_written() -> None:
     def use(folder: Path) -> bool:
         with files.private_folder(folder) as private:

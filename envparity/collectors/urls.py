@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _HIDDEN = "***"
 _HARMLESS_QUERY = ("subdirectory", "egg", "ref", "branch", "tag", "rev", "platform", "sha256", "md5", "hash")
 
@@ -32,10 +34,17 @@ def public_url(url: str) -> str:
     parts = path.split("/")
     for position in range(1, len(parts)):
         if parts[position - 1] == "t" and parts[position] and not _is_variables(parts[position]):
-            parts[position] = _HIDDEN
+            parts[position] = parts[position] if _is_sorted_by_letter(parts, position) else _HIDDEN
     query = "&".join(map(_public_pair, query.split("&"))) if query else ""
     fragment = "&".join(map(_public_pair, fragment.split("&"))) if "=" in fragment else fragment
     return scheme + mark + authority + "/".join(parts) + query_mark + query + hash_mark + fragment
+
+
+def _is_sorted_by_letter(parts: list[str], position: int) -> bool:
+    """Whether `t` is the first letter of what is below it: `pool/main/t/tar/tar_1.34.deb`."""
+    name, below = parts[position], parts[position + 1 :]
+    in_pool = parts[position - 3 : position - 2] == ["pool"] and name.startswith("t") and parts[-1].endswith(".deb")
+    return len(below) == 1 and (in_pool or re.match(f"{re.escape(name)}[-_]", below[0]) is not None)
 
 
 def _is_variables(text: str) -> bool:
