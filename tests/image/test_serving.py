@@ -247,6 +247,24 @@ def one_table(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield port
 
 
+def test_an_answer_that_is_no_json_is_no_fault_of_who_asked(trained: Path, tmp_path: Path) -> None:
+    """With a 400 nobody who runs the server would be called."""
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "app.py").write_text("def predict(model, rows):\n    return rows if rows[0] != 'raw' else b'raw'\n")
+
+    with ready(trained, tmp_path / "run", trained / "sklearn.joblib", app=app) as (port, _, log):
+        found = ask(port, "POST", "/invocations", {"instances": ["raw"]})
+        half = ask(port, "POST", "/invocations", b'{"instances": ["\\ud800"]}')
+
+    assert (found[0], "cannot be written as JSON" in found[1]["error"]) == (500, True)
+    assert half == (200, {"predictions": ["\ud800"]})
+    assert [line.get("fault") for line in map(json.loads, log.read_text().splitlines()) if "status" in line] == [
+        "TypeError",
+        None,
+    ]
+
+
 def test_a_compressed_body_is_refused_as_that(one_table: int) -> None:
     """It was called no JSON, with a byte of it, and nobody guesses from that."""
     body = gzip.compress(json.dumps(split([[1.0, 2.0]])).encode())
@@ -673,6 +691,15 @@ def test_what_cannot_be_served_ends_at_once_and_is_never_loaded(
     assert told["event"] == "not-ready"
     assert says in told["reason"]
     assert not (tmp_path / "run" / "ran").exists()
+
+
+@pytest.mark.parametrize(("port", "says"), [("70000", "1 to 65535"), ("http", "a whole number above 0")])
+def test_a_port_that_is_none_is_told_and_no_traceback(trained: Path, tmp_path: Path, port: str, says: str) -> None:
+    with started(trained, tmp_path / "run", trained / "table.joblib", SERVE_PORT=port) as (_, process, log):
+        assert process.wait(60) == 1
+
+    (told,) = map(json.loads, log.read_text().splitlines())
+    assert (told["event"], says in told["reason"]) == ("not-ready", True)
 
 
 def test_the_settings_name_each_model_by_its_digest() -> None:

@@ -212,4 +212,8 @@ def _plain_value(value: Any) -> Any:
 
 
 def _written(found: dict[str, Any]) -> bytes:
-    return json.dumps(found, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(found, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as `\ud800` sends it: UTF-8 has no bytes for that
+        return json.dumps(found, allow_nan=False, separators=(",", ":")).encode()

@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 
 from envparity_serving import models, parity, protocol
 from envparity_serving.models import Model, NotServableError, Refused
-from envparity_serving.starting import drifts, log, parity_wanted, positive
+from envparity_serving.starting import drifts, log, parity_wanted, port, positive
 
 
 class Settings:
@@ -34,7 +34,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.host = os.environ.get("SERVE_HOST", "0.0.0.0")  # noqa: S104
-        self.port = positive("SERVE_PORT", 8080)
+        self.port = port()
         self.max_bytes = positive("SERVE_MAX_BYTES", 10_000_000)
         self.max_rows = positive("SERVE_MAX_ROWS", 10_000)
         self.read_s = positive("SERVE_READ_SECONDS", 10)
@@ -105,6 +105,7 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
             content = await _predicted(model, data, method, functools.partial(write, model, body, method))
         except Refused as error:
             status, content = error.status, _fault(str(error))
+            fault = type(error.__cause__).__name__ if status == 500 else ""
         except Exception as error:  # noqa: BLE001 - whatever a model raises is an answer, and no end of the server
             status = 400 if isinstance(error, (ValueError, TypeError, KeyError, OverflowError)) else 500
             fault = type(error).__name__
@@ -118,7 +119,11 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
 
     async def _predicted(model: Model, data: Any, method: str, write: Callable[[Any], bytes]) -> bytes:
         def work() -> bytes:
-            return write(model.predict(data, method))
+            answer = model.predict(data, method)
+            try:
+                return write(answer)
+            except (TypeError, ValueError, RecursionError) as error:  # no matter of what was sent
+                raise Refused(f"the model's answer cannot be written as JSON: {str(error)[:200]}", 500) from error
 
         try:
             await asyncio.wait_for(free.acquire(), settings.predict_s)

@@ -59,6 +59,14 @@ def positive(name: str, default: int) -> int:
     return int(text)
 
 
+def port() -> int:
+    """Where a server listens."""
+    found = positive("SERVE_PORT", 8080)
+    if found > 65_535:
+        raise NotServableError("SERVE_PORT must be a port: 1 to 65535")
+    return found
+
+
 def parity_wanted() -> str:
     """One of `PARITY`."""
     found = os.environ.get("SERVE_PARITY", "report")

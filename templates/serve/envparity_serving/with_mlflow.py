@@ -24,7 +24,7 @@ def prepared(said: dict[str, Any]) -> Callable[[], int]:
     starting.require_sound(said)
     if len(said["models"]) != 1:
         raise NotServableError("MLflow's server has one model, and the image holds several")
-    port, stop_s = starting.positive("SERVE_PORT", 8080), starting.positive("SERVE_STOP_SECONDS", 20)
+    port, stop_s = starting.port(), starting.positive("SERVE_STOP_SECONDS", 20)
     host = os.environ.get("SERVE_HOST", "0.0.0.0")  # noqa: S104
     place = Path(said["models_folder"]) / said["models"][0]["name"]
     try:

@@ -21,7 +21,7 @@ def prepared(said: dict[str, Any]) -> Callable[[], int]:
         NotServableError: a model is not the locked one, or MLServer is not there.
     """
     starting.require_sound(said)
-    port = starting.positive("SERVE_PORT", 8080)
+    port = starting.port()
     try:
         from mlserver.cli import main
     except ImportError as error:
