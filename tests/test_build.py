@@ -318,6 +318,31 @@ def test_an_image_that_does_not_start_its_server_says_so(tmp_path: Path, fetcher
     assert not noted()
 
 
+def test_a_server_of_another_release_is_told_apart_from_a_change_and_is_no_less_a_finding(
+    tmp_path: Path, fetcher: Fetcher
+) -> None:
+    """Whoever updates envparity and verifies what runs would look for somebody who changed the image."""
+    place = tmp_path / "model.pickle"
+    place.write_bytes(pickle.dumps({"a": 1}))
+    path = lock_of(tmp_path, *(wheel(tmp_path, name, {f"{name}.py": b""}, fetcher) for name in ("fastapi", "uvicorn")))
+    request = build.Request(path, (f"oci:{tmp_path / 'image'}",), models=(place,), serve="fastapi")
+    built = build.assemble(request, fetcher=fetcher)
+    (layer,) = (at for at, each in enumerate(built.plan.layers) if each.step is Step.SERVER)
+
+    def older(entries: list[Entry]) -> list[Entry]:
+        return [
+            dataclasses.replace(entry, content=b"1\n", size_bytes=2) if entry.path == "opt/serve/start.py" else entry
+            for entry in entries
+        ]
+
+    other = tampered(tmp_path / "image", tmp_path / "older", {layer: older})
+    verdict = verify.against(verify.Request(other, str(path)), fetcher=fetcher)
+
+    (finding,) = (item for item in verdict.findings if item.difference.item == "/opt/serve/start.py")
+    assert verdict.status is ExitStatus.INTEGRITY
+    assert "verify with the one that built the image" in finding.fix
+
+
 def test_an_application_that_changes_after_it_was_looked_at_is_refused(tmp_path: Path, fetcher: Fetcher) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "serve.py").write_text("x = 1\n")

@@ -23,6 +23,7 @@ from envparity.image.app import PLACE as APP
 from envparity.image.bytecode import source_of
 from envparity.image.contents import PAPERS, Supplies
 from envparity.image.findings import (
+    SERVER_OF_OURS,
     Evidence,
     Row,
     configuration_finding,
@@ -320,7 +321,7 @@ _OWNERS = {
     Step.IMAGE: "the base, {}",
     Step.APP: "the application",
     Step.AUTHORITIES: "the authorities of --ca-bundle",
-    Step.SERVER: "the server of envparity",
+    Step.SERVER: SERVER_OF_OURS,
     Step.PAPERS: "lock and snapshot",
     Step.INTERPRETER: "the interpreter, {}",
 }

@@ -84,8 +84,17 @@ def file_finding(
         severity=Severity.CRITICAL,
         effect=Effect.UNKNOWN,
         reason=reason or _REASONS[change],
-        fix="build the image again from the lock, and find out who changed this one",
+        fix=_FIXES.get(owner, "build the image again from the lock, and find out who changed this one"),
     )
+
+
+SERVER_OF_OURS = "the server of envparity"
+"""Who owns the files of `build --serve`."""
+
+_FIXES = {
+    SERVER_OF_OURS: "a release of envparity brings its own server: verify with the one that built the image, or build"
+    " it again; where it was this one, find out who changed the image",
+}
 
 
 def counterpart_finding(path: str, owner: str) -> Finding:
