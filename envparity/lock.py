@@ -97,11 +97,17 @@ def _trained(environment: Environment, *, asked: Asked, fetcher: Fetcher, workpl
     # 1
     chosen, left_out = selection.chosen(installed, markers)
     goals = targets.goals(python, system, chosen, asked=asked, fetcher=fetcher, of_conda=bool(packages))
-    chosen, developed = development.without(environment, chosen, markers, asked.dev_exclude)
-    left_out += developed
     by_conda = [item for item in brought if item.importable and not item.tooling]
     fixed = {item.name for item in by_conda}
-    plan = additions.planned([*chosen, *by_conda], goals[0].place, goals[0].markers, asked=asked, fixed=fixed)
+    everything, needed = chosen, set[str]()
+    while True:
+        chosen, developed = development.without(environment, everything, markers, asked.dev_exclude, needed)
+        plan = additions.planned([*chosen, *by_conda], goals[0].place, goals[0].markers, asked=asked, fixed=fixed)
+        back = {item.name for item in developed} & plan.names
+        if not back:
+            break
+        needed |= back  # what is added needs them, and as they trained the model
+    left_out += developed
     if asked.only_used:
         kept = plan.beside - fixed
         chosen, unused = used.only(environment, chosen, markers, (*asked.keep, *kept))

@@ -36,12 +36,14 @@ def without(
     chosen: Sequence[Distribution],
     marker_env: Mapping[str, str],
     excluded: Iterable[str],
+    needed: Collection[str] = (),
 ) -> tuple[list[Distribution], list[LeftOut]]:
     """
     The chosen distributions less those that only the excluded ones need, and these with the reason.
 
     Args:
         excluded: names, and `pyproject.toml` (all of its groups) or `pyproject.toml:GROUP`.
+        needed: names of what stays in any case, with what it requires.
 
     Raises:
         RefusedError: the model, the project or something that stays needs one that was named; all of them are listed.
@@ -54,14 +56,14 @@ def without(
     below = closure.required_by(chosen, wanted, marker_env)
     referred = _referred(environment, chosen)
     asked = {item.name for item in chosen if item.name in below - wanted and item.requested and item.installer != "uv"}
-    roots = ({item.name for item in chosen} - below) | named.runtime | referred | asked
+    roots = ({item.name for item in chosen} - below) | named.runtime | referred | asked | set(needed)
     stay = closure.required_by(chosen, roots, marker_env)
     refused = sorted(named.strictly & stay)
     if refused:
         raise RefusedError(
             f"{len(refused)} of what is to be left out is needed",
             hint="leave out what needs it too, or keep it",
-            details=tuple(_why(name, chosen, stay, named.runtime, referred, marker_env) for name in refused),
+            details=tuple(_why(name, chosen, stay, named.runtime, referred, needed, marker_env) for name in refused),
         )
     taken = [item for item in chosen if item.name in stay]
     others = [item for item in chosen if item.name not in stay]
@@ -132,6 +134,7 @@ def _why(
     stay: Collection[str],
     runtime: Collection[str],
     referred: Collection[str],
+    needed: Collection[str],
     marker_env: Mapping[str, str],
 ) -> str:
     direct = closure.direct([item for item in chosen if item.name in stay], marker_env)
@@ -140,4 +143,6 @@ def _why(
         return f"{name} is required by {', '.join(owners)}"
     if name in referred:
         return f"{name} is what the model refers to"
+    if name in needed:
+        return f"{name} is needed by what is added"
     return f"{name} is required by the project" if name in runtime else f"{name} was asked for by itself"

@@ -54,6 +54,19 @@ def test_what_the_model_refers_to_is_never_left_out() -> None:
     assert refused("pickles") == ("pickles is what the model refers to",)
 
 
+def test_what_is_added_needs_stays_and_is_refused_where_it_was_named(tmp_path: Path) -> None:
+    """Else it would come in as something new, in its newest version."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[dependency-groups]\ndev = ["tests", "runner"]\n')
+    taken, others = development.without(ENVIRONMENT, INSTALLED, {}, [f"{path}:dev"], {"runner"})
+    with pytest.raises(RefusedError) as caught:
+        development.without(ENVIRONMENT, INSTALLED, {}, ["tests", "runner"], {"runner"})
+
+    assert "runner" in {item.name for item in taken}
+    assert [item.name for item in others] == ["tests"]
+    assert caught.value.details == ("runner is needed by what is added",)
+
+
 def test_a_group_of_a_project_leaves_what_the_project_requires(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text(
