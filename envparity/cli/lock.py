@@ -222,7 +222,11 @@ def command(
         output = source if _by_default("output") else output
     check_name(Path(output))
     if not changes and Path(source).exists() and Path(output).exists() and Path(source).samefile(output):
-        raise UsageError(f"the lock would take the place of its source, `{source}`", hint="name another with `-o`")
+        raise UsageError(
+            f"the lock would take the place of its source, `{source}`",
+            hint="name another with `-o`; or, of a lock that envparity made, say what is to be done with it: `--add`,"
+            " `--update`, `--check` or `--explain`",
+        )
     sought = indexes(index, index_for, configured(os.environ))
     read = partial(_read, source, given=_given(source), offline=common.offline, insecure=insecure)
     environment = None if changes else read(target, models)

@@ -310,7 +310,8 @@ def _require_whole(environment: Environment, asked: Asked) -> None:
     name = environment.origin.reference
     if environment.origin.kind == "lock":
         raise UsageError(
-            f"`{name}` is a lock of envparity already", hint="build it; or lock the snapshot that it was made of again"
+            f"`{name}` is a lock of envparity already",
+            hint="build it, or lock the snapshot that it was made of again; `--add` and `--update` change it",
         )
     if not environment.distributions and not environment.conda_packages:
         raise UsageError(f"`{name}` names no distribution, so there is nothing to lock", hint="is it the right file?")

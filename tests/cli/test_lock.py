@@ -197,6 +197,7 @@ def test_a_lock_never_takes_the_place_of_its_source(tmp_path: Path) -> None:
     done = envparity("lock", "pylock.toml", status=2, cwd=tmp_path)
 
     assert "the lock would take the place of its source, `pylock.toml`" in done.stderr
+    assert "`--update`" in done.stderr
     assert (tmp_path / "pylock.toml").read_text() == theirs
 
 
@@ -206,6 +207,7 @@ def test_a_lock_of_ours_is_not_locked_again(world: World, tmp_path: Path) -> Non
     done = envparity("lock", "pylock.toml", "-o", "pylock.again.toml", status=2, cwd=tmp_path)
 
     assert "is a lock of envparity already" in done.stderr
+    assert "`--update`" in done.stderr
 
 
 def test_what_only_a_file_takes_is_refused_for_a_snapshot(world: World, tmp_path: Path) -> None:
