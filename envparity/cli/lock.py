@@ -182,6 +182,8 @@ def command(
         return _check(named(source), Path(output))
     import os
 
+    from packaging.utils import canonicalize_name
+
     from envparity import lock
     from envparity.errors import UsageError
     from envparity.files import private_folder
@@ -284,6 +286,11 @@ def command(
         _tell_move(environment, recovered.lock, f"the training of {source}" if changes else source, common)
     for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
+    if index_for and not _by_default("index_for"):  # a team's settings name what only some of its models have
+        locked = {item.name for item in recovered.lock.distributions}
+        unknown = [text for text in index_for if canonicalize_name(text.partition("=")[0].strip()) not in locked]
+        if unknown:
+            common.say(f"  not locked, though `--index-for` names it: {', '.join(unknown)}")
     common.say(f"wrote {output} and {artifacts_folder(Path(output)).name}/")
     tell(states.proofs(states.of_lock(recovered.lock)))
     return None

@@ -340,9 +340,11 @@ def nowhere(distribution: Distribution, indexes: Indexes) -> Problem:
     first, *others = (index.shown for index in indexes.of(distribution.name))
     reason = f"is not on the index {first}" + "".join(f", nor on {other}" for other in others)
     advice = OTHER_INDEX
-    if indexes.unasked:
-        names = " and ".join(index.shown for index in indexes.unasked)
-        advice = f"pip or uv is configured here with {names}: `--index from-config` asks there too"
+    configured = [index.shown for index in indexes.unasked if index.url != PYPI]
+    if configured:
+        advice = f"pip or uv is configured here with {' and '.join(configured)}: `--index from-config` asks there too"
+    elif indexes.unasked:  # what pip and uv ask where nobody configured anything
+        advice = f"{PYPI} is not asked, since an address without a name takes its place: `--index NAME=URL` asks both"
     return Problem(distribution.name, distribution.version, reason, advice)
 
 

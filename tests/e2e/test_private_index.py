@@ -66,6 +66,7 @@ def test_a_private_index_and_pypi_are_locked_built_and_verified_and_no_login_is_
         corp = ("--index", f"corp={index.root}")
         refused("lock", "model.env.json", *corp, status=3, says="answers 401", cwd=out, **cache)
         locking = ("lock", "model.env.json", *corp, "--prove", "--require", "proven", "-v")
+        locking += ("--index-for", "corpdemo=corp", "--index-for", "corpdmeo=corp")
         said = started(1, *locking, cwd=out, **cache, **login)
         digest = hashlib.sha256(own.read_bytes()).hexdigest()
         (out / "cache" / "blobs" / "sha256" / digest[:2] / digest).unlink()
@@ -83,6 +84,7 @@ def test_a_private_index_and_pypi_are_locked_built_and_verified_and_no_login_is_
 
     explained = json.loads(envparity("lock", "pylock.toml", "--explain", "--format", "json", cwd=out).stdout)
     assert explained["counts"] == {"proven": 2}
+    assert b"not locked, though `--index-for` names it: corpdmeo=corp\n" in said  # else its real name may be anybody's
     lock = (out / "pylock.toml").read_text()
     assert f'index = "{index.root}"' in lock
     assert 'index = "https://pypi.org/simple/"' in lock

@@ -377,3 +377,24 @@ def test_a_configuration_that_another_program_could_not_read_is_passed_over(tmp_
     found = configured({"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "HOME": "/nonexistent"}, tmp_path)
 
     assert [index.url for index in found.order] == [PYPI]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "advice"),
+    [
+        ((), "`--index` names another one"),
+        (
+            (PYPI,),
+            "https://pypi.org/simple/ is not asked, since an address without a name takes its place: `--index NAME=U",
+        ),
+        ((PYPI, "https://x.example/simple/"), "configured here with https://x.example/simple/: `--index from-config`"),
+    ],
+)
+def test_what_was_not_asked_is_named_where_something_is_missing(configuration: tuple[str, ...], advice: str) -> None:
+    """PyPI is what pip asks where nobody configured anything: it is no configuration that could be asked for."""
+    with local_index() as index:
+        asked = Indexes((Index.of(index.root),), configured=tuple(map(Index.of, configuration)))
+        answer = find(asked)
+
+    assert isinstance(answer, Problem)
+    assert advice in answer.advice
