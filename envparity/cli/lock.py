@@ -179,7 +179,8 @@ def command(
       envparity lock pylock.toml --update joblib==1.4.2
     """
     if check:
-        return _check(named(source), Path(output))
+        reading = partial(_read, target=target, models=models, offline=common.offline, insecure=insecure)
+        return _check(named(source), Path(output), reading)
     import os
 
     from packaging.utils import canonicalize_name
@@ -353,15 +354,18 @@ def _interpreter(source: str) -> Python:
     return found
 
 
-def _check(source: str, output: Path) -> int:
-    """Whether a lock still is what it was made of: SOURCE is that lock, or the snapshot of the one at `output`."""
+def _check(source: str, output: Path, reading: Callable[..., Environment]) -> int:
+    """
+    Whether a lock still is what it was made of: SOURCE is that lock, or the snapshot of the one at `output`, which is
+    read as it was to be locked.
+    """
     from envparity.errors import UsageError
     from envparity.lockfile import is_lock_name
     from envparity.locking.check import check
 
     options = click.get_current_context()
     alone = is_lock_name(Path(source))
-    taken = {"source", "check", *Common.__dataclass_fields__, *(() if alone else ("output",))}
+    taken = {"source", "check", *Common.__dataclass_fields__, *(() if alone else ("output", "models"))}
     for option in options.command.params:
         given = options.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         if given and option.name not in taken:
@@ -369,12 +373,7 @@ def _check(source: str, output: Path) -> int:
                 f"`{option.opts[-1]}` is for making a lock, and `--check` makes none",
                 hint="`envparity lock pylock.toml --check`, or `envparity lock model.env.json --check -o pylock.toml`",
             )
-    if alone:
-        found = check(Path(source))
-    else:
-        from envparity.sources import Options, read
-
-        found = check(output, read(source, options=Options(stdin=BytesIO(_given(source)))), source)
+    found = check(Path(source)) if alone else check(output, reading(source, given=_given(source)), source)
     emit("".join(f"{plain(line)}\n" for line in found.lines), None)
     return found.status
 

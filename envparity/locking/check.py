@@ -137,7 +137,9 @@ def _since(lock: Lock, kept: Environment | None, environment: Environment, refer
         elif before[name] != after[name]:
             yield f"{name} {after[name].version} is not the same build or has not the same files"
     for section, words in _SECTIONS:
-        if getattr(kept, section) != getattr(content, section):
+        if section == "artifacts" and kept.artifacts and not content.artifacts:
+            yield f"models: `{reference}` names none, and the lock has some; `--model` names them"
+        elif getattr(kept, section) != getattr(content, section):
             yield f"{words}: not as when it was locked (`envparity diff` says what)"
 
 

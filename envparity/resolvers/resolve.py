@@ -140,7 +140,16 @@ def resolve(request: Request, *, environ: Mapping[str, str], resolver: str = "uv
         done = run(command)
     if done.status:
         raise _failed(resolver, request, done, tuple(map(_name, asked)))
-    pins = _needed(_pins(done.stdout, resolver), frozenset(map(_name, asked)))
+    found = _pins(done.stdout, resolver)
+    if not found:
+        if all(item.marker is not None for item in asked):
+            conditions = ", ".join(f"`{item}`" for item in request.requirements)
+            raise UsageError(
+                f"{conditions} cannot be had: the condition does not hold for Python {request.python_version} on Linux",
+                hint="leave the condition out",
+            )
+        raise MalformedError(f"the answer of {resolver} is empty", hint="take another with --resolver")
+    pins = _needed(found, frozenset(map(_name, asked)))
     _require_held(pins, request)
     return pins
 
@@ -392,8 +401,6 @@ def _pins(answer: bytes, resolver: str) -> tuple[Pin, ...]:
         name = canonicalize_name(found[1])
         asked = any(part.startswith("-r ") for part in via)
         pins[name] = Pin(name, found[2], asked, tuple(sorted(named - {name})))
-    if not pins:
-        raise MalformedError(f"the answer of {resolver} is empty", hint="take another with --resolver")
     return tuple(sorted(pins.values()))
 
 

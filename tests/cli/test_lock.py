@@ -6,8 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from envparity import codec, lockfile
+from envparity.lockfile import Recovered
+from envparity.values import LockedArtifact
 from tests.cli.conftest import World, write_lock
 from tests.commands import envparity, refused
 from tests.indexes import SECRET, USER, private_index
@@ -144,6 +148,27 @@ def test_a_snapshot_comes_over_standard_input_too(world: World, snapshot: Path, 
     assert "gone 1.0: is not on the index" in done.stderr
     assert checked.stdout.startswith("pylock.toml does not match `-` any more")
     refused("lock", "-", status=2, says="standard input is empty", cwd=tmp_path)
+
+
+def test_a_living_environment_is_read_for_a_check_as_it_was_for_the_lock(world: World, tmp_path: Path) -> None:
+    """Its variables and its model are part of it: without them it would differ from its own lock at once."""
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    variables = {"OMP_NUM_THREADS": "3", "TZ": "Europe/Vienna"}
+    live = f"venv:{world.venv}"
+    envparity("snapshot", live, "--model", "model.bin", "-q", "-o", "x.env.json", cwd=tmp_path, **variables)
+    environment = codec.load_environment((tmp_path / "x.env.json").read_bytes(), "it")
+    content, digest = codec.content_bytes(environment), codec.content_digest(environment).removeprefix("sha256:")
+    kept = LockedArtifact(name=f"snapshot-{digest[:12]}.env.json", size_bytes=len(content), sha256=digest)
+    lock = write_lock(tmp_path / "pylock.toml", world.wheel)
+    made = Recovered(msgspec.structs.replace(lock, snapshot=kept), {kept.name: content})
+    lockfile.write(made, tmp_path / "pylock.toml")
+
+    same = envparity("lock", live, "--model", "model.bin", "--check", cwd=tmp_path, **variables)
+    other = envparity("lock", live, "--check", status=1, cwd=tmp_path, **{**variables, "OMP_NUM_THREADS": "4"})
+
+    assert same.stdout.startswith(f"pylock.toml matches `{live}`")
+    assert [line.partition(":")[0].strip() for line in other.stdout.splitlines()[2:]] == ["settings", "models"]
+    assert "`--model` names them" in other.stdout
 
 
 def test_a_check_ends_with_the_status_of_what_is_wrong(world: World, tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ def test_what_no_index_has_is_refused_in_a_sentence(resolver: str, environ: dict
     assert "`--index`" in caught.value.hint
 
 
+def test_a_condition_that_does_not_hold_is_no_fault_of_the_resolver(resolver: str, environ: dict[str, str]) -> None:
+    with small_index(WHEELS) as index:
+        given = {"root": index.root, "environ": environ, "resolver": resolver}
+        with pytest.raises(UsageError, match="the condition does not hold"):
+            answer(["web; sys_platform == 'win32'"], {}, **given)
+        found = answer(["web; sys_platform == 'win32'", "loop; python_version > '3'"], {}, **given)
+
+    assert [pin.name for pin in found] == ["loop"]
+
+
 def test_configuration_of_the_machine_decides_nothing(resolver: str, environ: dict[str, str], tmp_path: Path) -> None:
     """Another index in pip.conf or in a variable would lock what nobody asked for."""
     (tmp_path / ".config" / "pip").mkdir(parents=True)
