@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,12 @@ def docker(engine: str, *arguments: str | Path) -> str:
 
 def asked(address: str, document: object = None) -> Any:
     data = None if document is None else json.dumps(document).encode()
-    with urllib.request.urlopen(f"http://{address}", data, timeout=20) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(f"http://{address}", data, timeout=20) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        error.add_note(error.read().decode("utf-8", "replace")[:500])
+        raise
 
 
 def wait_for(address: str) -> Any:
