@@ -495,7 +495,7 @@ def holding(
 
 
 def _chosen(found: Iterable[Distribution], without: Iterable[str]) -> tuple[list[Distribution], list[LeftOut]]:
-    left = {re.sub(r"[-_.]+", "-", name).lower() for name in without}
+    left = {re.sub(r"[-_.]+", "-", name).lower(): name for name in without}
     chosen, left_out = [], []
     for item in found:
         if item.name in left:
@@ -506,7 +506,9 @@ def _chosen(found: Iterable[Distribution], without: Iterable[str]) -> tuple[list
             chosen.append(item)
             continue
         left_out.append(LeftOut(kind="distribution", name=item.name, version=item.version, reason=reason))
-    unknown = sorted(left - {item.name for item in left_out})
+    unknown = sorted(left.keys() - {item.name for item in left_out})
     if unknown:
-        raise UsageError(f"`--leave-out {unknown[0]}` names nothing that would be locked", hint="look at its spelling")
+        raise UsageError(
+            f"`--leave-out {plain(left[unknown[0]])}` names nothing that would be locked", hint="look at its spelling"
+        )
     return chosen, left_out

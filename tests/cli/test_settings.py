@@ -101,7 +101,9 @@ def test_a_variable_is_called_as_its_option_is_typed(project: Path) -> None:
     lock = ("lock", "dev.txt", "--base", "debian:bookworm")
 
     refused(*lock, status=2, says="`--add` of a file that another tool", cwd=project, ENVPARITY_LOCK_ADD="rich")
-    refused(*lock, status=2, says="`--leave-out nosuch` names nothing", cwd=project, ENVPARITY_LOCK_LEAVE_OUT="nosuch")
+    refused(
+        *lock, status=2, says="`--leave-out No.such` names nothing", cwd=project, ENVPARITY_LOCK_LEAVE_OUT="No.such"
+    )
 
 
 @pytest.mark.parametrize(
