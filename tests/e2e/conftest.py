@@ -9,6 +9,7 @@ are skipped with the reason, or fail if ENVPARITY_REQUIRE_ENGINE=1.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -68,6 +69,36 @@ def service(argv: list[str], log: Path, ready: Callable[[], bool], limit_s: floa
         process.wait()
 
 
+@contextmanager
+def bridge_of_its_own() -> Iterator[str]:
+    """
+    The name of a network for an engine: two engines that share `docker0` give one address to two containers.
+
+    Its addresses are of those that are kept for tests of networks, and lead nowhere else
+    (https://www.rfc-editor.org/rfc/rfc2544).
+    """
+    ip, name = needs_tool("ip"), f"envp{secrets.token_hex(4)}"
+    subprocess.run([ip, "link", "add", name, "type", "bridge"], check=True)
+    try:
+        address = f"198.{18 + secrets.randbelow(2)}.{secrets.randbelow(256)}.1/24"
+        subprocess.run([ip, "address", "add", address, "dev", name], check=True)
+        subprocess.run([ip, "link", "set", name, "up"], check=True)
+        yield name
+    finally:
+        subprocess.run([ip, "link", "delete", name], check=False)
+        _forget_in_the_firewall(name)
+
+
+def _forget_in_the_firewall(bridge: str) -> None:
+    """Take away the rules that name a bridge: an engine that ends leaves its own."""
+    iptables = needs_tool("iptables")
+    for table in ("nat", "filter"):
+        told = subprocess.run([iptables, "-t", table, "-S"], capture_output=True, text=True, check=False).stdout
+        for words in map(str.split, told.splitlines()):
+            if bridge in words:
+                subprocess.run([iptables, "-t", table, "-D", *words[1:]], check=False)
+
+
 def _engine_answers(client: str, host: str) -> bool:
     asked = subprocess.run([client, "-H", host, "version"], capture_output=True, check=False)
     return asked.returncode == 0
@@ -86,10 +117,10 @@ def engine() -> Iterator[str]:
     daemon = needs_tool("dockerd")
     if os.geteuid() != 0:
         not_here("starting an engine takes root")
-    with folder_of_its_own() as folder:
+    with folder_of_its_own() as folder, bridge_of_its_own() as bridge:
         host = f"unix://{folder}/engine.sock"
         argv = [daemon, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
-        argv += ["--pidfile", f"{folder}/pid", "-H", host]
+        argv += ["--pidfile", f"{folder}/pid", "--bridge", bridge, "-H", host]
         with service(argv, folder / "log", lambda: _engine_answers(client, host), 120):
             yield host
 
