@@ -28,6 +28,7 @@ from envparity.errors import plain
 from envparity.report import FORMATS, rendered
 
 if TYPE_CHECKING:
+    from envparity.resolvers.indexes import Indexes
     from envparity.values import Environment, Lock, Proof, Python
 
 
@@ -231,7 +232,8 @@ def command(
             " `--update`, `--check` or `--explain`",
         )
     sought = indexes(index, index_for, configured(os.environ))
-    read = partial(_read, source, given=_given(source), offline=common.offline, insecure=insecure)
+    given = _given(source)
+    read = partial(_read, source, given=given, offline=common.offline, insecure=insecure)
     environment = None if changes else read(target, models)
     of_platform = {}
     if len(platforms) > 1 and environment and stated.is_pinned(environment):
@@ -287,6 +289,10 @@ def command(
         _tell_move(environment, recovered.lock, f"the training of {source}" if changes else source, common)
     for line in lock.summary(recovered.lock, verbose=common.verbose, environment=environment):
         common.say(line)
+    if not changes and environment.origin.kind == "requirements" and (unasked := _unasked(source, given, sought)):
+        common.say("  not asked, though the source names them (`--index NAME=URL` does):")
+        for address in unasked:
+            common.say(f"    {address}")
     if index_for and not _by_default("index_for"):  # a team's settings name what only some of its models have
         locked = {item.name for item in recovered.lock.distributions}
         unknown = [text for text in index_for if canonicalize_name(text.partition("=")[0].strip()) not in locked]
@@ -304,6 +310,18 @@ def _given(source: str) -> bytes:
     from envparity.sources.requirement_lines import MOST_BYTES
 
     return sys.stdin.buffer.read(MOST_BYTES + 1) if source == "-" else b""
+
+
+def _unasked(source: str, given: bytes, sought: Indexes) -> list[str]:
+    """The indexes that pip would ask for a requirements file, and this lock did not: a name may be another's there."""
+    from envparity.network import printable
+    from envparity.sources.requirement_lines import indexes
+
+    path = Path(source)
+    data = given if source == "-" else path.read_bytes()
+    asked = {index.shown.rstrip("/") for index in sought.named}
+    shown = [printable(address) for address in indexes(data, path.name, path.parent)]
+    return [address for address in shown if address.rstrip("/") not in asked]
 
 
 def _read(

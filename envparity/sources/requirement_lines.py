@@ -219,11 +219,23 @@ def entries(data: bytes, name: str, folder: Path) -> Iterator[Entry]:
     yield from _Walk().file(data, name, folder, (), False)
 
 
+def indexes(data: bytes, name: str, folder: Path) -> tuple[str, ...]:
+    """
+    The addresses that pip would ask for what a file requires (`--index-url`, `--extra-index-url`, there and in what it
+    includes), as they stand, each once. The same errors as `entries`.
+    """
+    walk = _Walk()
+    for _ in walk.file(data, name, folder, (), False):
+        pass
+    return tuple(dict.fromkeys(walk.indexes))
+
+
 class _Walk:
-    """One walk through a file and what it includes; it holds how many files were read, and the options parser."""
+    """One walk through a file and what it includes: how many files were read, and which indexes they name."""
 
     def __init__(self) -> None:
         self.files = 0
+        self.indexes: list[str] = []
         self.parser = _parser()
 
     def file(self, data: bytes, name: str, folder: Path, above: tuple[Path, ...], constraint: bool) -> Iterator[Entry]:
@@ -234,6 +246,7 @@ class _Walk:
             place = Place(name, number)
             text, options_text = _split(line)
             values = self._options(options_text, place)
+            self.indexes += [*(values.index_url or ()), *(values.extra_index_url or ())]
             if text or values.editables:
                 yield Entry(
                     place=place,

@@ -104,6 +104,21 @@ def promised(folder: Path, path: Path) -> str:
     return f"at line {next(number for number, line in enumerate(lines, start=1) if digest in line)} of the lock"
 
 
+def test_an_index_that_only_the_requirements_name_is_told_and_not_asked(locked: tuple[LocalIndex, Path, Path]) -> None:
+    """pip would ask there: what has this name on another index may be somebody else's."""
+    index, folder, _ = locked
+    own = f"--index-url {index.root}\n--extra-index-url https://me:secret@packages.example/simple\n"
+    (folder / "requirements.txt").write_text(f"{own}demo==1.0\n")
+    lock = ("lock", "requirements.txt", *BASE, "--index")
+
+    done = envparity(*lock, index.root, cwd=folder)
+
+    assert "not asked, though the source names them (`--index NAME=URL` does):" in done.stderr
+    assert "packages.example/simple" in done.stderr
+    assert index.root not in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_45_a_file_that_was_deleted_is_unreachable_and_named(locked: tuple[LocalIndex, Path, Path]) -> None:
     """Its address, its lock and how to go on; and nothing of an image."""
     index, folder, path = locked

@@ -132,6 +132,16 @@ def test_included_files_are_read_relative_to_the_file_that_names_them(tmp_path: 
     assert [item.name for item in environment.distributions or ()] == ["numpy", "scipy"]
 
 
+def test_the_indexes_of_a_file_are_those_of_what_it_includes_too(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("--extra-index-url=https://b.example/simple\n-i https://a.example/simple/\n")
+    data = b"--index-url https://a.example/simple/\nsix==1.17.0\n-r more.txt\n--find-links wheels\n"
+
+    assert requirement_lines.indexes(data, "all.txt", tmp_path) == (
+        "https://a.example/simple/",
+        "https://b.example/simple",
+    )
+
+
 def test_a_constraint_binds_what_is_asked_for_and_adds_nothing(tmp_path: Path) -> None:
     (tmp_path / "limits.txt").write_text("numpy<2\nscipy==1.11.4\npandas==2.2\n")
 
