@@ -19,6 +19,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -48,6 +49,7 @@ from envparity.oci.keys import PublicKey
 from envparity.oci.tree import ImageTree, merge
 from envparity.resolvers import archives
 from envparity.resolvers.indexes import Indexes
+from envparity.sources import Options as Reading
 from envparity.sources import image as image_source
 from envparity.sources import read
 from envparity.sources.pylock import environment_of_lock
@@ -74,7 +76,7 @@ class Request:
     have signed the image, under the name `signed_as`, which is by default the one that it is asked for by.
     `extras`, `groups`, `without` and `indexes` are for a lock of another tool, as `lock` takes them.
     `lock` is the caller's own lock of the snapshot `against`: its declarations are the caller's word then, and not the
-    image's.
+    image's. `stdin` is what `-` reads.
     """
 
     image: str
@@ -93,6 +95,7 @@ class Request:
     key: PublicKey | None = None
     signed_as: str = ""
     lock: str = ""
+    stdin: BinaryIO | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def _held(request: Request, called: str, opened: _Opened | None, *, fetcher: Fet
         lock = platforms.selected(lock, platforms.meant(lock, stated, platforms.here(), called))
         wanted = environment_of_lock(lock, the_target(lock).platform)
     else:
-        wanted = read(request.against)
+        wanted = read(request.against, options=Reading(stdin=request.stdin))
         by_hashes = wanted.origin.kind not in _SNAPSHOTS
         if by_hashes:
             held.require_hashes(wanted)

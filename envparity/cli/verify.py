@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -145,6 +146,7 @@ def command(
         public_key(key) if key is not None else None,
         signed_as,
         lock,
+        sys.stdin.buffer,
     )
     with common.fetcher(sought.named, os_mirrors=os_mirrors, insecure=insecure) as fetcher:
         verdict = verify.against(request, fetcher=fetcher)

@@ -151,3 +151,11 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(world: World, 
     refused(*build, f"oci:{tmp_path / 'a' / 'b'}", status=2, says="does not exist", **nothing)
     refused(*build, f"oci:{tmp_path / 'x'}", "-t", "bad tag", status=2, says="not a name for an image", **nothing)
     assert sorted(place.name for place in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_the_snapshot_to_verify_against_may_come_over_standard_input(world: World) -> None:
+    """It is read as the one that is named: this image has nothing of what it records."""
+    for against, given in ((str(world.snapshot), ""), ("-", world.snapshot.read_text())):
+        done = envparity("verify", f"oci:{world.image}", "--against", against, stdin=given, status=3)
+
+        assert "it shares no recorded distribution with the snapshot" in done.stderr
