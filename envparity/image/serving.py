@@ -200,7 +200,7 @@ def with_server(options: Options, server: str) -> Options:
         serving,
         server=app.digest_of((files := list(_files())), {entry.path: content_sha256(entry) for entry in files}),
         entrypoint=ENTRYPOINT if options.entrypoint == plain.entrypoint else options.entrypoint,
-        ports=tuple(sorted({*(options.ports or (http,)), *opened.values()})),
+        ports=tuple(sorted({*options.ports, http, *opened.values()})),
     )
 
 

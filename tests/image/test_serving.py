@@ -170,6 +170,16 @@ def test_of_a_table_with_other_columns_nothing_is_predicted(served: tuple[int, P
         assert status == 400, told
 
 
+def test_who_sends_rows_without_names_to_a_model_of_columns_is_told_how_to_name_them(served: tuple[int, Path]) -> None:
+    """What scikit-learn says of it is about data frames, which no client knows of."""
+    status, told = ask(served[0], "POST", "/v2/models/table/infer", tensor([[1.0]]))
+    plain, other = ask(served[0], "POST", "/v2/models/sklearn/infer", tensor([[1.0]]))
+
+    assert (status, plain) == (400, 400)
+    assert told["error"].endswith("; it was trained with named columns: send `dataframe_split`, or an input for each")
+    assert "named columns" not in other["error"]
+
+
 def test_a_table_that_is_sent_as_one_is_put_in_order_too(trained: Path, said: dict[str, Any], tmp_path: Path) -> None:
     columns, data = ["b", "a"], [[row[1], row[0]] for row in said["rows"]]
     records = [dict(zip(columns, row, strict=True)) for row in data]
@@ -815,6 +825,12 @@ def test_the_one_port_that_is_named_is_the_one_that_is_served() -> None:
     options = serving.with_server(Options(models=(model("m.pkl"),), ports=(9000,)), "fastapi")
 
     assert options.env == (Variable("SERVE_PORT", "9000"),)
+
+
+def test_of_several_ports_the_image_names_that_of_the_server_too() -> None:
+    options = serving.with_server(Options(models=(model("m.pkl"),), ports=(9000, 9001)), "fastapi")
+
+    assert options.ports == (8080, 9000, 9001)
 
 
 def test_the_port_that_a_variable_names_is_the_one_that_the_image_names() -> None:

@@ -93,13 +93,14 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
     async def answered(
         request: Request, route: str, name: str, read: Callable[..., Any], write: Callable[..., bytes]
     ) -> Response:
-        started, rows, status, fault = time.perf_counter(), 0, 200, ""
+        started, rows, status, fault, unnamed = time.perf_counter(), 0, 200, "", False
         try:
             if withheld:
                 raise Refused("this container is not what was locked, and answers nothing", 503)
             model = _the_model(served, name)
             body = protocol.document(await _body(request, settings))
             data, rows, method = read(body)
+            unnamed = bool(model.columns) and not isinstance(data, dict) and not hasattr(data, "columns")
             if rows > settings.max_rows:
                 raise Refused(f"{rows} rows are more than the {settings.max_rows} of a request", 413)
             content = await _predicted(model, data, method, functools.partial(write, model, body, method))
@@ -110,7 +111,10 @@ def application(served: dict[str, Model], settings: Settings, differing: list[st
             status = 400 if isinstance(error, (ValueError, TypeError, KeyError, OverflowError)) else 500
             fault = type(error).__name__
             said = str(error).partition("\nStack trace:")[0]  # XGBoost tells that too
-            content = _fault(f"the model refused the rows: {fault}: {said[:500]}")
+            advice = (
+                "; it was trained with named columns: send `dataframe_split`, or an input for each" if unnamed else ""
+            )
+            content = _fault(f"the model refused the rows: {fault}: {said[:500]}{advice}")
         seconds = time.perf_counter() - started
         metrics.add(route, status, seconds, rows if status == 200 else 0)
         more = {"fault": fault} if fault else {}
