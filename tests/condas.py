@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 import zstandard
 
+from envparity.values import LockedCondaPackage
 from tests.elves import elf64
 from tests.tools import needs_tool
+from tests.values import SOME_SHA256
 
 
 def package(
@@ -73,6 +75,23 @@ def package(
         archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
         archive.writestr(f"pkg-{stem}.tar.zst", zstandard.compress(_tar(files, programs)))
         archive.writestr(f"info-{stem}.tar.zst", zstandard.compress(_tar(info)))
+
+
+def locked(package: Path, *, name: str = "demo", noarch: str = "") -> LockedCondaPackage:
+    """A package that lies here, as a lock promises it."""
+    return LockedCondaPackage(
+        name=name,
+        version="1.0",
+        build="h1_0",
+        channel="https://channel.example/main",
+        subdir="linux-64",
+        file_name=package.name,
+        url=f"https://channel.example/main/linux-64/{package.name}",
+        size_bytes=package.stat().st_size,
+        sha256=SOME_SHA256,
+        state="proven",
+        noarch=noarch,
+    )
 
 
 def prefixed(data: bytes, built_in: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import msgspec
 from envparity.collectors.variables import OF_DRIVERS
 from envparity.image.app import PLACE as APP
 from envparity.locking import counterparts, development
+from envparity.locking.selection import INSTALLERS
 from envparity.values import Change, Difference, Finding, Lock, Severity, Variable
 
 
@@ -90,7 +91,7 @@ def _declaration(difference: Difference, lock: Lock, repacked: Mapping[str, str]
         left_out = {item.name: item.reason for item in target.left_out if item.kind == "distribution"}
         if difference.change != "removed" or difference.field or name not in left_out:
             return ""
-        if name in _INSTALLERS:
+        if name in INSTALLERS:
             return "left out by the lock"
         why = "only development needs it" if left_out[name] == development.REASON else "nothing used it"
         why = left_out[name] if left_out[name].startswith(counterparts.REASON) else why
@@ -112,6 +113,5 @@ def _declaration(difference: Difference, lock: Lock, repacked: Mapping[str, str]
 
 _OF_FILES = frozenset({"wheel", "editable", "modified", "missing"})
 _MOST_NAMED = 8
-_INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
 _NUMERIC_PACKAGES = frozenset({"libc6", "libc-bin", "libstdc++6", "libgomp1", "libgcc-s1"})
 """A substituted one of these is a finding even where it is declared: numbers are made in them."""

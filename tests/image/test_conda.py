@@ -75,19 +75,7 @@ def made(
 
 
 def entries(package: Path, *, prefix: str = "opt/env", noarch: str = "") -> list[Entry]:
-    item = LockedCondaPackage(
-        name="demo",
-        version="1.0",
-        build="h1_0",
-        channel="https://channel.example/main",
-        subdir="linux-64",
-        file_name=package.name,
-        url=f"https://channel.example/main/linux-64/{package.name}",
-        size_bytes=package.stat().st_size,
-        sha256=SOME_SHA256,
-        state="proven",
-        noarch=noarch,
-    )
+    item = condas.locked(package, noarch=noarch)
     spool = conda.Spool(always_allowed_bytes=1 << 20)
     return conda.package_entries(item, package, spool, prefix=prefix, python_xy="3.11")
 

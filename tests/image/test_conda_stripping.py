@@ -18,11 +18,11 @@ from envparity.image.bytecode import Bytecode
 from envparity.image.contents import Supplies
 from envparity.image.stripping import KINDS, PLACE
 from envparity.oci.entries import Entry
-from envparity.values import BroughtDistribution, LockedCondaPackage, PlannedLayer, Step
+from envparity.values import BroughtDistribution, PlannedLayer, Step
 from tests import condas
 from tests.image.test_bytecode import OURS, XY
 from tests.image.test_conda import made
-from tests.values import SOME_SHA256, a_conda_lock
+from tests.values import a_conda_lock
 from tests.wheels import content
 
 SITE = "lib/python3.11/site-packages"
@@ -72,18 +72,7 @@ def recorded(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def entries(package: Path, strip: Collection[str] = (), *, name: str = "demo") -> dict[str, Entry]:
-    item = LockedCondaPackage(
-        name=name,
-        version="1.0",
-        build="h1_0",
-        channel="https://channel.example/main",
-        subdir="linux-64",
-        file_name=package.name,
-        url=f"https://channel.example/main/linux-64/{package.name}",
-        size_bytes=package.stat().st_size,
-        sha256=SOME_SHA256,
-        state="proven",
-    )
+    item = condas.locked(package, name=name)
     found = conda.package_entries(item, package, conda.Spool(), python_xy="3.11", strip=strip)
     sizes = conda.unserved(item, package, python_xy="3.11")
     whole = {entry.path: entry for entry in conda.package_entries(item, package, conda.Spool(), python_xy="3.11")}
